@@ -1,0 +1,106 @@
+"""What a repository gets, exactly: the :class:`Lock`.
+
+A lock names every artifact of the image by file name, sha256, size and a path below a *named source*
+(``pypi``, ``debian``, ``debian-security``). Where a source is comes from configuration, so the same lock
+builds behind a mirror and has the same digest there. ``lockfile.py`` is its TOML form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Artifact", "Base", "Deb", "Lock", "Target", "Wheel"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Artifact:
+    """One file to download.
+
+    ``source`` is the name of where it is from, ``path`` its path below that source's address ("" when the
+    file has to be looked up by name), ``size`` is in bytes, ``sha256`` is lower-case hex.
+    """
+
+    filename: str
+    sha256: str
+    size: int
+    source: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Wheel:
+    """One locked wheel. ``layer`` is the id of the layer it is packed into (plan.py)."""
+
+    name: str
+    version: str
+    artifact: Artifact
+    layer: str = ""
+    direct: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Deb:
+    """One locked Debian package; ``arch`` is Debian's name (``amd64``, ``arm64``, ``all``)."""
+
+    name: str
+    version: str
+    arch: str
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The locked base image: an operating system with a Python, and the Jupyter server beside it.
+
+    ``recipe`` names a folder of ``base-images/``; ``python`` is exact (``3.11.2``); ``glibc`` is the newest
+    manylinux policy that wheels may need (``2.36``). ``debs`` and ``server`` are keyed by platform
+    (``linux/amd64``); debs are always locked for every platform of the recipe, because the interpreter
+    that compiles bytecode is the host's build of the same version.
+    """
+
+    recipe: str
+    suite: str
+    python: str
+    glibc: str
+    debs: dict[str, tuple[Deb, ...]]
+    server: dict[str, tuple[Wheel, ...]]
+
+    @property
+    def python_minor(self) -> str:
+        """``3.11`` of ``3.11.2``."""
+        return ".".join(self.python.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the user's environment is on one platform (``linux/amd64``, ``linux/arm64``)."""
+
+    platform: str
+    wheels: tuple[Wheel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Everything needed to assemble the environment image, and nothing else.
+
+    ``inputs`` is the digest of what was locked (``sha256:...``; see ``lock/freshness``), ``cutoff`` the date
+    (``YYYY-MM-DDTHH:MM:SSZ``) after which published artifacts were not considered, ``kernels`` the extra
+    kernelspec names (beside ``name`` and ``python3``), ``recipe`` the version of the packing recipe.
+    """
+
+    name: str
+    display_name: str
+    inputs: str
+    cutoff: str
+    kernels: tuple[str, ...]
+    recipe: int
+    resolver: str
+    base: Base
+    targets: tuple[Target, ...]
+
+    def target(self, platform: str) -> Target:
+        """The section for ``platform``; raises :class:`KeyError` when the lock has none."""
+        for target in self.targets:
+            if target.platform == platform:
+                return target
+        raise KeyError(platform)

@@ -1,0 +1,68 @@
+"""Every constant that affects a byte of an image.
+
+Changing anything here changes digests: raise :data:`VERSION` in the same commit, and the golden tests
+(``tests/pack/test_golden.py``) with it. A lock records the version it was made for.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERSION: Final = 1
+
+# One time for every file and directory, so that the same file is the same tar entry in every layer that
+# carries it. Not zero: zip tools refuse times before 1980.
+MTIME: Final = 315532801  # 1980-01-01T00:00:01Z
+
+# Fixed places (DESIGN 5.4). Nothing that is needed lives below $HOME: hubs mount a volume over it.
+ENV_PREFIX: Final = "srv/env"
+SERVER_PREFIX: Final = "srv/jupyter"
+REPO_DIR: Final = "srv/repo"
+HOME: Final = "home/jovyan"
+USER_NAME: Final = "jovyan"
+UID: Final = 1000
+GID: Final = 100
+
+# Wheels at least this large (compressed bytes, as published) get a layer of their own.
+SOLO_WHEEL_BYTES: Final = 3_000_000
+# The others share this many layers by a hash of their name.
+ENV_BUCKETS: Final = 12
+SERVER_BUCKETS: Final = 4
+# Docker's classic store stops at 125 layers; stay well below it, base included.
+MAX_LAYERS: Final = 100
+
+# Encoders by the name users give to --compression. Output depends on library, version, level and threads,
+# so all of them are pinned and part of a layer's action key (docs/adr/0004-compression.md).
+ZSTD_LEVEL: Final = 3
+GZIP_LEVEL: Final = 3
+ENCODERS: Final = {
+    "zstd": "zstandard-0.25.0:3:single",
+    "gzip": "zlib-ng-1.1.0:3:single",
+    "none": "none",
+}
+# Encoders are fed blocks of exactly this size: some are sensitive to how writes are cut.
+ENCODER_BLOCK: Final = 1 << 20
+
+# Directories whose sources get no bytecode: test suites that are shipped but hardly ever imported
+# (docs/adr/0006-bytecode.md).
+NO_BYTECODE_DIRECTORIES: Final = frozenset({"tests"})
+
+# Modes are normalised to these. Files and directories a user works in are writable by everybody, because
+# hubs run images under any UID, in group 0 (OpenShift) or 100 (Zero to JupyterHub).
+DIR_MODE: Final = 0o755
+FILE_MODE: Final = 0o644
+EXEC_MODE: Final = 0o755
+USER_DIR_MODE: Final = 0o777
+USER_FILE_MODE: Final = 0o666
+USER_EXEC_MODE: Final = 0o777
+
+# Directories that differ from root:root 0755. Every layer that has to name one of them (as a parent of
+# its own files) writes exactly this, so that no layer changes another's attributes.
+# path -> (mode, uid, gid)
+DIRECTORIES: Final[dict[str, tuple[int, int, int]]] = {
+    "home/jovyan": (USER_DIR_MODE, UID, GID),
+    "srv/repo": (USER_DIR_MODE, UID, GID),
+    "root": (0o700, 0, 0),
+    "tmp": (0o1777, 0, 0),
+    "var/tmp": (0o1777, 0, 0),
+}

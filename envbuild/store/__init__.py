@@ -1,0 +1,20 @@
+"""Where bytes are kept: a content-addressed store and the records of what made what.
+
+The cache directory (``$ENVBUILD_CACHE_DIR``)::
+
+    store-v1/            an OCI image layout: oci-layout, index.json, blobs/sha256/<hex>
+    artifacts-v1/<hex>   downloaded wheels and debs, by sha256
+    actions-v1/<hex>     what a layer's inputs turned out to be: action key -> diff ID, digest, sizes
+    interpreters-v1/     unpacked Pythons of bases, to compile bytecode with
+    trees-v1/            unpacked layers, for the bubblewrap engine
+    debian-v1/           verified package indexes and the newest lock of each base
+    tools-v1/            unpacked tools (bubblewrap)
+    tmp/                 unfinished work; everything in it may be deleted when nothing runs
+    locks/               advisory locks, only to avoid doing work twice
+
+A bucket's number is raised whenever the meaning of what it holds changes; old buckets are never read.
+"""
+
+from envbuild.store.store import Blob, Store
+
+__all__ = ["Blob", "Store"]

@@ -1,0 +1,220 @@
+"""The content-addressed store: every write is a temporary file and a rename, every name a digest."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from envbuild.errors import MachineError
+
+__all__ = ["Blob", "HashingWriter", "Store", "write_atomic"]
+
+_OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob's digest (``sha256:<hex>``) and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn the disk's refusals into errors with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineError(
+                f"no space left on the disk that holds the cache ({path})",
+                code="disk-full",
+                remedy="free some space, run `envbuild cache prune`, or set ENVBUILD_CACHE_DIR to another disk",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise MachineError(
+                f"the cache directory {path} cannot be written: {error.strerror}",
+                code="cache-not-writable",
+                remedy="set ENVBUILD_CACHE_DIR to a directory you own",
+            ) from error
+        raise
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write ``data`` to ``path`` so that readers see the old file or the new one, never a part.
+
+    Raises:
+        OSError: as the file system reports it.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(name, mode)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+class HashingWriter:
+    """A writable stream that counts and hashes (sha256) what passes through it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write all of ``data``; returns the number of bytes."""
+        self._stream.write(data)
+        self._hash.update(data)
+        count = len(data) if not isinstance(data, memoryview) else data.nbytes
+        self.size += count
+        return count
+
+    @property
+    def digest(self) -> str:
+        """``sha256:<hex>`` of everything written so far."""
+        return "sha256:" + self._hash.hexdigest()
+
+
+class Store:
+    """The cache directory. All methods may be called from several threads and processes.
+
+    Correctness never depends on a lock: blobs are immutable and named by their digest, records are
+    replaced atomically and checked against the blobs they name when they are read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layout = root / "store-v1"
+        self.blobs = self.layout / "blobs" / "sha256"
+        self.artifacts = root / "artifacts-v1"
+        self.actions = root / "actions-v1"
+        self.interpreters = root / "interpreters-v1"
+        self.trees = root / "trees-v1"
+        self.debian = root / "debian-v1"
+        self.tools = root / "tools-v1"
+        self.tmp = root / "tmp"
+        self.locks = root / "locks"
+
+    def prepare(self) -> None:
+        """Make the directories. Raises :class:`MachineError` when the place cannot be written."""
+        with _disk_errors(self.root):
+            for directory in (
+                self.blobs,
+                self.artifacts,
+                self.actions,
+                self.interpreters,
+                self.trees,
+                self.debian,
+                self.tools,
+                self.tmp,
+                self.locks,
+            ):
+                directory.mkdir(parents=True, exist_ok=True)
+            marker = self.layout / "oci-layout"
+            if not marker.exists():
+                write_atomic(marker, _OCI_LAYOUT)
+            index = self.layout / "index.json"
+            if not index.exists():
+                write_atomic(index, b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}')
+
+    # Blobs
+
+    def blob_path(self, digest: str) -> Path:
+        """Where the blob ``sha256:<hex>`` is, or would be."""
+        return self.blobs / digest.removeprefix("sha256:")
+
+    def has_blob(self, digest: str, size: int) -> bool:
+        """Whether the blob is here with the right size (content is checked when it is sent or unpacked)."""
+        try:
+            return self.blob_path(digest).stat().st_size == size
+        except FileNotFoundError:
+            return False
+
+    def put_blob(self, data: bytes) -> Blob:
+        """Keep ``data`` (a config, a manifest) and return its digest and size."""
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        if not self.has_blob(digest, len(data)):
+            with _disk_errors(self.root):
+                write_atomic(self.blob_path(digest), data)
+        return Blob(digest, len(data))
+
+    @contextmanager
+    def blob_writer(self) -> Iterator[HashingWriter]:
+        """A stream whose bytes become a blob when the block ends without an exception."""
+        with self.temporary_file() as path, _disk_errors(self.root):
+            with path.open("wb") as stream:
+                writer = HashingWriter(stream)
+                yield writer
+            os.replace(path, self.blob_path(writer.digest))
+
+    # Downloaded artifacts
+
+    def artifact_path(self, sha256: str) -> Path:
+        """Where the downloaded file with this sha256 is, or would be."""
+        return self.artifacts / sha256
+
+    # Actions: inputs -> what came of them
+
+    def action(self, key: str) -> dict[str, Any] | None:
+        """The record kept under ``key`` (hex), or None when there is none that can be read."""
+        try:
+            value = json.loads((self.actions / key).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def put_action(self, key: str, value: dict[str, Any]) -> None:
+        """Keep ``value`` (JSON) under ``key`` (hex)."""
+        with _disk_errors(self.root):
+            write_atomic(self.actions / key, json.dumps(value, sort_keys=True).encode())
+
+    # Unfinished work
+
+    @contextmanager
+    def temporary_file(self) -> Iterator[Path]:
+        """A path for a file in ``tmp/`` that is gone after the block unless it was renamed away."""
+        with _disk_errors(self.root):
+            handle, name = tempfile.mkstemp(dir=self.tmp)
+            os.close(handle)
+            os.chmod(name, 0o644)
+        path = Path(name)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def temporary_directory(self) -> Iterator[Path]:
+        """A directory in ``tmp/`` that is gone after the block unless it was renamed away."""
+        with _disk_errors(self.root):
+            path = Path(tempfile.mkdtemp(dir=self.tmp))
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the advisory lock ``name`` so that two processes do not do the same work at once."""
+        with _disk_errors(self.root):
+            handle = os.open(self.locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
