@@ -28,8 +28,11 @@ SOLO_WHEEL_BYTES: Final = 3_000_000
 # The others share this many layers by a hash of their name.
 ENV_BUCKETS: Final = 12
 SERVER_BUCKETS: Final = 4
-# Docker's classic store stops at 125 layers; stay well below it, base included.
-MAX_LAYERS: Final = 100
+# Small wheels that the user asked for change most often; they share layers above the others.
+DIRECT_BUCKETS: Final = 4
+# Docker's classic store stops at 125 layers. With the operating system, the server's layers, the buckets
+# above, glue and repository this keeps an image at 100 or fewer.
+MAX_SOLO_LAYERS: Final = 70
 
 # Encoders by the name users give to --compression. Output depends on library, version, level and threads,
 # so all of them are pinned and part of a layer's action key (docs/adr/0004-compression.md).

@@ -1,0 +1,76 @@
+"""Compiles Python sources to unchecked-hash ``.pyc`` (PEP 552). Run by a base image's own interpreter.
+
+Reads one JSON request per line from standard input::
+
+    {"source": PATH, "files": [[MEMBER, FINAL_PATH], ...], "output": PATH}
+
+``source`` is a zip file. The bytecode of all members is written to ``output``, one after the other; the
+answer is ``{"sizes": [N, ...]}`` with -1 for a source that is not valid Python, or ``{"error": TEXT}``.
+
+Each request is served by a fork of this process, which itself never compiles anything: what a ``.pyc``
+looks like depends on what was compiled before in the same process (python/cpython#129724).
+Only the standard library is used, and as little of it as possible.
+"""
+
+import importlib.util
+import json
+import marshal
+import os
+import sys
+import zipfile
+
+import _imp
+
+# The largest source that gets bytecode, in bytes. Generated tables beyond this would make the compiler
+# need gigabytes; Python still imports them, from source.
+LARGEST_SOURCE = 10_000_000
+
+
+def bytecode(source, path):
+    """The ``.pyc`` of ``source``, or b"" when it is not valid Python for this interpreter."""
+    try:
+        code = compile(source, path, "exec", dont_inherit=True, optimize=0)
+    except (SyntaxError, ValueError, UnicodeError, RecursionError, MemoryError, OverflowError):
+        return b""
+    source_hash = _imp.source_hash(int.from_bytes(importlib.util.MAGIC_NUMBER, "little"), source)
+    # Flags 0b01: hash-based, not checked against the source at import.
+    return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + source_hash + marshal.dumps(code)
+
+
+def serve(request):
+    """Compile one request's files in order and return their sizes."""
+    sizes = []
+    with zipfile.ZipFile(request["source"]) as archive, open(request["output"], "wb") as output:
+        for member, path in request["files"]:
+            data = b""
+            if archive.getinfo(member).file_size <= LARGEST_SOURCE:
+                data = bytecode(archive.read(member), path)
+            output.write(data)
+            sizes.append(len(data) or -1)
+    return {"sizes": sizes}
+
+
+def main():
+    for line in sys.stdin.buffer:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            try:
+                answer = serve(json.loads(line))
+            except BaseException as error:  # noqa: BLE001 - everything goes back to the caller as text
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            with open(writing, "wb") as pipe:
+                pipe.write(json.dumps(answer).encode())
+            os._exit(0)
+        os.close(writing)
+        with open(reading, "rb") as pipe:
+            answer = pipe.read()
+        _, status = os.waitpid(child, 0)
+        if not answer:
+            answer = json.dumps({"error": f"the compiler died (wait status {status})"}).encode()
+        sys.stdout.buffer.write(answer + b"\n")
+        sys.stdout.buffer.flush()
+
+
+main()
