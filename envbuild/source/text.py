@@ -1,0 +1,57 @@
+"""What a repository says, made fit for a message: no control characters, no credentials."""
+
+from __future__ import annotations
+
+import os
+import re
+
+__all__ = ["printable", "quote", "redact"]
+
+_USER_INFO = re.compile(r"//[^/\s]*@")
+# A password may hold an unescaped slash, which ends the authority for the pattern above. What follows the
+# colon is then not a port.
+_SLASHED_USER_INFO = re.compile(r"//[^/\s:@]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@")
+_QUERY_VALUE = re.compile(r"([?&][^=&\s#]+=)[^&\s#]+")
+_QUOTE_LIMIT = 160
+
+
+def printable(name: str | bytes) -> str:
+    r"""``name`` on one line: bytes that are not UTF-8 and characters nobody can see become escapes.
+
+    Two different names may be printed alike; use the result for people only, never to open a file.
+
+    >>> printable(b"a b\n\xff.ipynb")
+    'a b\\n\\xff.ipynb'
+    """
+    text = os.fsdecode(name)
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(char: str) -> str:
+    if char.isprintable():
+        return char
+    if "\udc80" <= char <= "\udcff":  # how Python spells a byte of a file name that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
+
+
+def redact(text: str) -> str:
+    """``text`` with the credentials of every URL in it replaced by ``***``.
+
+    >>> redact("pkg @ https://me:secret@example.org/pkg.whl?token=abc")
+    'pkg @ https://***@example.org/pkg.whl?token=***'
+    """
+    text = _USER_INFO.sub("//***@", text)
+    text = _SLASHED_USER_INFO.sub("//***@", text)
+    return _QUERY_VALUE.sub(r"\1***", text)
+
+
+def quote(text: str) -> str:
+    """``text`` of a repository for use inside a message: redacted, printable, shortened, in quotes.
+
+    >>> quote("numpy >= ")
+    "'numpy >='"
+    """
+    # Redacted before it is cut: half a URL does not look like one any more.
+    shown = printable(redact(text.strip()))
+    return f"'{shown[:_QUOTE_LIMIT]}…'" if len(shown) > _QUOTE_LIMIT else f"'{shown}'"
