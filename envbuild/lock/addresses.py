@@ -1,0 +1,93 @@
+"""Where the package index keeps its files, as learned from the resolver; locks hold only paths below it.
+
+The address of the package index is in the user's settings or in uv's defaults, never in this code. uv's
+answers name files by absolute URL: the part that depends on who serves them (the base) is remembered in the
+cache, one record per set of index settings; the rest (the path) goes into the lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+from envbuild.store import Store
+from envbuild.store.store import write_atomic
+
+__all__ = ["index_settings", "recall", "remember", "split_url", "with_credentials"]
+
+# The usual layout of an index's file host, also below a mirror's prefix: the path is the same everywhere.
+_HASHED_PATH = re.compile(r"(?:.*/)?(packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+)$")
+_INDEX_VARIABLE = re.compile(r"(UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS)|UV_INDEX_.*)$")
+_MOST_BASES = 8
+
+
+def index_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of ``environment`` that say where uv looks for packages."""
+    return {key: value for key, value in sorted(environment.items()) if _INDEX_VARIABLE.match(key)}
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Cut a file's URL into base and path (both percent-encoded; no credentials, query or fragment).
+
+    >>> split_url("https://user:secret@example.org/mirror/files/six.whl#sha256=00")
+    ('https://example.org/', 'mirror/files/six.whl')
+
+    The path is empty when the URL needs its query to work: such a file must be looked up again.
+    """
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    path = parts.path.lstrip("/")
+    hashed = _HASHED_PATH.match(path)
+    if hashed:
+        prefix = "/" + path[: hashed.start(1)]
+        path = hashed[1]
+    else:
+        prefix = "/"
+    if parts.query or ".." in path.split("/"):
+        path = ""
+    return urlunsplit((parts.scheme, host, prefix, "", "")), path
+
+
+def remember(store: Store, environment: Mapping[str, str], bases: Iterable[str]) -> None:
+    """Keep the addresses that the user's index settings lead to, newest first."""
+    new = list(dict.fromkeys(bases))
+    if not new:
+        return
+    known = _read(store, environment)
+    merged = [*new, *(base for base in known if base not in new)][:_MOST_BASES]
+    if merged != known:
+        store.sources.mkdir(parents=True, exist_ok=True)
+        write_atomic(store.sources / _key(environment), json.dumps({"bases": merged}).encode())
+
+
+def recall(store: Store, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The addresses learned for these index settings (with the settings' credentials), maybe none."""
+    return tuple(with_credentials(base, environment) for base in _read(store, environment))
+
+
+def with_credentials(url: str, environment: Mapping[str, str]) -> str:
+    """``url`` with the user name and password that the index settings have for its host, if any."""
+    parts = urlsplit(url)
+    for value in index_settings(environment).values():
+        for word in value.split():
+            index = urlsplit(word.partition("=")[2] if re.match(r"[\w.-]+=", word) else word)
+            user, at, host = index.netloc.rpartition("@")
+            if at and (index.scheme, host) == (parts.scheme, parts.netloc):
+                return urlunsplit(parts._replace(netloc=f"{user}@{host}"))
+    return url
+
+
+def _key(environment: Mapping[str, str]) -> str:
+    settings = json.dumps(index_settings(environment), sort_keys=True)
+    return hashlib.sha256(settings.encode()).hexdigest()
+
+
+def _read(store: Store, environment: Mapping[str, str]) -> list[str]:
+    try:
+        value = json.loads((store.sources / _key(environment)).read_bytes())
+        return [base for base in value["bases"] if isinstance(base, str)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
