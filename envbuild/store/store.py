@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 from envbuild.errors import MachineError
 
@@ -68,21 +68,24 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise
 
 
+class _Writable(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
 class HashingWriter:
     """A writable stream that counts and hashes (sha256) what passes through it."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: _Writable) -> None:
         self._stream = stream
         self._hash = hashlib.sha256()
         self.size = 0
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:
+    def write(self, data: bytes, /) -> int:
         """Write all of ``data``; returns the number of bytes."""
         self._stream.write(data)
         self._hash.update(data)
-        count = len(data) if not isinstance(data, memoryview) else data.nbytes
-        self.size += count
-        return count
+        self.size += len(data)
+        return len(data)
 
     @property
     def digest(self) -> str:
@@ -106,24 +109,29 @@ class Store:
         self.interpreters = root / "interpreters-v1"
         self.trees = root / "trees-v1"
         self.debian = root / "debian-v1"
+        self.sources = root / "sources-v1"
+        self.uv = root / "uv-v1"
         self.tools = root / "tools-v1"
         self.tmp = root / "tmp"
         self.locks = root / "locks"
+        self.directories = (
+            self.blobs,
+            self.artifacts,
+            self.actions,
+            self.interpreters,
+            self.trees,
+            self.debian,
+            self.sources,
+            self.uv,
+            self.tools,
+            self.tmp,
+            self.locks,
+        )
 
     def prepare(self) -> None:
         """Make the directories. Raises :class:`MachineError` when the place cannot be written."""
         with _disk_errors(self.root):
-            for directory in (
-                self.blobs,
-                self.artifacts,
-                self.actions,
-                self.interpreters,
-                self.trees,
-                self.debian,
-                self.tools,
-                self.tmp,
-                self.locks,
-            ):
+            for directory in self.directories:
                 directory.mkdir(parents=True, exist_ok=True)
             marker = self.layout / "oci-layout"
             if not marker.exists():
