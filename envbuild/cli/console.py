@@ -1,0 +1,131 @@
+"""Everything that reaches the user: results on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from envbuild.cli.stages import Display, LiveDisplay, PlainDisplay, RunningStage
+from envbuild.cli.text import escape, escape_block
+from envbuild.errors import EnvbuildError
+from envbuild.source.text import printable
+
+__all__ = ["Console"]
+
+_COLOURS = {"error": "31;1", "warning": "33;1", "help": "36"}
+
+
+class Console:
+    """What the command line says, and a :class:`envbuild.progress.Reporter` for the library.
+
+    Parameters:
+        machine: print one JSON document instead of text (``--json``).
+        quiet: no progress and no notes.
+        verbose: also what is only of interest when something looks wrong.
+        debug: tracebacks with errors.
+        environment: variables that describe the terminal (``TERM``, ``NO_COLOR``, ``CI``).
+        stdout, stderr: where to write; the process's own by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        debug: bool = False,
+        environment: Mapping[str, str],
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        self.machine = machine
+        self.quiet = quiet
+        self.verbose = verbose
+        self.debug = debug
+        self.seconds: dict[str, float] = {}
+        self._stdout = stdout or sys.stdout
+        self._stderr = stderr or sys.stderr
+        terminal = self._stderr.isatty() and environment.get("TERM", "dumb") != "dumb"
+        self._colour = terminal and not environment.get("NO_COLOR")
+        live = terminal and not environment.get("CI")
+        self._display: Display = LiveDisplay(self._stderr) if live else PlainDisplay(self._stderr)
+
+    # The Reporter the library sees
+
+    @contextmanager
+    def stage(self, name: str, *, unit: str = "B") -> Iterator[RunningStage]:
+        """See :class:`envbuild.progress.Reporter`."""
+        stage = RunningStage(name, unit, on_change=self._changed)
+        if not self.quiet:
+            self._display.opened(stage)
+        failed = True
+        try:
+            yield stage
+            failed = False
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + stage.seconds
+            if not self.quiet:
+                self._display.closed(stage, failed=failed)
+
+    def _changed(self, stage: RunningStage) -> None:
+        if not self.quiet:
+            self._display.changed(stage)
+
+    def note(self, message: str) -> None:
+        """See :class:`envbuild.progress.Reporter`."""
+        if not self.quiet:
+            self._display.write(escape(message))
+
+    def warn(self, message: str) -> None:
+        """See :class:`envbuild.progress.Reporter`."""
+        self._display.write(f"{self._label('warning')} {escape(message)}")
+
+    def more(self, message: str) -> None:
+        """Something only ``--verbose`` users want to know."""
+        if self.verbose and not self.quiet:
+            self._display.write(escape(message))
+
+    # Results
+
+    def result(self, *lines: str) -> None:
+        """Print ``lines`` on stdout (nothing under ``--json``)."""
+        if not self.machine:
+            self._write_result("".join(printable(line) + "\n" for line in lines))
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """Print the one JSON document (nothing without ``--json``)."""
+        if self.machine:
+            self._write_result(json.dumps(value, indent=2) + "\n")
+
+    def _write_result(self, text: str) -> None:
+        # A stdout that cannot show a character shows an escape instead of failing halfway.
+        encoding = self._stdout.encoding or "utf-8"
+        self._stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        self._stdout.flush()
+
+    # Ends
+
+    def error(self, error: EnvbuildError) -> None:
+        """Print ``error``: what, where, what to do; under ``--json`` the error document as well."""
+        self.close()
+        if self.debug:
+            self._stderr.write("\n".join(escape_block("".join(traceback.format_exception(error)))) + "\n")
+        self.document(error.to_json())
+        lines = [f"{self._label('error')} {escape(str(error))}"]
+        if error.detail:
+            lines += [f"    {line}".rstrip() for line in escape_block(error.detail.rstrip())]
+        if error.remedy:
+            lines.append(f"  {self._label('help')} {escape(error.remedy)}")
+        self._stderr.write("\n".join(lines) + "\n")
+        self._stderr.flush()
+
+    def close(self) -> None:
+        """Stop the live display. Harmless when called again."""
+        self._display.close()
+
+    def _label(self, word: str) -> str:
+        return f"\x1b[{_COLOURS[word]}m{word}:\x1b[0m" if self._colour else f"{word}:"

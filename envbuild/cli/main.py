@@ -1,0 +1,129 @@
+"""The ``envbuild`` command: finds the verb, runs it, turns every way to end into an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+import envbuild
+from envbuild.cli.console import Console
+from envbuild.errors import EnvbuildError, UsageError
+
+__all__ = ["INTERNAL_ERROR", "INTERRUPTED", "VERBS", "cli", "run"]
+
+# In the order of `envbuild --help`: a verb's module in this package has a command of the same name.
+VERBS = ("plan", "lock", "build", "up", "run", "cache", "base", "doctor")
+
+INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h: a bug in envbuild, never the user's doing
+INTERRUPTED = 130
+_BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
+
+
+class _Verbs(click.Group):
+    """Imports a verb's module when that verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"envbuild.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, VERBS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"no such command {name!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="SOURCE is the directory that holds the notebooks; the current one when it is left out.",
+)
+@click.version_option(envbuild.__version__, message="envbuild %(version)s")
+def cli() -> None:
+    """Reproducible environments for Jupyter repositories.
+
+    Reads a repository's notebooks and dependency files, locks everything, and assembles an image from the
+    locked artifacts: byte for byte the same wherever it is done.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line ``arguments`` (without the program's name) and return the exit code.
+
+    0 done · 1 the repository's fault · 2 wrong usage · 3 this machine lacks something · 4 a remote
+    failed · 70 a bug in envbuild · 130 interrupted.
+    """
+    options = list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
+    # Before click has understood anything, an error must already be printed as the user wants it.
+    console = Console(machine="--json" in options, debug="--debug" in options, environment=os.environ)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        code = cli.main(args=list(arguments), prog_name="envbuild", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, click.Abort):
+        console.error(_Interrupted())
+        return INTERRUPTED
+    except click.ClickException as error:
+        console.error(_usage_error(error))
+        return UsageError.exit_code
+    except EnvbuildError as error:
+        console.error(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except Exception as error:
+        unexpected = _InternalError(error)
+        unexpected.__cause__ = error
+        console.error(unexpected)
+        return INTERNAL_ERROR
+
+
+class _Interrupted(EnvbuildError):
+    exit_code = INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("interrupted", code="interrupted")
+
+
+class _InternalError(EnvbuildError):
+    exit_code = INTERNAL_ERROR
+
+    def __init__(self, error: Exception) -> None:
+        lines = str(error).splitlines()
+        super().__init__(
+            f"internal error: {type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "),
+            code="internal",
+            remedy="this is a bug in envbuild: run again with --debug and report what it prints",
+        )
+
+
+def _usage_error(error: click.ClickException) -> EnvbuildError:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    message = error.format_message().rstrip(".")
+    message = message[:1].lower() + message[1:]
+    command = context.command_path if context else "envbuild"
+    return UsageError(message, code="usage", remedy=f"`{command} --help` shows what is possible")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # A polite kill and a closed terminal clean up like Ctrl-C does.
+    raise KeyboardInterrupt

@@ -1,0 +1,192 @@
+"""Options that several verbs share, and the values they take."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from envbuild.config import COMPRESSIONS, ENGINES, PLATFORMS, RESOLVERS
+
+__all__ = [
+    "AGE",
+    "SIZE",
+    "CommandWithRest",
+    "common_options",
+    "compression_option",
+    "engine_option",
+    "jobs_option",
+    "lock_options",
+    "locked_option",
+    "platform_option",
+    "rest_of_command_line",
+    "source_argument",
+    "spec_options",
+]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_REST = "envbuild.rest"
+
+
+class _Measure(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
+    """A number with a unit, as an integer of the smallest one."""
+
+    def __init__(self, name: str, units: dict[str, int], example: str) -> None:
+        self.name = name
+        self._units = units
+        self._example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """``"30d"`` or ``"10G"`` as seconds or bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]*)", value.strip())
+        unit = self._units.get(match[2].lower()) if match else None
+        if match is None or unit is None:
+            self.fail(f"{value!r} is not {self._example}", param, ctx)
+        return int(float(match[1]) * unit)
+
+
+AGE = _Measure("AGE", {"d": 86400, "h": 3600, "m": 60, "w": 604800}, "an age like 30d, 12h or 2w")
+SIZE = _Measure(
+    "SIZE",
+    {"": 1, "b": 1}
+    | {prefix + suffix: 1000**power for power, prefix in enumerate("kmgt", 1) for suffix in ("", "b")}
+    | {f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgt", 1)},
+    "a size like 500M, 10G or 10GiB",
+)
+
+
+class CommandWithRest(click.Command):
+    """A command that keeps what follows ``--`` apart, instead of mixing it with the arguments before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See :meth:`click.Command.parse_args`."""
+        if "--" in args:
+            cut = args.index("--")
+            args, ctx.meta[_REST] = args[:cut], tuple(args[cut + 1 :])
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """See :meth:`click.Command.collect_usage_pieces`."""
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS...]"]
+
+
+def rest_of_command_line() -> tuple[str, ...] | None:
+    """What followed ``--`` for a :class:`CommandWithRest`; None when there was no ``--``."""
+    rest: tuple[str, ...] | None = click.get_current_context().meta.get(_REST)
+    return rest
+
+
+source_argument = click.argument("source", default=".", metavar="[SOURCE]")
+
+platform_option = click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    type=click.Choice(PLATFORMS),
+    help="What the image is for; repeatable. Default: this machine's architecture.",
+)
+compression_option = click.option(
+    "--compression",
+    type=click.Choice(COMPRESSIONS),
+    help="How layers are compressed; gzip is for Docker before 23.",
+)
+jobs_option = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="How much is done at once. Default: the CPUs.",
+)
+engine_option = click.option(
+    "--engine", type=click.Choice(ENGINES), help="What runs the image. Default: auto."
+)
+locked_option = click.option(
+    "--locked", is_flag=True, help="Fail instead of locking when envbuild.lock is missing or out of date."
+)
+
+
+def _chain(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator that adds several options, in the order they are shown."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+spec_options = _chain(
+    click.option(
+        "--python",
+        metavar="VERSION",
+        help="The Python version to use, like 3.13.",
+    ),
+    click.option(
+        "--extra",
+        "extras",
+        multiple=True,
+        metavar="NAME",
+        help="Also install this extra; repeatable.",
+    ),
+    click.option(
+        "--group",
+        "groups",
+        multiple=True,
+        metavar="NAME",
+        help="Also install this group; repeatable.",
+    ),
+)
+lock_options = _chain(
+    platform_option,
+    click.option(
+        "--exclude-newer",
+        metavar="DATE",
+        help="Ignore what was published after this day or time.",
+    ),
+    click.option("--resolver", type=click.Choice(RESOLVERS), help="What resolves versions."),
+)
+_common = _chain(
+    click.option("--json", "machine", is_flag=True, help="Print one JSON document on stdout."),
+    click.option("--offline", is_flag=True, default=None, help="Use only what is in the cache."),
+    click.option(
+        "--cache-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Where layers and downloads are kept.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="No progress and no notes."),
+    click.option("-v", "--verbose", is_flag=True, help="Also say what is usually of no interest."),
+    click.option("--debug", is_flag=True, help="Show tracebacks with errors."),
+)
+
+
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options every verb has and call ``command`` with a :class:`envbuild.cli.session.Session` first.
+
+    The values of all settings options (``--platform``, ``--python``, ...) go into the session's settings;
+    the command gets only what is its own.
+    """
+
+    @_common
+    @functools.wraps(command)
+    def with_session(machine: bool, quiet: bool, verbose: bool, debug: bool, **parameters: Any) -> Any:
+        from envbuild.cli.console import Console
+        from envbuild.cli.session import SETTINGS, Session
+
+        console = Console(machine=machine, quiet=quiet, verbose=verbose, debug=debug, environment=os.environ)
+        flags = {name: parameters.pop(name) for name in SETTINGS & parameters.keys()}
+        session = Session(console, flags, os.environ)
+        try:
+            return command(session, **parameters)
+        finally:
+            console.close()
+
+    return with_session
