@@ -50,6 +50,11 @@ class EnvbuildError(Exception):
         self.remedy = remedy
         self.detail = detail
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors travel from worker processes; Exception's own way forgets keyword arguments.
+        details = {name: getattr(self, name) for name in ("code", "file", "line", "remedy", "detail")}
+        return _rebuild, (type(self), self.message, details)
+
     @property
     def place(self) -> str:
         """``file:line``, ``file`` or the empty string."""
@@ -71,6 +76,10 @@ class EnvbuildError(Exception):
             "detail": self.detail,
             "exit_code": self.exit_code,
         }
+
+
+def _rebuild(kind: type[EnvbuildError], message: str, details: dict[str, Any]) -> EnvbuildError:
+    return kind(message, **details)
 
 
 class RepoError(EnvbuildError):

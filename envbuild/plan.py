@@ -85,7 +85,9 @@ def assign_layers(
 
 
 def _key(kind: str, inputs: dict[str, Any]) -> str:
-    text = json.dumps({"kind": kind, "recipe": recipe.VERSION, **inputs}, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(
+        {"kind": kind, "recipe": recipe.VERSION, **inputs}, sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -165,7 +167,7 @@ class WheelLayer:
 
 @dataclass(frozen=True, slots=True)
 class GlueLayer:
-    """Everything that belongs to no package: virtual environments' skeletons, kernelspecs, entry point, lock."""
+    """What belongs to no package: virtual environments' skeletons, kernelspecs, entry point, lock."""
 
     name: str
     display_name: str

@@ -1,1 +1,1 @@
-
+"""Kernelspecs: how notebooks find the environment."""

@@ -1,1 +1,1 @@
-
+"""From artifacts to layer bytes. Everything here is deterministic; ``recipe.py`` holds every constant."""

@@ -12,21 +12,21 @@ looks like depends on what was compiled before in the same process (python/cpyth
 Only the standard library is used, and as little of it as possible.
 """
 
+import _imp
 import importlib.util
+import io
 import json
 import marshal
 import os
 import sys
 import zipfile
 
-import _imp
-
 # The largest source that gets bytecode, in bytes. Generated tables beyond this would make the compiler
 # need gigabytes; Python still imports them, from source.
 LARGEST_SOURCE = 10_000_000
 
 
-def bytecode(source, path):
+def bytecode(source: bytes, path: str) -> bytes:
     """The ``.pyc`` of ``source``, or b"" when it is not valid Python for this interpreter."""
     try:
         code = compile(source, path, "exec", dont_inherit=True, optimize=0)
@@ -37,10 +37,10 @@ def bytecode(source, path):
     return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + source_hash + marshal.dumps(code)
 
 
-def serve(request):
+def serve(request: dict) -> dict:  # type: ignore[type-arg]  # typing is not imported: less in the parent
     """Compile one request's files in order and return their sizes."""
     sizes = []
-    with zipfile.ZipFile(request["source"]) as archive, open(request["output"], "wb") as output:
+    with zipfile.ZipFile(request["source"]) as archive, io.FileIO(request["output"], "w") as output:
         for member, path in request["files"]:
             data = b""
             if archive.getinfo(member).file_size <= LARGEST_SOURCE:
@@ -50,7 +50,8 @@ def serve(request):
     return {"sizes": sizes}
 
 
-def main():
+def main() -> None:
+    """Answer requests until standard input ends."""
     for line in sys.stdin.buffer:
         reading, writing = os.pipe()
         child = os.fork()
@@ -58,18 +59,18 @@ def main():
             os.close(reading)
             try:
                 answer = serve(json.loads(line))
-            except BaseException as error:  # noqa: BLE001 - everything goes back to the caller as text
+            except BaseException as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
-            with open(writing, "wb") as pipe:
+            with os.fdopen(writing, "wb") as pipe:
                 pipe.write(json.dumps(answer).encode())
             os._exit(0)
         os.close(writing)
-        with open(reading, "rb") as pipe:
-            answer = pipe.read()
+        with os.fdopen(reading, "rb") as pipe:
+            reply = pipe.read()
         _, status = os.waitpid(child, 0)
-        if not answer:
-            answer = json.dumps({"error": f"the compiler died (wait status {status})"}).encode()
-        sys.stdout.buffer.write(answer + b"\n")
+        if not reply:
+            reply = json.dumps({"error": f"the compiler died (wait status {status})"}).encode()
+        sys.stdout.buffer.write(reply + b"\n")
         sys.stdout.buffer.flush()
 
 

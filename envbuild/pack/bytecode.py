@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -79,11 +81,14 @@ class Compiler:
             start_new_session=True,
         )
 
-    def compile_zip(self, source: Path, files: Sequence[tuple[str, str]], spool: Path) -> list[Bytecode | None]:
+    def compile_zip(
+        self, source: Path, files: Sequence[tuple[str, str]], spool: Path
+    ) -> list[Bytecode | None]:
         """Compile members of the zip file ``source``.
 
         Parameters:
-            files: ``(member, final path)`` pairs; the final path (absolute, in the image) is what tracebacks show.
+            files: ``(member, final path)`` pairs; the final path, absolute and in the image, is what
+                tracebacks show.
             spool: file to write the bytecode to; must live as long as the result is used.
 
         Returns:
@@ -146,15 +151,11 @@ class Compiler:
     ) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         if kind is not None:
             # Interrupted in the middle of a package: its fork ends with its process group.
-            try:
-                os.killpg(self._process.pid, 9)
-            except ProcessLookupError:
-                pass
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.stdout.close()
         self._process.wait()

@@ -128,7 +128,7 @@ def decode(compression: str, stream: IO[bytes]) -> Iterator[bytes]:
             while data:
                 yield inflate.decompress(data, recipe.ENCODER_BLOCK)
                 data = inflate.unconsumed_tail
-    except zlib_ng.error as error:
+    except zlib_ng.error as error:  # type: ignore[misc]  # the stub calls it Any
         raise ValueError(f"damaged gzip stream: {error}") from error
     if not inflate.eof:
         raise ValueError("the gzip stream ends too early")

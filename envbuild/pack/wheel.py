@@ -10,6 +10,7 @@ import base64
 import csv
 import hashlib
 import io
+import os
 import re
 import stat
 import zipfile
@@ -159,15 +160,18 @@ class _Destination(WheelDestination):
         self, name: str, module: str, attr: str, section: Literal["console", "gui"]
     ) -> RecordEntry:
         """An executable for an entry point."""
-        if not (_SCRIPT_NAME.fullmatch(name) and _DOTTED_NAME.fullmatch(module) and _DOTTED_NAME.fullmatch(attr)):
+        if not (
+            _SCRIPT_NAME.fullmatch(name) and _DOTTED_NAME.fullmatch(module) and _DOTTED_NAME.fullmatch(attr)
+        ):
             raise _damaged(self._wheel.filename, f"bad entry point {name!r} = {module!r}:{attr!r}")
-        text = _SCRIPT.format(
-            prefix=self._prefix.path, module=module, name=attr.partition(".")[0], call=attr
-        )
+        text = _SCRIPT.format(prefix=self._prefix.path, module=module, name=attr.partition(".")[0], call=attr)
         return self._keep(self._place("scripts", name), text.encode(), executable=True)
 
-    def write_file(self, scheme: Scheme, path: str, stream: BinaryIO, is_executable: bool) -> RecordEntry:
+    def write_file(
+        self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, is_executable: bool
+    ) -> RecordEntry:
         """One file of the wheel, or (INSTALLER) one that comes with installing."""
+        path = os.fspath(path)
         place = self._place(scheme, path)
         if not isinstance(stream, _Member):
             return self._keep(place, stream.read(), executable=False)
@@ -182,17 +186,13 @@ class _Destination(WheelDestination):
             return self._keep(place, data, executable=True)
         if place.startswith(self._prefix.site_packages + "/") and wants_bytecode(path):
             self._sources.append((stream.info.filename, place))
-        self.entries.append(
-            tar.file(place, content, size=stream.info.file_size, executable=is_executable)
-        )
+        self.entries.append(tar.file(place, content, size=stream.info.file_size, executable=is_executable))
         if stream.digest and stream.recorded_size:
             return RecordEntry.from_elements(self._record_path(place), stream.digest, stream.recorded_size)
         data = b"".join(content())
         return RecordEntry(self._record_path(place), _record_hash(data), len(data))
 
-    def finalize_installation(
-        self, scheme: Scheme, record_file_path: str, records: object
-    ) -> None:
+    def finalize_installation(self, scheme: Scheme, record_file_path: str, records: object) -> None:
         """The bytecode, and RECORD with everything that was written."""
         rows = [record.to_row() for _, record in cast("Sequence[tuple[str, RecordEntry]]", records)]
         compiled = self._compiler.compile_zip(

@@ -40,7 +40,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
             raise MachineError(
                 f"no space left on the disk that holds the cache ({path})",
                 code="disk-full",
-                remedy="free some space, run `envbuild cache prune`, or set ENVBUILD_CACHE_DIR to another disk",
+                remedy="free some space, run `envbuild cache prune`, or set ENVBUILD_CACHE_DIR",
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise MachineError(
@@ -61,8 +61,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        os.chmod(name, mode)
-        os.replace(name, path)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -138,7 +138,10 @@ class Store:
                 write_atomic(marker, _OCI_LAYOUT)
             index = self.layout / "index.json"
             if not index.exists():
-                write_atomic(index, b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}')
+                write_atomic(
+                    index,
+                    b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}',
+                )
 
     # Blobs
 
@@ -168,7 +171,7 @@ class Store:
             with path.open("wb") as stream:
                 writer = HashingWriter(stream)
                 yield writer
-            os.replace(path, self.blob_path(writer.digest))
+            path.replace(self.blob_path(writer.digest))
 
     # Downloaded artifacts
 
@@ -199,8 +202,8 @@ class Store:
         with _disk_errors(self.root):
             handle, name = tempfile.mkstemp(dir=self.tmp)
             os.close(handle)
-            os.chmod(name, 0o644)
-        path = Path(name)
+            path = Path(name)
+            path.chmod(0o644)
         try:
             yield path
         finally:

@@ -1,0 +1,156 @@
+"""From a lock to images in the store: fetch what is missing, pack it, assemble.
+
+Fetching (threads), packing with bytecode and compression (processes) run at the same time: a layer is
+packed as soon as its own artifacts are there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from envbuild.base.interpreter import interpreter
+from envbuild.fetch import Fetcher
+from envbuild.image.config import canonical, image_config, image_manifest
+from envbuild.image.model import Image, Layer
+from envbuild.lock.model import Base, Lock
+from envbuild.pack.layer import Packed, find_packed, pack_entries
+from envbuild.pack.tar import complete
+from envbuild.pack.tree import repo_entries
+from envbuild.pack.worker import Job, WorkerPool
+from envbuild.plan import GlueLayer, LayerPlan, Plan, make_plan
+from envbuild.progress import Reporter
+from envbuild.source import Repo
+from envbuild.store import Store
+
+__all__ = ["Builder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """What a build works with.
+
+    Parameters:
+        compression: ``zstd``, ``gzip`` or ``none``.
+        jobs: how many layers are packed at once.
+    """
+
+    store: Store
+    fetcher: Fetcher
+    reporter: Reporter
+    compression: str = "zstd"
+    jobs: int = os.cpu_count() or 1
+
+    def environment(self, lock: Lock, lock_bytes: bytes, platforms: Sequence[str]) -> tuple[Image, ...]:
+        """The environment images (without the repository's files) of ``lock``, one per platform.
+
+        Parameters:
+            lock_bytes: the lock file as written.
+
+        Raises:
+            RepoError: a package is damaged or unsafe.
+            RemoteError: an artifact cannot be had.
+            MachineError: the disk is full, or the base's Python does not run here.
+        """
+        plans = [make_plan(lock, platform, lock_bytes) for platform in platforms]
+        layers = self._layers([layer for plan in plans for layer in plan.layers], lock.base)
+        return tuple(self._assemble(plan, [layers[layer.key] for layer in plan.layers]) for plan in plans)
+
+    def complete_images(
+        self, lock: Lock, lock_bytes: bytes, platforms: Sequence[str], repo: Repo
+    ) -> tuple[Image, ...]:
+        """The environment images with the repository's files on top.
+
+        Raises:
+            RepoError: also when the repository has files that cannot be in an image.
+        """
+        # First, because it is quick and may find a mistake.
+        with self.reporter.stage("repository") as stage:
+            packed = pack_entries(self.store, complete(repo_entries(repo)), self.compression)
+            stage.add_total(packed.raw_size)
+            stage.advance(packed.raw_size)
+        files = _layer(packed, "repository", (), cached=False)
+        plans = [make_plan(lock, platform, lock_bytes) for platform in platforms]
+        layers = self._layers([layer for plan in plans for layer in plan.layers], lock.base)
+        return tuple(
+            self._assemble(plan, [*(layers[layer.key] for layer in plan.layers), files]) for plan in plans
+        )
+
+    def _assemble(self, plan: Plan, layers: Sequence[Layer]) -> Image:
+        config = image_config(
+            plan.lock, platform=plan.platform, env=plan.env, lock_digest=plan.lock_digest, layers=layers
+        )
+        stored = self.store.put_blob(canonical(config))
+        manifest = image_manifest(config, layers, config_digest=stored.digest, config_size=stored.size)
+        return Image(plan.platform, stored, self.store.put_blob(canonical(manifest)), tuple(layers))
+
+    def _layers(self, planned: Sequence[LayerPlan], base: Base) -> dict[str, Layer]:
+        """Every planned layer, by its key: found in the store or packed."""
+        done: dict[str, Layer] = {}
+        missing: dict[str, LayerPlan] = {}
+        with self.reporter.stage("pack", unit="layers") as stage:
+            unique = {layer.key: layer for layer in planned}
+            stage.add_total(len(unique))
+            for key, layer in unique.items():
+                packed = find_packed(self.store, key, self.compression)
+                if packed is None:
+                    missing[key] = layer
+                else:
+                    done[key] = _layer(packed, layer.title, layer.packages, cached=True)
+                    stage.advance(1, cached=True)
+            for key, packed in self._pack(missing, base):
+                layer = missing[key]
+                done[key] = _layer(packed, layer.title, layer.packages, cached=False)
+                stage.detail(layer.title)
+                stage.advance(1)
+        return done
+
+    def _pack(self, missing: dict[str, LayerPlan], base: Base) -> Iterator[tuple[str, Packed]]:
+        """Fetch for and pack ``missing``; yields ``(key, packed)`` as layers are finished."""
+        if not missing:
+            return
+        with self.reporter.stage("fetch") as stage, WorkerPool(self.store, self.jobs) as pool:
+            command: tuple[tuple[str, ...], dict[str, str]] = ((), {})
+            if any(not isinstance(layer, GlueLayer) for layer in missing.values()):
+                python = interpreter(base, store=self.store, fetch=self.fetcher.fetch)
+                command = (tuple(python.command), dict(python.environment))
+            fetching: dict[str, dict[str, Future[Path]]] = {}
+            for key, layer in sorted(missing.items(), key=_fetch_order):
+                stage.add_total(sum(artifact.size for artifact in layer.artifacts))
+                fetching[key] = {
+                    artifact.sha256: self.fetcher.submit(artifact, stage) for artifact in layer.artifacts
+                }
+            packing: dict[Future[Packed], str] = {}
+            while fetching or packing:
+                for key in [key for key, files in fetching.items() if all(f.done() for f in files.values())]:
+                    files = {sha256: future.result() for sha256, future in fetching.pop(key).items()}
+                    packing[pool.submit(Job(missing[key], files, self.compression, command))] = key
+                waiting: list[Future[Any]] = [*packing]
+                waiting += [f for files in fetching.values() for f in files.values() if not f.done()]
+                finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future, key in [item for item in packing.items() if item[0] in finished]:
+                    del packing[future]
+                    yield key, future.result()
+
+
+def _fetch_order(item: tuple[str, LayerPlan]) -> tuple[int, str]:
+    """Largest layers first: the longest piece of packing should not be the last to start."""
+    key, layer = item
+    return (-sum(artifact.size for artifact in layer.artifacts), key)
+
+
+def _layer(packed: Packed, title: str, packages: tuple[str, ...], *, cached: bool) -> Layer:
+    return Layer(
+        title=title,
+        diff_id=packed.diff_id,
+        digest=packed.digest,
+        size=packed.size,
+        raw_size=packed.raw_size,
+        compression=packed.compression,
+        packages=packages,
+        cached=cached,
+    )

@@ -1,0 +1,114 @@
+"""The image's config and manifest: pure functions from a plan and its layers to canonical JSON.
+
+Follows the OCI image specification 1.1 (config.md, manifest.md); the content is the contract hubs rely on
+(docs/image.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from envbuild.image.model import Layer
+from envbuild.lock.model import Lock
+from envbuild.pack import recipe
+from envbuild.pack.glue import ENTRYPOINT
+
+__all__ = ["CONFIG_TYPE", "INDEX_TYPE", "MANIFEST_TYPE", "canonical", "image_config", "image_manifest"]
+
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+
+
+def canonical(value: Any) -> bytes:
+    """``value`` as JSON that has one form: sorted keys, no spaces, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _environment() -> list[str]:
+    env, server = f"/{recipe.ENV_PREFIX}", f"/{recipe.SERVER_PREFIX}"
+    system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    values = {
+        # CONDA_DIR and NB_PYTHON_PREFIX are what repo2docker images have; scripts for hubs look at them.
+        "CONDA_DIR": env,
+        "HOME": f"/{recipe.HOME}",
+        "JUPYTER_PATH": f"{env}/share/jupyter",
+        "LANG": "C.UTF-8",
+        "NB_PYTHON_PREFIX": env,
+        "NB_UID": str(recipe.UID),
+        "NB_USER": recipe.USER_NAME,
+        "PATH": f"{env}/bin:{server}/bin:{system}",
+        "REPO_DIR": f"/{recipe.REPO_DIR}",
+        "SHELL": "/bin/bash",
+        "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+        "USER": recipe.USER_NAME,
+        "VIRTUAL_ENV": env,
+    }
+    return [f"{name}={value}" for name, value in sorted(values.items())]
+
+
+def image_config(
+    lock: Lock, *, platform: str, env: str, lock_digest: str, layers: Sequence[Layer]
+) -> dict[str, Any]:
+    """The config; its digest (in :func:`canonical` form) is the image ID.
+
+    Parameters:
+        env: the environment's id; ``lock_digest`` the digest of the lock file.
+        layers: bottom to top.
+    """
+    system, architecture = platform.split("/", 1)
+    labels = {
+        "dev.envbuild.env": env,
+        "dev.envbuild.lock.digest": lock_digest,
+        "dev.envbuild.recipe": str(recipe.VERSION),
+        "org.opencontainers.image.title": lock.name,
+        "org.opencontainers.image.created": lock.cutoff,
+        # What tools made for repo2docker's images look for.
+        "repo2docker.ref": "None",
+        "repo2docker.repo": "local",
+        "repo2docker.version": "envbuild",
+    }
+    created = lock.cutoff
+    return {
+        "architecture": architecture,
+        "config": {
+            "Cmd": ["jupyter-lab", "--ip=0.0.0.0", "--port=8888", "--no-browser"],
+            "Entrypoint": ["/usr/bin/tini", "-g", "--", f"/{ENTRYPOINT}"],
+            "Env": _environment(),
+            "ExposedPorts": {"8888/tcp": {}},
+            "Labels": labels,
+            "User": f"{recipe.UID}:{recipe.GID}",
+            "WorkingDir": f"/{recipe.REPO_DIR}",
+        },
+        "created": created,
+        "history": [
+            {"created": created, "created_by": _created_by(layer), "comment": "envbuild"} for layer in layers
+        ],
+        "os": system,
+        "rootfs": {"diff_ids": [layer.diff_id for layer in layers], "type": "layers"},
+    }
+
+
+def _created_by(layer: Layer) -> str:
+    packages = " ".join(layer.packages)
+    return f"{layer.title}: {packages}" if packages else layer.title
+
+
+def image_manifest(
+    config: dict[str, Any], layers: Sequence[Layer], *, config_digest: str, config_size: int
+) -> dict[str, Any]:
+    """The manifest for a stored config and layers."""
+    labels = config["config"]["Labels"]
+    return {
+        "annotations": {
+            name: labels[name] for name in ("dev.envbuild.env", "dev.envbuild.lock.digest") if name in labels
+        },
+        "config": {"digest": config_digest, "mediaType": CONFIG_TYPE, "size": config_size},
+        "layers": [
+            {"digest": layer.digest, "mediaType": layer.media_type, "size": layer.size} for layer in layers
+        ],
+        "mediaType": MANIFEST_TYPE,
+        "schemaVersion": 2,
+    }

@@ -1,0 +1,68 @@
+"""The glue layer: what belongs to no package and depends on the lock as a whole."""
+
+from __future__ import annotations
+
+from envbuild.kernel.specs import kernel_json, kernel_names
+from envbuild.pack import recipe
+from envbuild.pack.tar import Entry, directory, file, symlink
+
+__all__ = ["ENTRYPOINT", "LOCK_PATH", "glue_entries"]
+
+ENTRYPOINT = "usr/local/bin/envbuild-entrypoint"
+LOCK_PATH = "usr/share/envbuild/envbuild.lock"
+
+# Hubs run images under any UID and mount anything over $HOME, so nothing may be taken for granted here.
+_ENTRYPOINT_SCRIPT = """\
+#!/bin/sh
+# Runs the repository's `start` script, if it has one, and then the command.
+if [ ! -w "${HOME:-/}" ]; then
+    HOME="$(mktemp -d)" && export HOME
+fi
+for start in binder/start .binder/start start; do
+    start="${REPO_DIR:-.}/$start"
+    if [ -x "$start" ] && [ -f "$start" ]; then
+        exec "$start" "$@"
+    elif [ -f "$start" ]; then
+        exec bash "$start" "$@"
+    fi
+done
+exec "$@"
+"""
+
+
+def _virtual_environment(prefix: str, python: str) -> list[Entry]:
+    """A virtual environment's own files (PEP 405); ``python`` is ``3.11.2``."""
+    minor = ".".join(python.split(".")[:2])
+    configuration = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n"
+    return [
+        file(f"{prefix}/pyvenv.cfg", configuration.encode()),
+        symlink(f"{prefix}/bin/python", "python3"),
+        symlink(f"{prefix}/bin/python3", f"/usr/bin/python{minor}"),
+        symlink(f"{prefix}/bin/python{minor}", "python3"),
+        directory(f"{prefix}/lib/python{minor}/site-packages"),
+    ]
+
+
+def glue_entries(
+    *, name: str, display_name: str, python: str, kernels: tuple[str, ...], lock: bytes
+) -> list[Entry]:
+    """Entries of the glue layer.
+
+    Parameters:
+        name: the project's kernelspec name; ``display_name`` is for people.
+        python: the exact version (``3.11.2``).
+        kernels: further kernelspec names, as notebooks use them.
+        lock: the lock file, to be kept in the image.
+    """
+    entries = [
+        *_virtual_environment(recipe.ENV_PREFIX, python),
+        *_virtual_environment(recipe.SERVER_PREFIX, python),
+        file(ENTRYPOINT, _ENTRYPOINT_SCRIPT.encode(), executable=True),
+        file(LOCK_PATH, lock),
+        directory(recipe.HOME),
+        directory(recipe.REPO_DIR),
+    ]
+    for kernel in kernel_names(name, kernels):
+        place = f"{recipe.ENV_PREFIX}/share/jupyter/kernels/{kernel}/kernel.json"
+        entries.append(file(place, kernel_json(f"Python ({display_name})")))
+    return entries
