@@ -1,0 +1,147 @@
+"""A base's own Python, unpacked on this machine and started without a container.
+
+Bytecode differs between patch releases, so it is compiled by the very Python of the base: the build of it for
+this machine's architecture. Started through its own loader and libraries it needs nothing of the host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from envbuild.errors import MachineError
+from envbuild.lock.model import Artifact, Base, Deb
+from envbuild.pack.deb import merge_usr, open_deb
+from envbuild.store import Store
+
+__all__ = ["Interpreter", "host_platform", "interpreter"]
+
+# What the standard library's modules that a compiler may import link to; what is missing here would be taken
+# from the host.
+_LIBRARIES = (
+    "libbz2-1.0",
+    "libc6",
+    "libcrypt1",
+    "libexpat1",
+    "libffi8",
+    "libgcc-s1",
+    "liblzma5",
+    "libssl3",
+    "libssl3t64",
+    "libuuid1",
+    "libzstd1",
+    "zlib1g",
+)
+
+_HOSTS = {"x86_64": "linux/amd64", "amd64": "linux/amd64", "aarch64": "linux/arm64", "arm64": "linux/arm64"}
+# Where each architecture's libraries are below the root, and the loader among them. (Not the loader's path
+# in ELF files: that may be an absolute link, which would lead to the host's.)
+_LIBRARY_DIRECTORIES = {
+    "linux/amd64": ("usr/lib/x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
+    "linux/arm64": ("usr/lib/aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """How to start a base's Python on this machine.
+
+    ``command`` is to be followed by Python's own options; ``environment`` are the variables it needs, and no
+    others should be passed. ``key`` names the exact build; it is part of what bytecode depends on.
+    """
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    key: str
+
+
+def host_platform() -> str:
+    """This machine as a platform (``linux/amd64``).
+
+    Raises:
+        MachineError: Linux programs for none of our architectures run here.
+    """
+    machine = platform.machine().lower()
+    if not sys.platform.startswith("linux") or machine not in _HOSTS:
+        raise MachineError(
+            f"bases cannot be run on this machine ({platform.system()} {machine}) to compile bytecode",
+            code="unsupported-machine",
+            remedy="run envbuild on Linux on x86-64 or aarch64, for example in a container",
+        )
+    return _HOSTS[machine]
+
+
+def interpreter(base: Base, *, store: Store, fetch: Callable[[Artifact], Path]) -> Interpreter:
+    """The Python of ``base``, unpacked into the store unless it is there already.
+
+    Parameters:
+        fetch: downloads an artifact and returns where it is.
+
+    Raises:
+        MachineError: this machine cannot run it.
+        RemoteError: a package cannot be fetched or is damaged.
+    """
+    host = host_platform()
+    minor = base.python_minor
+    wanted = {f"python{minor}-minimal", f"libpython{minor}-minimal", f"libpython{minor}-stdlib", *_LIBRARIES}
+    debs = [deb for deb in base.debs[host] if deb.name in wanted]
+    key = hashlib.sha256("\n".join(sorted(deb.artifact.sha256 for deb in debs)).encode()).hexdigest()
+    root = store.interpreters / key
+    if not root.is_dir():
+        with store.lock(f"interpreter-{key}"):
+            if not root.is_dir():
+                _unpack(debs, root, store=store, fetch=fetch)
+    directory, loader = _LIBRARY_DIRECTORIES[host]
+    libraries = root / directory
+    return Interpreter(
+        command=(
+            str(libraries / loader),
+            "--inhibit-cache",
+            "--library-path",
+            str(libraries),
+            str(root / f"usr/bin/python{minor}"),
+        ),
+        environment={"PYTHONHOME": str(root / "usr")},
+        key=key,
+    )
+
+
+def _unpack(debs: Sequence[Deb], root: Path, *, store: Store, fetch: Callable[[Artifact], Path]) -> None:
+    with store.temporary_directory() as scratch:
+        tree = scratch / "tree"
+        tree.mkdir()
+        links: dict[Path, bytes] = {}
+        for deb in debs:
+            links |= _unpack_files(fetch(deb.artifact), tree)
+        # Last, so that nothing is ever written through one.
+        for place, target in sorted(links.items()):
+            place.symlink_to(os.fsdecode(target))
+        # A directory cannot replace another that has files: whoever was first is as good.
+        if not root.exists():
+            tree.rename(root)
+
+
+def _unpack_files(package: Path, tree: Path) -> dict[Path, bytes]:
+    """Unpack the files below ``usr``, all that Python needs; returns the links that are to be made."""
+    links: dict[Path, bytes] = {}
+    with open_deb(package) as deb:
+        for member in deb.members():
+            path = merge_usr(member.path)
+            if not path.startswith(b"usr/") or path.startswith(b"usr/share/") or member.kind == "dir":
+                continue
+            place = tree / os.fsdecode(path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if member.kind == "symlink":
+                if not member.target.startswith(b"/"):  # it would lead to the host's files
+                    links[place] = member.target
+            elif member.kind == "hardlink":
+                place.hardlink_to(tree / os.fsdecode(merge_usr(member.target)))
+            else:
+                place.write_bytes(member.data)
+                place.chmod(0o755 if member.mode & 0o100 else 0o644)
+    return links

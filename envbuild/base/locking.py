@@ -1,0 +1,203 @@
+"""The Debian packages of a base, or of a tool, pinned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from envbuild.base.debian import Archive, suites
+from envbuild.base.mirrors import Mirrors
+from envbuild.base.recipe import BaseRecipe, debian_keyring
+from envbuild.base.resolve import Catalog, closure
+from envbuild.base.version import Version
+from envbuild.errors import RemoteError
+from envbuild.fetch import http_client
+from envbuild.lock.model import Artifact, Deb
+from envbuild.progress import Reporter
+from envbuild.store import Store
+from envbuild.store.store import write_atomic
+
+__all__ = ["LockedDebs", "lock_debs", "resolve_tool"]
+
+MAX_AGE_SECONDS = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class LockedDebs:
+    """A base's exact Python (``3.11.2``) and its packages by platform (``linux/amd64``), sorted by name."""
+
+    python: str
+    debs: dict[str, tuple[Deb, ...]]
+
+
+def lock_debs(
+    recipe: BaseRecipe,
+    *,
+    store: Store,
+    mirrors: Mirrors,
+    reporter: Reporter,
+    refresh: bool = False,
+) -> LockedDebs:
+    """The packages of ``recipe`` for all its platforms, in their newest versions.
+
+    An answer less than a day old is given again without asking the mirror, unless ``refresh``.
+
+    Raises:
+        RemoteError: the mirror cannot be reached or believed, or the packages cannot be had together.
+    """
+    architectures = {platform: _architecture(platform) for platform in recipe.platforms}
+    request = _Request(
+        recipe.suite, tuple(recipe.packages), dict(recipe.excluded), f"the base {recipe.name}", recipe.digest
+    )
+    resolved = _resolve(
+        request,
+        tuple(architectures.values()),
+        store=store,
+        mirrors=mirrors,
+        reporter=reporter,
+        refresh=refresh,
+    )
+    debs = {platform: resolved[architecture] for platform, architecture in architectures.items()}
+    name = f"python{recipe.python_minor}"
+    pythons = {Version(deb.version).upstream for of in debs.values() for deb in of if deb.name == name}
+    if len(pythons) != 1:
+        raise RemoteError(
+            f"Debian `{recipe.suite}` has different versions of {name} for different architectures just now",
+            code="debian-unsatisfied",
+            remedy="try again in some hours",
+        )
+    return LockedDebs(pythons.pop(), debs)
+
+
+def resolve_tool(
+    suite: str,
+    architecture: str,
+    names: tuple[str, ...],
+    *,
+    excluded: Mapping[str, str],
+    store: Store,
+    mirrors: Mirrors,
+    reporter: Reporter,
+    refresh: bool = False,
+) -> tuple[Deb, ...]:
+    """The packages a tool for this machine consists of (``bubblewrap`` and the libraries it links to).
+
+    Parameters:
+        architecture: Debian's name for it (``amd64``, ``arm64``).
+        excluded: dependencies it does without, with the reasons.
+
+    Raises:
+        RemoteError: as :func:`lock_debs`.
+    """
+    request = _Request(suite, names, dict(excluded), f"the tool {names[0]}", "")
+    resolved = _resolve(
+        request,
+        (architecture,),
+        store=store,
+        mirrors=mirrors,
+        reporter=reporter,
+        refresh=refresh,
+    )
+    return resolved[architecture]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be resolved; its key names the cached answer."""
+
+    suite: str
+    roots: tuple[str, ...]
+    excluded: dict[str, str]
+    what: str
+    recipe_digest: str
+
+    def key(self, architectures: Iterable[str], *more: str) -> str:
+        text = json.dumps([asdict(self), sorted(architectures), more], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _architecture(platform: str) -> str:
+    """Debian's name of a platform's architecture, which for those we offer is Docker's too.
+
+    >>> _architecture("linux/arm64")
+    'arm64'
+    """
+    return platform.partition("/")[2]
+
+
+def _resolve(
+    request: _Request,
+    architectures: tuple[str, ...],
+    *,
+    store: Store,
+    mirrors: Mirrors,
+    reporter: Reporter,
+    refresh: bool,
+) -> dict[str, tuple[Deb, ...]]:
+    """Packages by architecture: from the day's answer, else from the same indexes' answer, else anew."""
+    sources = [*mirrors.debian, *mirrors.security] if mirrors.at is None else ["snapshot"]
+    today = store.debian / f"{request.key(architectures, *sources)}.json"
+    if not refresh and (kept := _read(today, MAX_AGE_SECONDS)) is not None:
+        return kept
+    with store.lock(f"debian-{request.suite}"):
+        if not refresh and (kept := _read(today, MAX_AGE_SECONDS)) is not None:
+            return kept
+        with _archive(store, mirrors, reporter) as archive:
+            releases = [archive.release(source, suite) for source, suite in suites(request.suite)]
+            indexes = {name: [archive.index(one, name) for one in releases] for name in architectures}
+
+        def resolve_one(architecture: str) -> tuple[Deb, ...]:
+            of = indexes[architecture]
+            same = store.debian / f"{request.key([architecture], *(one.sha256 for one in of))}.json"
+            if (kept := _read(same)) is not None:
+                return kept[architecture]
+            debs = closure(Catalog(of), request.roots, excluded=request.excluded, what=request.what)
+            _write(same, {architecture: debs})
+            return debs
+
+        # Unpacking the indexes, which is most of the time, happens outside of the interpreter's lock.
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            resolved = dict(zip(architectures, pool.map(resolve_one, architectures), strict=True))
+        _write(today, resolved)
+        return resolved
+
+
+@contextmanager
+def _archive(store: Store, mirrors: Mirrors, reporter: Reporter) -> Iterator[Archive]:
+    with http_client() as client:
+        yield Archive(
+            client=client,
+            mirrors=mirrors,
+            keyring=debian_keyring(),
+            store=store,
+            reporter=reporter,
+            now=datetime.now(UTC),
+        )
+
+
+def _read(path: Path, max_age: float | None = None) -> dict[str, tuple[Deb, ...]] | None:
+    """A kept answer, or None when there is none, it is older than ``max_age`` seconds, or unreadable."""
+    try:
+        age = time.time() - path.stat().st_mtime
+        if max_age is not None and not 0 <= age < max_age:
+            return None
+        return {name: tuple(map(_deb, debs)) for name, debs in json.loads(path.read_bytes()).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _deb(table: dict[str, Any]) -> Deb:
+    return Deb(**{**table, "artifact": Artifact(**table["artifact"])})
+
+
+def _write(path: Path, resolved: Mapping[str, tuple[Deb, ...]]) -> None:
+    tables = {name: [asdict(deb) for deb in debs] for name, debs in resolved.items()}
+    write_atomic(path, json.dumps(tables, sort_keys=True).encode())
