@@ -1,4 +1,4 @@
-"""OCI image layouts: the store's own index, and layouts written for other tools.
+"""OCI image layouts, written for other tools.
 
 Follows image-layout.md of the OCI image specification 1.1.
 """
@@ -19,7 +19,7 @@ from envbuild.image.model import Image
 from envbuild.store import Blob, Store
 from envbuild.store.store import write_atomic
 
-__all__ = ["image_index", "record_images", "write_layout"]
+__all__ = ["image_index", "write_layout"]
 
 _REF = "org.opencontainers.image.ref.name"
 
@@ -70,14 +70,6 @@ def _manifests(index: Path) -> list[dict[str, Any]]:
         return list(content["manifests"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
-
-
-def record_images(images: Sequence[Image], store: Store, names: Iterable[str]) -> None:
-    """Name ``images`` in the store's index, so that they are listed and kept by pruning."""
-    descriptor = _top(images, store)
-    with store.lock("index"):
-        index = store.layout / "index.json"
-        write_atomic(index, _merge(_manifests(index), descriptor, names))
 
 
 def _blobs(images: Sequence[Image], store: Store) -> list[str]:

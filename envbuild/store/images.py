@@ -105,17 +105,22 @@ def contents(store: Store, image: StoredImage) -> Contents | None:
 
 
 def _entries(store: Store) -> list[dict[str, Any]]:
+    """The index's descriptors; what is not shaped like one is dropped."""
     try:
         entries = json.loads((store.layout / "index.json").read_bytes())["manifests"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
-    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return [
+        entry
+        for entry in entries
+        if isinstance(entry, dict)
+        and all(isinstance(entry.get(part, {}), dict) for part in ("annotations", "platform"))
+    ]
 
 
-def _key(entry: dict[str, Any]) -> tuple[Any, Any]:
-    platform = entry.get("platform") or {}
-    name = (entry.get("annotations") or {}).get(_NAME)
-    return name, f"{platform.get('os')}/{platform.get('architecture')}"
+def _key(entry: dict[str, Any]) -> tuple[Any, Any, Any]:
+    platform = entry.get("platform", {})
+    return entry.get("annotations", {}).get(_NAME), platform.get("os"), platform.get("architecture")
 
 
 def _write(store: Store, entries: list[dict[str, Any]]) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from envbuild.errors import MachineError
 from envbuild.store.images import StoredImage, contents, forget_images, stored_images
-from envbuild.store.store import Store
+from envbuild.store.store import Store, disk_errors
 
 __all__ = ["DEFAULT_AGE", "Pruned", "in_use", "prune", "usage"]
 
@@ -122,7 +122,7 @@ def usage(store: Store) -> dict[str, int]:
         parts = sorted(path for path in store.root.iterdir() if path.is_dir() and not path.is_symlink())
     except FileNotFoundError:
         return {}
-    return {path.name: _size(path) for path in parts}
+    return {path.name: _size(path, set()) for path in parts}
 
 
 def _forget(store: Store, *, before: float) -> tuple[StoredImage, ...]:
@@ -136,6 +136,9 @@ def _remove_unneeded(
 ) -> list[_Entry]:
     entries = sorted(_entries(store, tools=everything), key=lambda entry: (entry.used, entry.path))
     unneeded = [entry for entry in entries if not entry.needed]
+    if busy:
+        # What runs may have been started long ago: its root file system is not for us to take away.
+        unneeded = [entry for entry in unneeded if entry.path.parent != store.trees]
     doomed = [entry for entry in unneeded if now - entry.used >= age]
     doomed += _leftovers(store, busy=busy, now=now)
     if max_size is not None:
@@ -152,17 +155,21 @@ def _remove_unneeded(
 
 def _entries(store: Store, *, tools: bool) -> Iterator[_Entry]:
     """What may be pruned. ``tools`` adds what is small, shared by all images and costly to make again."""
-    digests: set[str] = set()
-    trees: set[str] = set()
+    needed: set[str] = set()
     for image in stored_images(store):
         parts = contents(store, image)
         if parts is not None:
-            digests |= {blob.digest for blob in parts.blobs}
-            trees |= {diff_id.removeprefix("sha256:") for diff_id in parts.diff_ids}
-    yield from _bucket(store.blobs, lambda name: f"sha256:{name}" in digests)
-    yield from _bucket(store.trees, lambda name: name in trees)
-    yield from _bucket(store.artifacts, lambda name: False)
-    yield from _bucket(store.actions, lambda name: (store.action(name) or {}).get("digest") in digests)
+            needed |= {blob.digest for blob in parts.blobs}
+            needed.update(parts.diff_ids)
+
+    def describes_needed(key: str) -> bool:
+        record = store.action(key) or {}
+        return record.get("digest") in needed or record.get("diff_id") in needed
+
+    yield from _bucket(store.blobs, lambda name: f"sha256:{name}" in needed)
+    yield from _bucket(store.actions, describes_needed)
+    for directory in (store.artifacts, store.trees):
+        yield from _bucket(directory, lambda name: False)
     if tools:
         for directory in (store.interpreters, store.debian, store.sources, store.uv, store.tools):
             yield from _bucket(directory, lambda name: False)
@@ -179,7 +186,7 @@ def _bucket(directory: Path, needed: Callable[[str], bool]) -> Iterator[_Entry]:
         except FileNotFoundError:
             continue
         path = Path(entry.path)
-        yield _Entry(path, _size(path), max(status.st_atime, status.st_mtime), needed(entry.name))
+        yield _Entry(path, _size(path, set()), max(status.st_atime, status.st_mtime), needed(entry.name))
 
 
 def _leftovers(store: Store, *, busy: bool, now: float) -> list[_Entry]:
@@ -188,7 +195,7 @@ def _leftovers(store: Store, *, busy: bool, now: float) -> list[_Entry]:
     current = {directory.relative_to(store.root).parts[0] for directory in store.directories}
     if not busy:
         found += [
-            _Entry(path, _size(path), 0.0, False)
+            _Entry(path, _size(path, set()), 0.0, False)
             for path in sorted(store.root.iterdir())
             if _BUCKET.fullmatch(path.name) and path.name not in current
         ]
@@ -222,22 +229,23 @@ def _make_writable(function: Callable[[str], object], name: str, _: object) -> N
         path.unlink(missing_ok=True)
 
 
-def _size(path: Path) -> int:
-    """Bytes below ``path``, following no links."""
+def _size(path: Path, seen: set[int]) -> int:
+    """Bytes below ``path``, following no links. ``seen`` are inodes that are counted already."""
     try:
         status = path.lstat()
-    except FileNotFoundError:
-        return 0
-    if not stat.S_ISDIR(status.st_mode):
-        return status.st_size
-    try:
-        return sum(_size(child) for child in path.iterdir())
+        if stat.S_ISDIR(status.st_mode):
+            return sum(_size(child, seen) for child in path.iterdir())
     except (FileNotFoundError, PermissionError):
         return 0
+    if status.st_nlink > 1 and status.st_ino in seen:
+        return 0
+    seen.add(status.st_ino)
+    return status.st_size
 
 
 def _open_lock(store: Store) -> int:
-    return os.open(store.locks / "in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    with disk_errors(store.root):
+        return os.open(store.locks / "in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def _alone(handle: int) -> bool:

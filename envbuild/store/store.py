@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from envbuild.errors import MachineError
 
-__all__ = ["Blob", "HashingWriter", "Store", "write_atomic"]
+__all__ = ["Blob", "HashingWriter", "Store", "disk_errors", "write_atomic"]
 
 _OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
@@ -31,7 +31,7 @@ class Blob:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turn the disk's refusals into errors with a remedy."""
     try:
         yield
@@ -130,7 +130,7 @@ class Store:
 
     def prepare(self) -> None:
         """Make the directories. Raises :class:`MachineError` when the place cannot be written."""
-        with _disk_errors(self.root):
+        with disk_errors(self.root):
             for directory in self.directories:
                 directory.mkdir(parents=True, exist_ok=True)
             marker = self.layout / "oci-layout"
@@ -160,14 +160,14 @@ class Store:
         """Keep ``data`` (a config, a manifest) and return its digest and size."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         if not self.has_blob(digest, len(data)):
-            with _disk_errors(self.root):
+            with disk_errors(self.root):
                 write_atomic(self.blob_path(digest), data)
         return Blob(digest, len(data))
 
     @contextmanager
     def blob_writer(self) -> Iterator[HashingWriter]:
         """A stream whose bytes become a blob when the block ends without an exception."""
-        with self.temporary_file() as path, _disk_errors(self.root):
+        with self.temporary_file() as path, disk_errors(self.root):
             with path.open("wb") as stream:
                 writer = HashingWriter(stream)
                 yield writer
@@ -191,7 +191,7 @@ class Store:
 
     def put_action(self, key: str, value: dict[str, Any]) -> None:
         """Keep ``value`` (JSON) under ``key`` (hex)."""
-        with _disk_errors(self.root):
+        with disk_errors(self.root):
             write_atomic(self.actions / key, json.dumps(value, sort_keys=True).encode())
 
     # Unfinished work
@@ -199,7 +199,7 @@ class Store:
     @contextmanager
     def temporary_file(self) -> Iterator[Path]:
         """A path for a file in ``tmp/`` that is gone after the block unless it was renamed away."""
-        with _disk_errors(self.root):
+        with disk_errors(self.root):
             handle, name = tempfile.mkstemp(dir=self.tmp)
             os.close(handle)
             path = Path(name)
@@ -212,7 +212,7 @@ class Store:
     @contextmanager
     def temporary_directory(self) -> Iterator[Path]:
         """A directory in ``tmp/`` that is gone after the block unless it was renamed away."""
-        with _disk_errors(self.root):
+        with disk_errors(self.root):
             path = Path(tempfile.mkdtemp(dir=self.tmp))
         try:
             yield path
@@ -222,7 +222,7 @@ class Store:
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold the advisory lock ``name`` so that two processes do not do the same work at once."""
-        with _disk_errors(self.root):
+        with disk_errors(self.root):
             handle = os.open(self.locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
