@@ -107,7 +107,7 @@ def contents(store: Store, image: StoredImage) -> Contents | None:
 def _entries(store: Store) -> list[dict[str, Any]]:
     """The index's descriptors; what is not shaped like one is dropped."""
     try:
-        entries = json.loads((store.layout / "index.json").read_bytes())["manifests"]
+        entries = list(json.loads((store.layout / "index.json").read_bytes())["manifests"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
     return [
@@ -118,9 +118,9 @@ def _entries(store: Store) -> list[dict[str, Any]]:
     ]
 
 
-def _key(entry: dict[str, Any]) -> tuple[Any, Any, Any]:
+def _key(entry: dict[str, Any]) -> tuple[Any, str]:
     platform = entry.get("platform", {})
-    return entry.get("annotations", {}).get(_NAME), platform.get("os"), platform.get("architecture")
+    return entry.get("annotations", {}).get(_NAME), f"{platform.get('os')}/{platform.get('architecture')}"
 
 
 def _write(store: Store, entries: list[dict[str, Any]]) -> None:
