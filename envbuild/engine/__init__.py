@@ -1,1 +1,1 @@
-
+"""Where images run: bubblewrap (embedded) and Docker, behind one Protocol."""

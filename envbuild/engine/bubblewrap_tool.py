@@ -1,0 +1,120 @@
+"""Finding bubblewrap: the host's own, or the one Debian publishes, unpacked into the cache.
+
+The unpacked one is started through its own dynamic loader, so nothing is installed and the host's C library
+does not matter. The host's own is preferred: some systems let only ``/usr/bin/bwrap`` make namespaces.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from envbuild.errors import EnvbuildError
+from envbuild.store import Store
+
+__all__ = ["PACKAGES", "find_bubblewrap"]
+
+# What bwrap links to; their own dependencies are not needed to run it.
+PACKAGES = ("bubblewrap", "libc6", "libcap2", "libpcre2-8-0", "libselinux1")
+_OLDEST = (0, 11)  # the first with --overlay-src
+_PROBE_SECONDS = 20
+
+
+def find_bubblewrap(store: Store, install: Callable[[Path], None]) -> tuple[tuple[str, ...], str | None]:
+    """The first bubblewrap that works here.
+
+    Parameters:
+        install: unpacks :data:`PACKAGES` into the directory it is given; called when the cache has none.
+
+    Returns:
+        ``(argv, None)``, or ``((), reason)`` when there is none that works.
+    """
+    reason = None
+    for argv in _candidates(store, install):
+        if isinstance(argv, str):
+            return (), argv
+        reason = _trouble(argv, store.trees)
+        if reason is None:
+            return argv, None
+    return (), reason
+
+
+def _candidates(store: Store, install: Callable[[Path], None]) -> Iterator[tuple[str, ...] | str]:
+    own = shutil.which("bwrap")
+    if own is not None and _version((own,)) >= _OLDEST:
+        yield (own,)
+    directory = store.tools / f"bubblewrap-{platform.machine()}"
+    if not directory.is_dir():
+        try:
+            with store.lock("bubblewrap"), store.temporary_directory() as temporary:
+                if not directory.is_dir():
+                    install(temporary / "tree")
+                    (temporary / "tree").rename(directory)
+        except EnvbuildError as error:
+            yield f"bubblewrap is not installed and could not be fetched: {error}"
+            return
+    yield _through_loader(directory)
+
+
+def _through_loader(directory: Path) -> tuple[str, ...]:
+    libraries = next(directory.glob("usr/lib/*-linux-gnu"))
+    loader = next(libraries.glob("ld-linux-*.so.*"))
+    return (str(loader), "--library-path", str(libraries), str(directory / "usr/bin/bwrap"))
+
+
+def _version(argv: tuple[str, ...]) -> tuple[int, ...]:
+    try:
+        result = subprocess.run(
+            [*argv, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return (0,)
+    match = re.search(r"(\d+)\.(\d+)", result.stdout)
+    return tuple(map(int, match.groups())) if match else (0,)
+
+
+def _trouble(argv: tuple[str, ...], lower: Path) -> str | None:
+    """Why ``argv`` cannot make a container whose files are in ``lower``'s file system; None when it can."""
+    probe = ["--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "100", "--ro-bind", "/", "/"]
+    probe += ["--proc", "/proc", "--dev", "/dev"]
+    probe += ["--overlay-src", str(lower), "--tmp-overlay", "/dev/overlay"]
+    try:
+        result = subprocess.run(
+            # bwrap itself is the one program that is certain to be there.
+            [*argv, *probe, "--", *argv, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{argv[-1]} does not run: {error}"
+    if result.returncode == 0:
+        return None
+    said = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+    return f"this system does not let users make namespaces ({said}); {_remedy()}"
+
+
+def _remedy() -> str:
+    for name, value, remedy in (
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+        ("kernel/unprivileged_userns_clone", "0", "1"),
+        ("user/max_user_namespaces", "0", "15000"),
+    ):
+        try:
+            current = Path("/proc/sys", name).read_text().strip()
+        except OSError:
+            continue
+        if current == value:
+            return f"an administrator can allow it: `sysctl -w {name.replace('/', '.')}={remedy}`"
+    return (
+        "in a container, give that one `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`"
+    )

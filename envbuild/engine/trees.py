@@ -1,0 +1,215 @@
+"""Layers as directories: what the bubblewrap engine mounts.
+
+Every layer is unpacked once, whatever images it is part of. Overlay mounts take a page of options at most,
+which is less than a hundred layers need, and every directory of an overlay is looked up in all of its layers;
+so runs of :data:`LAYERS_PER_TREE` layers are merged into one directory by hard links, which cost no space.
+
+::
+
+    trees-v1/<hex of diff ID>                  one layer
+    trees-v1/<hex of sha256 over diff IDs>     a run of layers, merged
+"""
+
+# Names in layers are bytes, which pathlib does not take.
+# ruff: noqa: PTH101, PTH102, PTH108, PTH112, PTH114, PTH211
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import IO, cast
+
+from envbuild.image.blobs import damaged, layer_chunks
+from envbuild.image.model import Image, Layer
+from envbuild.progress import Reporter, Stage
+from envbuild.store import Store
+
+__all__ = ["LAYERS_PER_TREE", "unpack"]
+
+LAYERS_PER_TREE = 16
+_COPY_BYTES = 1 << 20
+
+
+def unpack(image: Image, store: Store, reporter: Reporter) -> tuple[Path, ...]:
+    """The directories (bottom to top) that make up the root file system of ``image``.
+
+    Everything in them belongs to the calling user: overlayfs in a user namespace cannot copy up files of
+    users it does not know. Nothing is done for what is there already.
+
+    Raises:
+        MachineError: a layer is damaged, or there is no space left.
+    """
+    layers = image.layers
+    runs = [layers[start : start + LAYERS_PER_TREE] for start in range(0, len(layers), LAYERS_PER_TREE)]
+    trees = {_run_tree(store, run): run for run in runs}
+    if not all(tree.is_dir() for tree in trees):
+        with store.lock("trees"):
+            missing = {tree: run for tree, run in trees.items() if not tree.is_dir()}
+            with reporter.stage("unpack") as stage:
+                _unpack_layers([layer for run in missing.values() for layer in run], store, stage)
+            for tree, run in missing.items():
+                if not tree.is_dir():  # a run of one layer has no other tree than that layer's
+                    _merge([_layer_tree(store, layer) for layer in run], tree, store)
+    for tree in trees:
+        os.utime(tree)  # tells `cache prune` that it is used
+    return tuple(trees)
+
+
+def _layer_tree(store: Store, layer: Layer) -> Path:
+    return store.trees / layer.diff_id.removeprefix("sha256:")
+
+
+def _run_tree(store: Store, run: Sequence[Layer]) -> Path:
+    if len(run) == 1:
+        return _layer_tree(store, run[0])
+    return store.trees / hashlib.sha256("\n".join(layer.diff_id for layer in run).encode()).hexdigest()
+
+
+def _unpack_layers(layers: Sequence[Layer], store: Store, stage: Stage) -> None:
+    stage.add_total(sum(layer.raw_size for layer in layers))
+    missing = []
+    for layer in layers:
+        if _layer_tree(store, layer).is_dir():
+            stage.advance(layer.raw_size, cached=True)
+        else:
+            missing.append(layer)
+    stopped = threading.Event()
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        running = [pool.submit(_unpack_layer, layer, store, stage, stopped) for layer in missing]
+        try:
+            for future in as_completed(running):
+                future.result()
+        except BaseException:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _unpack_layer(layer: Layer, store: Store, stage: Stage, stopped: threading.Event) -> None:
+    stage.detail(layer.title)
+    with store.temporary_directory() as temporary:
+        tree = temporary / "tree"
+        tree.mkdir(mode=0o755)
+        stream = _Stream(layer_chunks(store, layer), stage, stopped)
+        try:
+            _extract(stream, os.fsencode(tree))
+        except (ValueError, FileExistsError, tarfile.TarError) as error:
+            raise damaged(store, layer.digest) from error
+        while stream.read(_COPY_BYTES):
+            pass  # the digest is checked when the end is reached
+        _keep(tree, _layer_tree(store, layer))
+
+
+class _Stream:
+    """The file that :mod:`tarfile` reads a layer from; tells ``stage`` about the bytes that pass."""
+
+    def __init__(self, chunks: Iterator[bytes], stage: Stage, stopped: threading.Event) -> None:
+        self._chunks = chunks
+        self._stage = stage
+        self._stopped = stopped
+        self._pending = b""
+
+    def read(self, size: int) -> bytes:
+        """Between 1 and ``size`` bytes, none at the end."""
+        if not self._pending:
+            if self._stopped.is_set():
+                raise CancelledError
+            self._pending = next((chunk for chunk in self._chunks if chunk), b"")
+            self._stage.advance(len(self._pending))
+        data, self._pending = self._pending[:size], self._pending[size:]
+        return data
+
+
+def _extract(stream: _Stream, root: bytes) -> None:
+    """Write the entries of a tar below ``root``, an empty directory.
+
+    Layers are ours, but they may have passed through a registry: a path is only accepted below a directory
+    that the same layer made before, so that neither ``..`` nor a symlink leads out.
+    """
+    directories = {b""}
+    with tarfile.open(
+        fileobj=cast(IO[bytes], stream),
+        mode="r|",
+        bufsize=_COPY_BYTES,
+        encoding="utf-8",
+        errors="surrogateescape",
+    ) as archive:
+        for member in archive:
+            name = member.name.encode("utf-8", "surrogateescape")
+            parent, _, last = name.rpartition(b"/")
+            if last in (b"", b".", b"..") or b"\0" in name or parent not in directories:
+                raise ValueError(f"it holds the unsafe path {name!r}")
+            path = root + b"/" + name
+            if member.isdir():
+                # The owner must be able to enter and to delete, whatever the mode is inside.
+                os.mkdir(path, member.mode | 0o700)
+                os.chmod(path, (member.mode | 0o700) & 0o1777)
+                directories.add(name)
+            elif member.issym():
+                os.symlink(member.linkname.encode("utf-8", "surrogateescape"), path)
+            elif member.isreg():
+                _write_file(archive, member, path)
+            else:
+                raise ValueError(f"it holds {name!r}, which is neither file, directory nor symlink")
+
+
+def _write_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: bytes) -> None:
+    mode = (member.mode | 0o400) & 0o777
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        os.fchmod(handle, mode)
+        content = archive.extractfile(member)
+        while content is not None and (chunk := content.read(_COPY_BYTES)):
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(handle, view) :]
+    finally:
+        os.close(handle)
+
+
+def _merge(layers: list[Path], destination: Path, store: Store) -> None:
+    """Make ``destination`` hold all of ``layers`` (bottom to top), their files by hard link."""
+    with store.temporary_directory() as temporary:
+        tree = temporary / "tree"
+        tree.mkdir()
+        for layer in layers:
+            _link(os.fsencode(layer), os.fsencode(tree))
+        _keep(tree, destination)
+
+
+def _link(source: bytes, target: bytes) -> None:
+    for entry in os.scandir(source):
+        path = target + b"/" + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            try:
+                os.mkdir(path)
+                os.chmod(path, entry.stat(follow_symlinks=False).st_mode & 0o1777)
+            except FileExistsError:
+                if os.path.islink(path) or not os.path.isdir(path):
+                    os.unlink(path)
+                    os.mkdir(path)
+            _link(entry.path, path)
+            continue
+        try:
+            os.link(entry.path, path, follow_symlinks=False)
+        except FileExistsError:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+            os.link(entry.path, path, follow_symlinks=False)
+
+
+def _keep(tree: Path, destination: Path) -> None:
+    """Move a finished ``tree`` into place; when another process was faster, its copy is as good."""
+    try:
+        tree.rename(destination)
+    except OSError:
+        if not destination.is_dir():
+            raise
