@@ -1,0 +1,208 @@
+"""Real servers for the tests and the benchmarks: Docker, a registry, containerd.
+
+Each is a context manager that starts a private copy on a scratch directory and its own sockets, and that
+stops it and removes the directory again, whatever happened in between::
+
+    with docker_daemon() as host, docker_registry() as registry:
+        subprocess.run(["docker", "load"], env={**os.environ, "DOCKER_HOST": host}, ...)
+
+The daemons need root. Whether they can be started here at all is :func:`missing`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+__all__ = ["ServerError", "containerd", "docker_daemon", "docker_registry", "missing", "scratch_directory"]
+
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+_SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin")  # not on every user's PATH
+
+
+class ServerError(Exception):
+    """A server did not start; the message has the end of its log."""
+
+
+def missing(*programs: str, root: bool = False) -> str | None:
+    """Why servers made of these programs cannot be started here, None when they can.
+
+    Parameters:
+        programs: names looked up on PATH and in the system directories.
+        root: also require to be root.
+    """
+    absent = [name for name in programs if shutil.which(name, path=_search_path()) is None]
+    if absent:
+        return f"not installed: {', '.join(absent)}"
+    if root and os.geteuid() != 0:
+        return "needs root"
+    return None
+
+
+@contextlib.contextmanager
+def docker_daemon(*, programs: Sequence[Path] = ()) -> Iterator[str]:
+    """A Docker Engine; the value is its ``DOCKER_HOST``.
+
+    Published ports work on 127.0.0.1; containers reach other networks only with ``--network host``, because
+    the host's packet filter is left alone.
+
+    Parameters:
+        programs: directories searched for ``dockerd``, ``containerd`` and ``runc`` before PATH.
+    """
+    with scratch_directory() as directory, _bridge() as bridge:
+        host = f"unix://{directory}/docker.sock"
+        command = ["dockerd", "--host", host, "--data-root", str(directory / "data")]
+        command += ["--exec-root", str(directory / "run"), "--pidfile", str(directory / "docker.pid")]
+        command += ["--bridge", bridge, "--iptables=false", "--ip6tables=false", "--ip-masq=false"]
+        command += ["--ip-forward=false", "--log-level", "warn"]
+
+        def ready() -> bool:
+            return _answers_on(directory / "docker.sock")
+
+        with _process(command, directory, ready, programs):
+            yield host
+
+
+@contextlib.contextmanager
+def docker_registry() -> Iterator[str]:
+    """An empty registry (CNCF distribution) without TLS; the value is ``127.0.0.1:PORT``."""
+    with scratch_directory() as directory:
+        port = _free_port()
+        configuration = directory / "config.yml"
+        configuration.write_text(
+            "version: 0.1\n"
+            "log: {level: warn}\n"
+            f"storage: {{filesystem: {{rootdirectory: {directory}/data}}, delete: {{enabled: true}}}}\n"
+            f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        )
+
+        def ready() -> bool:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5):
+                    return True
+            except (urllib.error.URLError, ConnectionError):
+                return False
+
+        with _process(["docker-registry", "serve", str(configuration)], directory, ready):
+            yield f"127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def containerd() -> Iterator[Path]:
+    """A containerd; the value is its socket, for ``ctr --address``."""
+    with scratch_directory() as directory:
+        address = directory / "containerd.sock"
+        configuration = directory / "config.toml"
+        configuration.write_text(
+            'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+            f'root = "{directory}/root"\nstate = "{directory}/state"\n'
+            f'[grpc]\naddress = "{address}"\n[debug]\nlevel = "warn"\n'
+        )
+        command = ["containerd", "--config", str(configuration)]
+        with _process(command, directory, lambda: _answers_on(address)):
+            yield address
+
+
+@contextlib.contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """An empty directory with a short path (a socket's is limited to 108 bytes), unmounted and removed."""
+    directory = Path(tempfile.mkdtemp(prefix="envbuild-"))
+    try:
+        yield directory
+    finally:
+        _unmount_below(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _process(
+    command: list[str], directory: Path, ready: Callable[[], bool], programs: Sequence[Path] = ()
+) -> Iterator[None]:
+    """Run ``command`` until the block ends; its output goes to ``directory/log``."""
+    path = _search_path(programs)
+    log = directory / "log"
+    with log.open("wb") as output:
+        # The kernel stops the server when this process dies, even by SIGKILL.
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", "--", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PATH": path},
+            start_new_session=True,  # Ctrl-C reaches the tests, which then stop the server
+        )
+    try:
+        _wait_until(ready, process, log)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            state = "did not answer" if process.returncode is None else f"exited with {process.returncode}"
+            tail = log.read_text(errors="replace")[-2000:]
+            raise ServerError(f"{' '.join(map(str, process.args))} {state}:\n{tail}")  # type: ignore[arg-type]
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _bridge() -> Iterator[str]:
+    """A network bridge of our own: two daemons on one host would fight for ``docker0``."""
+    chosen = secrets.token_bytes(4)
+    name, network = f"eb{chosen.hex()}", f"10.{200 + chosen[0] % 50}.{chosen[1]}.1/24"
+    subprocess.run(["ip", "link", "add", "name", name, "type", "bridge"], check=True)
+    try:
+        subprocess.run(["ip", "address", "add", network, "dev", name], check=True)
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "delete", name], check=True)
+
+
+def _answers_on(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(address))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _unmount_below(directory: Path) -> None:
+    """Detach what a killed daemon left mounted, innermost first."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for mount in reversed(mounts):
+        if mount.startswith(f"{directory}/"):
+            subprocess.run(["umount", "--lazy", mount], check=False)
+
+
+def _search_path(first: Sequence[Path] = ()) -> str:
+    inherited = os.environ.get("PATH", os.defpath)
+    return os.pathsep.join([*map(str, first), inherited, *_SYSTEM_DIRECTORIES])
