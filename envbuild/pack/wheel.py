@@ -7,6 +7,7 @@ destination, which remembers *where in the zip file* a file's bytes are instead 
 from __future__ import annotations
 
 import base64
+import configparser
 import csv
 import hashlib
 import io
@@ -34,6 +35,16 @@ from envbuild.pack.bytecode import Compiler, cache_path, wants_bytecode
 __all__ = ["Prefix", "WheelArchive", "wheel_entries"]
 
 _CHUNK = 1 << 20
+# What installer and the standard library raise for wheels that break the rules; installer asserts some.
+_INVALID = (
+    InstallerError,
+    ValueError,
+    KeyError,
+    AssertionError,
+    AttributeError,
+    configparser.Error,
+    zipfile.BadZipFile,
+)
 _DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _SCRIPT_NAME = re.compile(r"[^/\\\0\s][^/\\\0\r\n]*")
 
@@ -229,7 +240,7 @@ def wheel_entries(
         wheel = WheelArchive(archive, path, filename)
         destination = _Destination(wheel, prefix, compiler, spool)
         installer.install(wheel, destination, {"INSTALLER": b"envbuild\n"})
-    except (InstallerError, ValueError, KeyError, zipfile.BadZipFile, UnicodeError) as error:
+    except _INVALID as error:
         raise _damaged(filename, str(error) or type(error).__name__) from error
     for entry in destination.entries:
         parts = entry.path.split(b"/")

@@ -1,0 +1,88 @@
+"""The glue layer: what hubs and notebooks rely on beside the packages."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from envbuild.kernel.specs import kernel_names
+from envbuild.pack.glue import ENTRYPOINT, LOCK_PATH, glue_entries
+from envbuild.pack.tar import complete
+
+
+def glue(**changes: object) -> dict[str, bytes]:
+    arguments = {
+        "name": "proj",
+        "display_name": "My project",
+        "python": "3.11.2",
+        "kernels": ("conda-env-x-py",),
+        "lock": b"version = 1\n",
+        **changes,
+    }
+    entries = complete(glue_entries(**arguments))  # type: ignore[arg-type]
+    return {entry.path.decode(): entry.target or b"".join(entry.chunks()) for entry in entries}
+
+
+def test_every_kernel_name_a_notebook_uses_starts_the_environments_python() -> None:
+    files = glue()
+    place = "srv/env/share/jupyter/kernels"
+
+    for name in ("python3", "proj", "conda-env-x-py"):
+        spec = json.loads(files[f"{place}/{name}/kernel.json"])
+        assert spec["argv"][0] == "/srv/env/bin/python3"
+        assert spec["display_name"] == "Python (My project)"
+
+
+def test_virtual_environments_point_to_the_bases_python() -> None:
+    files = glue()
+
+    assert files["srv/env/bin/python3"] == b"/usr/bin/python3.11"
+    assert files["srv/jupyter/bin/python3.11"] == b"python3"
+    assert b"version = 3.11.2" in files["srv/env/pyvenv.cfg"]
+    assert files[LOCK_PATH] == b"version = 1\n"
+
+
+def test_kernel_names_are_safe_and_differ_by_more_than_case() -> None:
+    """jupyter_client folds case; a name that could be a path is never one."""
+    assert kernel_names("proj", ("Python3", "../../etc", "..", "b", "PROJ")) == ("b", "proj", "python3")
+
+
+@pytest.fixture
+def entrypoint(tmp_path: Path) -> Path:
+    script = tmp_path / "entrypoint"
+    script.write_bytes(glue()[ENTRYPOINT])
+    script.chmod(0o755)
+    return script
+
+
+def run(script: Path, repo: Path, *command: str, home: str = "/tmp") -> str:
+    environment = {"PATH": os.environ["PATH"], "REPO_DIR": str(repo), "HOME": home}
+    return subprocess.run(
+        [script, *command], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_entry_point_runs_the_command(entrypoint: Path, tmp_path: Path) -> None:
+    assert run(entrypoint, tmp_path, "echo", "a b", "$HOME") == "a b $HOME\n"
+
+
+@pytest.mark.parametrize("place", ["start", "binder/start", ".binder/start"])
+@pytest.mark.parametrize("executable", [True, False])
+def test_entry_point_runs_start_first(place: str, executable: bool, entrypoint: Path, tmp_path: Path) -> None:
+    start = tmp_path / place
+    start.parent.mkdir(exist_ok=True)
+    start.write_text('#!/bin/bash\nexport STARTED=yes\nexec "$@"\n')
+    start.chmod(0o755 if executable else 0o644)
+
+    assert run(entrypoint, tmp_path, "sh", "-c", "echo $STARTED") == "yes\n"
+
+
+def test_entry_point_survives_a_home_that_does_not_exist(entrypoint: Path, tmp_path: Path) -> None:
+    home = run(entrypoint, tmp_path, "sh", "-c", "touch $HOME/x && echo $HOME", home="/nonexistent").strip()
+
+    assert home != "/nonexistent"
+    assert (Path(home) / "x").exists()
