@@ -1,0 +1,122 @@
+"""The order of the rooms, and what starting up costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "envbuild"
+
+# Every room may import those before it, and itself. The models of spec and lock are data that may be known
+# further left than the rooms that fill them.
+ROOMS = (
+    "errors",
+    "progress",
+    "pack.recipe",
+    "store",
+    "source",
+    "spec.model",
+    "lock.model",
+    "spec",
+    "pack.deb",
+    "fetch",
+    "base",
+    "lock",
+    "pack.tar",
+    "plan",
+    "kernel",
+    "pack",
+    "image",
+    "registry",
+    "engine",
+    "notebook",
+    "build",
+    "up",
+    "config",
+    "doctor",
+    "cli",
+    "__main__",
+)
+
+HEAVY = ("httpx", "docker", "rich", "uv", "installer", "pysequoia", "zstandard", "zlib_ng", "tomli_w")
+
+
+def _room(module: str) -> str:
+    """The room of ``envbuild.<module>``: the longest entry of ROOMS that it is or lies in."""
+    fitting = [room for room in ROOMS if module == room or module.startswith(room + ".")]
+    assert fitting, f"envbuild.{module} is in no room: add it to ROOMS"
+    return max(fitting, key=len)
+
+
+def _modules() -> list[str]:
+    names = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        names.append(".".join(part for part in parts if part != "__init__"))
+    return [name for name in names if name]
+
+
+def _imports(module: str) -> Iterator[tuple[int, str]]:
+    """``(line, envbuild module)`` of every import in ``module``, wherever in the file it is."""
+    path = PACKAGE.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            base = node.module or ""
+            known = set(_modules())
+            for alias in node.names:
+                submodule = f"{base}.{alias.name}".removeprefix("envbuild.")
+                names.append(f"{base}.{alias.name}" if submodule in known else base)
+        for name in names:
+            if name.startswith("envbuild."):
+                yield node.lineno, name.removeprefix("envbuild.")
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_rooms_import_only_what_is_left_of_them(module: str) -> None:
+    here = ROOMS.index(_room(module))
+
+    wrong = [f"line {line}: {name}" for line, name in _imports(module) if ROOMS.index(_room(name)) > here]
+
+    assert [] == wrong
+
+
+def _loaded(*arguments: str) -> set[str]:
+    """The modules in memory after running the command line."""
+    program = (
+        "import sys\n"
+        "from envbuild.cli.main import run\n"
+        "code = run(sys.argv[1:])\n"
+        "print('\\n'.join(['MODULES', *sys.modules]))\n"
+        "sys.exit(code)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=True
+    )
+    return set(result.stdout.partition("MODULES\n")[2].split("\n"))
+
+
+@pytest.mark.parametrize("verb", ["plan", "lock", "build", "up", "run", "cache", "base", "doctor", None])
+def test_help_imports_nothing_heavy(verb: str | None) -> None:
+    loaded = _loaded("--help") if verb is None else _loaded(verb, "--help")
+
+    assert set() == {name for name in HEAVY if name in loaded}
+
+
+def test_help_of_one_verb_imports_no_other() -> None:
+    loaded = _loaded("plan", "--help")
+
+    assert {"envbuild.cli.plan"} == {
+        f"envbuild.cli.{verb}"
+        for verb in ("plan", "lock", "build", "up", "run")
+        if f"envbuild.cli.{verb}" in loaded
+    }
