@@ -1,11 +1,10 @@
-"""Which wheel of a package fits a target: tags (PEP 425, 600), markers (PEP 508), and the :class:`Pin` chosen."""
+"""Which wheel fits a target: tags (PEP 425, PEP 600), markers (PEP 508), and the resulting :class:`Pin`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from packaging.markers import Environment
 from packaging.pylock import PackageWheel
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
@@ -59,10 +58,10 @@ def target_tags(python: str, platform: str, glibc: str) -> list[Tag]:
     ]
 
 
-def marker_environment(python: str, platform: str) -> Environment:
+def marker_environment(python: str, platform: str) -> dict[str, str]:
     """The values that environment markers (PEP 508) have on the target.
 
-    ``python`` is exact (``3.11.2``). Kernel release and version are those of wherever the image runs, so empty.
+    ``python`` is exact (``3.11.2``). The kernel is that of wherever the image runs, so its version is empty.
     """
     return {
         "implementation_name": "cpython",

@@ -33,7 +33,9 @@ def measure(pins: Iterable[Pin], *, store: Store, known: Mapping[str, int]) -> t
     if not unknown:
         return tuple(sized)
     with http_client(connections=_CONNECTIONS) as client, ThreadPoolExecutor(_CONNECTIONS) as pool:
-        answers = dict(zip(unknown, pool.map(lambda pin: _remote_size(client, pin), unknown.values()), strict=True))
+        answers = dict(
+            zip(unknown, pool.map(lambda pin: _remote_size(client, pin), unknown.values()), strict=True)
+        )
     return tuple(replace(pin, size=answers[pin.sha256]) if pin.size is None else pin for pin in sized)
 
 

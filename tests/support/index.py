@@ -72,7 +72,9 @@ def make_wheel(
     """
     escaped = re.sub(r"[-_.]+", "_", name).lower()
     info = f"{escaped}-{version}.dist-info"
-    members: dict[str, bytes] = dict({f"{escaped}.py": f"NAME = {name!r}\n".encode()} if files is None else files)
+    members: dict[str, bytes] = dict(
+        {f"{escaped}.py": f"NAME = {name!r}\n".encode()} if files is None else files
+    )
     if padding:
         members[f"{escaped}_padding.bin"] = hashlib.shake_128(name.encode()).digest(padding)
     members.update(hostile_members or {})
@@ -84,7 +86,9 @@ def make_wheel(
     members[f"{info}/METADATA"] = "".join(metadata).encode()
     pure = "true" if tag.endswith("-any") else "false"
     tags = "".join(f"Tag: {python}-{tag.split('-', 1)[1]}\n" for python in tag.split("-", 1)[0].split("."))
-    members[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {pure}\n{tags}".encode()
+    members[f"{info}/WHEEL"] = (
+        f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {pure}\n{tags}".encode()
+    )
     if entry_points is not None:
         members[f"{info}/entry_points.txt"] = entry_points.encode()
 

@@ -1,0 +1,111 @@
+"""Whether a lock still is what the repository asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Parsed
+from packaging.utils import canonicalize_name
+
+from envbuild.lock.model import Lock, Wheel
+from envbuild.lock.select import marker_environment
+from envbuild.spec.model import Requirement, Spec
+
+__all__ = ["check", "inputs_digest"]
+
+
+def inputs_digest(spec: Spec, adopted: bytes | None = None) -> str:
+    """``sha256:<hex>`` of everything in ``spec`` that locking depends on.
+
+    Where a requirement is written does not count, nor does the order. What notebooks say about the Python
+    they ran on counts only when nothing else decides the version.
+
+    Parameters:
+        adopted: the content of the lock that ``spec.adopted`` names.
+    """
+    firm = [request for request in spec.python if not request.hint]
+    content = {
+        "name": spec.name,
+        "display_name": spec.display_name,
+        "python": sorted({request.specifier for request in firm or spec.python}),
+        "requirements": sorted([item.text, sorted(item.hashes)] for item in spec.requirements),
+        "constraints": sorted([item.text, sorted(item.hashes)] for item in spec.constraints),
+        "kernels": sorted(spec.kernels),
+        "adopted": None
+        if spec.adopted is None
+        else [
+            spec.adopted.kind,
+            sorted(spec.adopted.extras),
+            sorted(spec.adopted.groups),
+            hashlib.sha256(adopted or b"").hexdigest(),
+        ],
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def check(
+    lock: Lock, spec: Spec, *, adopted: bytes | None = None, platforms: Sequence[str] = ()
+) -> list[str]:
+    """Why ``lock`` is stale: sentences for people, empty when it is fresh.
+
+    Parameters:
+        adopted: as for :func:`inputs_digest`.
+        platforms: those the lock must have.
+    """
+    locked = {target.platform for target in lock.targets}
+    reasons = [f"{platform} is not locked" for platform in sorted(set(platforms) - locked)]
+    if lock.inputs == inputs_digest(spec, adopted):
+        return reasons
+    changes = list(dict.fromkeys(_changes(lock, spec)))
+    if not changes:
+        what = spec.adopted.path if spec.adopted else "what the repository asks for"
+        changes = [f"{what} has changed since the lock was made"]
+    return reasons + changes
+
+
+def _changes(lock: Lock, spec: Spec) -> Iterator[str]:
+    """The differences that can be told: a lock holds the answer, not the question."""
+    if lock.name != spec.name:
+        yield f"the project's name was {lock.name!r} and is {spec.name!r}"
+    for kernel in sorted(set(spec.kernels) ^ set(lock.kernels)):
+        yield (
+            f"a notebook uses the kernel {kernel!r}"
+            if kernel in spec.kernels
+            else f"no notebook uses {kernel!r}"
+        )
+    for target in lock.targets:
+        wheels = {wheel.name: wheel for wheel in target.wheels}
+        asked = set()
+        for requirement in spec.requirements:
+            parsed = _parse(requirement)
+            if parsed is None:
+                continue
+            name = canonicalize_name(parsed.name)
+            asked.add(name)
+            environment = marker_environment(lock.base.python, target.platform)
+            if parsed.marker is None or parsed.marker.evaluate(environment):
+                yield from _missing(requirement, parsed, wheels.get(name))
+        for wheel in target.wheels:
+            if wheel.direct and wheel.name not in asked:
+                yield f"{wheel.name} is locked but no longer asked for"
+
+
+def _missing(requirement: Requirement, parsed: Parsed, wheel: Wheel | None) -> Iterator[str]:
+    place = f"{requirement.file}:{requirement.line}" if requirement.line else requirement.file
+    if wheel is None or not wheel.direct:
+        yield f"{requirement.text} ({place}) was added"
+    elif not parsed.specifier.contains(wheel.version, prereleases=True):
+        yield f"{requirement.text} ({place}) does not allow the locked {wheel.version}"
+    elif requirement.hashes and f"sha256:{wheel.artifact.sha256}" not in requirement.hashes:
+        yield f"the hashes of {requirement.text} ({place}) are not that of the locked file"
+
+
+def _parse(requirement: Requirement) -> Parsed | None:
+    try:
+        return Parsed(requirement.text)
+    except InvalidRequirement:
+        return None
