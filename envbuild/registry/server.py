@@ -1,0 +1,189 @@
+"""A read-only registry that serves one image of the store over loopback, so that a daemon can pull it.
+
+Follows the OCI distribution specification 1.1 (pull). Layers are served uncompressed, which is what their
+diff IDs are digests of: any daemon takes them, nothing is compressed only to be decompressed again, and the
+daemon asks for what it lacks and nothing else.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from envbuild.errors import MachineError
+from envbuild.image.blobs import blob_chunks, layer_chunks, uncompressed
+from envbuild.image.config import MANIFEST_TYPE
+from envbuild.image.model import Image
+from envbuild.store import Store
+
+__all__ = ["Served", "serve"]
+
+_TAG = "image"
+_IDLE_SECONDS = 60
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+class Served:
+    """The image while it is served.
+
+    ``registry`` is ``127.0.0.1:<port>``; ``repository`` a name nobody can guess (other users of this
+    machine can connect, too); ``tag`` the only tag; ``requests`` counts what was asked of this image;
+    ``error`` is what went wrong while a blob was read, if anything.
+    """
+
+    def __init__(self, image: Image, store: Store, sent: Callable[[int], None]) -> None:
+        plain = uncompressed(image, store)
+        self.repository = secrets.token_hex(16)
+        self.tag = _TAG
+        self.manifest = plain.manifest
+        self.requests = 0
+        self.error: MachineError | None = None
+        self.sent = sent
+        # digest -> (size, what yields the bytes)
+        self.blobs: dict[str, tuple[int, Callable[[], Iterator[bytes]]]] = {
+            layer.diff_id: (layer.raw_size, partial(layer_chunks, store, layer)) for layer in image.layers
+        }
+        for blob in (plain.config, plain.manifest):
+            self.blobs[blob.digest] = (blob.size, partial(blob_chunks, store, blob.digest))
+        self.registry = ""
+
+    @property
+    def reference(self) -> str:
+        """What a daemon is told to pull."""
+        return f"{self.registry}/{self.repository}:{self.tag}"
+
+
+@contextmanager
+def serve(image: Image, store: Store, *, sent: Callable[[int], None] = lambda size: None) -> Iterator[Served]:
+    """Serve ``image`` on a free port of 127.0.0.1 while the block runs.
+
+    Parameters:
+        sent: called with the number of bytes of every piece that was sent, from any thread.
+    """
+    served = Served(image, store, sent)
+    with _Server(("127.0.0.1", 0), _Handler) as server:
+        server.served = served
+        served.registry = f"127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield served
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    served: Served
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Daemons drop connections as they like; that is not worth a traceback."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _IDLE_SECONDS
+    server: _Server
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def version_string(self) -> str:
+        return "envbuild"
+
+    def _answer(self, *, with_body: bool) -> None:
+        served = self.server.served
+        if self.path.rstrip("/") == "/v2":
+            self._send(HTTPStatus.OK, {"Content-Type": "application/json"}, [b"{}"] if with_body else [], 2)
+            return
+        match = re.fullmatch(r"/v2/([0-9a-f]+)/(manifests|blobs)/([A-Za-z0-9:._-]+)", self.path)
+        if match is None or not hmac.compare_digest(match[1], served.repository):
+            self._not_found()
+            return
+        served.requests += 1
+        kind, digest = match[2], match[3]
+        if kind == "manifests":
+            if digest not in (served.tag, served.manifest.digest):
+                self._not_found()
+                return
+            digest = served.manifest.digest
+        if digest not in served.blobs:
+            self._not_found()
+            return
+        self._blob(digest, MANIFEST_TYPE if kind == "manifests" else "application/octet-stream", with_body)
+
+    def _blob(self, digest: str, media_type: str, with_body: bool) -> None:
+        size, content = self.server.served.blobs[digest]
+        first, last, status = 0, size - 1, HTTPStatus.OK
+        headers = {"Content-Type": media_type, "Docker-Content-Digest": digest, "Accept-Ranges": "bytes"}
+        wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
+        if wanted is not None:
+            first = int(wanted[1])
+            last = min(int(wanted[2]), last) if wanted[2] else last
+            if first > last:
+                headers["Content-Range"] = f"bytes */{size}"
+                self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers, [], 0)
+                return
+            status = HTTPStatus.PARTIAL_CONTENT
+            headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+        body = _part(content(), first, last + 1) if with_body else []
+        self._send(status, headers, body, last + 1 - first)
+
+    def _send(self, status: HTTPStatus, headers: dict[str, str], body: Iterable[bytes], size: int) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        try:
+            for piece in body:
+                self.wfile.write(piece)
+                self.server.served.sent(len(piece))
+        except MachineError as error:
+            self.server.served.error = error
+            self.close_connection = True  # too short for its Content-Length: nobody will take it for whole
+        except OSError:
+            self.close_connection = True
+
+    def _not_found(self) -> None:
+        body = b'{"errors":[{"code":"NAME_UNKNOWN"}]}'
+        self._send(
+            HTTPStatus.NOT_FOUND,
+            {"Content-Type": "application/json"},
+            [] if self.command == "HEAD" else [body],
+            len(body),
+        )
+
+
+def _part(chunks: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:
+    """The bytes from ``start`` (included) to ``end`` (excluded) of a stream; its end, too, when wanted.
+
+    >>> b"".join(_part(iter([b"abc", b"def", b"gh"]), 2, 7))
+    b'cdefg'
+    """
+    position = 0
+    for chunk in chunks:
+        piece = chunk[max(start - position, 0) : max(end - position, 0)]
+        position += len(chunk)
+        if piece:
+            yield piece
+        # Not stopping early at the very end lets the stream check its digest.
+        if position > end:
+            with suppress(AttributeError):
+                chunks.close()  # type: ignore[attr-defined]
+            return
