@@ -8,7 +8,33 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Adopted", "FileUse", "InstallLine", "Notebook", "Problem", "PythonRequest", "Requirement", "Spec"]
+__all__ = [
+    "Adopted",
+    "FileUse",
+    "InstallLine",
+    "Notebook",
+    "Problem",
+    "PythonRequest",
+    "Requirement",
+    "Spec",
+    "SpecOptions",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecOptions:
+    """What the user says beside the repository.
+
+    ``extras`` and ``groups`` select optional dependencies of ``pyproject.toml``. ``python`` is a version
+    (``3.11``) or a specifier set, and ``requirements`` are PEP 508 texts; each replaces what the files say.
+    ``name`` replaces the project's name.
+    """
+
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    python: str | None = None
+    requirements: tuple[str, ...] | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,279 @@
+"""What the dependency files declare: the winner is read, the others are named with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from envbuild.errors import RepoError, UsageError
+from envbuild.source import Repo, printable
+from envbuild.source.text import quote
+from envbuild.spec.detection import ADDED_KINDS, DEPENDENCY_KINDS, HASHED_REQUIREMENTS, WHOLE_KINDS, Listing
+from envbuild.spec.findings import Findings
+from envbuild.spec.locks import ForeignLock, read_pylock, read_uv_lock
+from envbuild.spec.model import Adopted, PythonRequest, Requirement, SpecOptions
+from envbuild.spec.pep508 import canonical_name, parse_requirement
+from envbuild.spec.pyproject import Pyproject, read_pyproject
+from envbuild.spec.requirements import Requirements, read_requirements
+
+__all__ = ["Declared", "read_declared"]
+
+_SETUP_CFG_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the files say. ``winner`` is the path that declares the dependencies, None when none does.
+
+    ``packages`` are the canonical names known to be in the environment.
+    """
+
+    winner: str | None = None
+    project_name: str | None = None
+    requirements: tuple[Requirement, ...] = ()
+    constraints: tuple[Requirement, ...] = ()
+    adopted: Adopted | None = None
+    python: tuple[PythonRequest, ...] = ()
+    packages: frozenset[str] = field(default=frozenset())
+
+
+def read_declared(repo: Repo, listing: Listing, options: SpecOptions, findings: Findings) -> Declared:
+    """Read the dependency files of ``listing``; every file of a known kind ends up in ``findings``.
+
+    Raises:
+        UsageError: ``options`` name an extra or a group that does not exist, or a bad requirement.
+    """
+    reader = _Reader(repo, listing, options, findings)
+    declared = reader.read()
+    for kind, names in ADDED_KINDS.items():
+        for path in listing.find(names):
+            findings.not_supported(path, kind)
+    for kind, names in WHOLE_KINDS.items():
+        for path in listing.find(names):
+            if declared.winner is None or listing.directory:
+                findings.not_supported(path, kind)
+            else:
+                findings.ignored(path, kind, f"{printable(declared.winner)} declares the environment")
+    for path in listing.other_requirements:
+        findings.ignored(
+            path, "requirements", "only requirements.txt, requirements.in and what they include are read"
+        )
+    return declared
+
+
+class _Reader:
+    """The walk through the dependency files, in order of precedence."""
+
+    def __init__(self, repo: Repo, listing: Listing, options: SpecOptions, findings: Findings) -> None:
+        self._repo = repo
+        self._listing = listing
+        self._options = options
+        self._findings = findings
+        self._pyproject = self._read_pyproject()
+        self._hashed: tuple[Requirements, Findings] | None = None
+
+    def read(self) -> Declared:
+        readers: dict[str, Callable[[str], Declared | None]] = {
+            "pylock.toml": self._pylock,
+            "uv.lock": self._uv_lock,
+            HASHED_REQUIREMENTS: self._hashed_requirements,
+            "requirements.txt": self._requirements,
+            "requirements.in": self._requirements,
+            "pyproject.toml": self._project,
+            "setup.cfg": self._setup_cfg,
+        }
+        declared = self._overridden()
+        for kind, names in DEPENDENCY_KINDS.items():
+            paths = self._listing.find(names)
+            if kind == "pylock.toml":
+                paths = self._pylocks(paths)
+            for path in paths:
+                if declared is not None:
+                    if path != declared.winner:
+                        self._findings.ignored(path, kind, f"{printable(declared.winner or '')} is used")
+                elif reader := readers.get(kind):
+                    declared = reader(path)
+                else:
+                    self._findings.not_supported(path, kind)
+                    declared = Declared(path)
+        return self._with_project(declared or Declared())
+
+    def _with_project(self, declared: Declared) -> Declared:
+        """``declared`` with the name and the Python that ``pyproject.toml`` states, whoever won."""
+        if (self._options.extras or self._options.groups) and not (
+            self._pyproject and declared.winner and declared.winner.endswith(("pyproject.toml", "uv.lock"))
+        ):
+            raise UsageError(
+                "extras and groups are selected, but no pyproject.toml or uv.lock declares the dependencies",
+                code="unknown-extra",
+                remedy="leave them out",
+            )
+        if self._pyproject is None:
+            return declared
+        path = self._listing.path("pyproject.toml") or ""
+        python = self._pyproject.python(self._findings)
+        if declared.winner != path and (self._pyproject.name or python):
+            reason = "only its name and requires-python"
+            if declared.winner is not None:
+                reason += f": {printable(declared.winner)} declares the dependencies"
+            self._findings.used(path, "pyproject.toml", reason)
+        return Declared(
+            winner=declared.winner,
+            project_name=self._pyproject.name,
+            requirements=declared.requirements,
+            constraints=declared.constraints,
+            adopted=declared.adopted,
+            python=declared.python + ((python,) if python else ()),
+            packages=declared.packages,
+        )
+
+    def _overridden(self) -> Declared | None:
+        """What the command line asks for instead of all files."""
+        if self._options.requirements is None:
+            return None
+        requirements = []
+        for text in self._options.requirements:
+            parsed = parse_requirement(text)
+            if parsed is None:
+                raise UsageError(
+                    f"{quote(text)} is not a requirement on a package index",
+                    code="bad-requirement",
+                    remedy="write `name`, or `name>=version`, as PEP 508 says",
+                )
+            requirements.append(Requirement(parsed.text, "command line"))
+        return _declared("command line", tuple(requirements))
+
+    def _pylocks(self, paths: list[str]) -> list[str]:
+        """``pylock.toml``, else the one ``pylock.NAME.toml`` there is."""
+        named = self._listing.named_pylocks
+        if paths:
+            for path in named:
+                self._findings.ignored(path, "pylock.toml", f"{paths[0]} is used")
+        elif len(named) > 1:
+            self._findings.error(
+                "ambiguous-lock",
+                f"several locks could be meant: {', '.join(map(printable, named))}",
+                printable(named[0]),
+                remedy="rename the one to use to pylock.toml",
+            )
+            return named[:1]
+        return paths or named
+
+    def _pylock(self, path: str) -> Declared:
+        lock = self._lock(read_pylock, path)
+        if lock is None:
+            return Declared(path)
+        self._findings.used(path, "pylock.toml", "declares the environment; taken over without solving again")
+        python = (lock.python,) if lock.python else ()
+        return Declared(path, adopted=Adopted("pylock.toml", path), python=python, packages=lock.names)
+
+    def _uv_lock(self, path: str) -> Declared:
+        lock = self._lock(read_uv_lock, path)
+        if lock is None:
+            return Declared(path)
+        if self._pyproject is None:
+            self._findings.error(
+                "bad-lock",
+                "there is no readable pyproject.toml beside this lock",
+                printable(path),
+                remedy="add the pyproject.toml that was locked",
+            )
+            return Declared(path)
+        options = self._options
+        requirements = self._pyproject.dependencies(options.extras, options.groups, self._findings)
+        self._findings.used(path, "uv.lock", "declares the environment; taken over without solving again")
+        self._findings.used(
+            self._listing.path("pyproject.toml") or "", "pyproject.toml", "what uv.lock locks"
+        )
+        return Declared(
+            path,
+            requirements=requirements,
+            adopted=Adopted("uv.lock", path, options.extras, options.groups),
+            python=(lock.python,) if lock.python else (),
+            packages=lock.names,
+        )
+
+    def _lock(self, read: Callable[[Repo, str], ForeignLock], path: str) -> ForeignLock | None:
+        try:
+            return read(self._repo, path)
+        except RepoError as error:
+            self._findings.failed(error)
+            return None
+
+    def _hashed_requirements(self, path: str) -> Declared | None:
+        # Read apart: what is wrong in it matters only if nothing of higher precedence is there.
+        findings = Findings()
+        result = read_requirements(self._repo, path, findings)
+        self._hashed = result, findings
+        if not result.is_lock:
+            return None
+        return self._use_requirements(path, result, findings, Adopted("requirements.txt", path))
+
+    def _requirements(self, path: str) -> Declared:
+        if self._hashed is not None and path.endswith(".txt"):
+            return self._use_requirements(path, *self._hashed, None)
+        findings = Findings()
+        return self._use_requirements(path, read_requirements(self._repo, path, findings), findings, None)
+
+    def _use_requirements(
+        self, path: str, result: Requirements, findings: Findings, adopted: Adopted | None
+    ) -> Declared:
+        self._findings.adopt(findings)
+        reason = "declares the environment"
+        if adopted is not None:
+            reason += "; every line is pinned and hashed, so it is taken over without solving again"
+        self._findings.used(path, "requirements", reason)
+        for included in result.included:
+            self._findings.used(included, "requirements", f"included by {printable(path)}")
+        return _declared(path, tuple(result.requirements), tuple(result.constraints), adopted)
+
+    def _project(self, path: str) -> Declared | None:
+        project = self._pyproject
+        if project is None:  # unreadable, which has been said
+            return Declared(path)
+        if tool := project.foreign_tool:
+            self._findings.not_supported(path, f"tool.{tool}")
+            return Declared(path)
+        groups = f"; groups not selected: {', '.join(project.groups)}" if project.groups else ""
+        if not project.has_dependencies and not self._options.groups:
+            self._findings.ignored(path, "pyproject.toml", f"declares no dependencies{groups}")
+            return None
+        requirements = project.dependencies(self._options.extras, self._options.groups, self._findings)
+        self._findings.used(
+            path, "pyproject.toml", "declares the environment; the project itself is not installed"
+        )
+        return _declared(path, requirements)
+
+    def _setup_cfg(self, path: str) -> Declared | None:
+        try:
+            text = self._repo.read(path, _SETUP_CFG_LIMIT)
+        except RepoError as error:
+            self._findings.failed(error)
+            return Declared(path)
+        if not re.search(rb"^\[(?:metadata|options)\]", text, re.MULTILINE):
+            self._findings.ignored(path, "setup.cfg", "describes no package")
+            return None
+        self._findings.not_supported(path, "setup.cfg")
+        return Declared(path)
+
+    def _read_pyproject(self) -> Pyproject | None:
+        path = self._listing.path("pyproject.toml")
+        if path is None:
+            return None
+        try:
+            return read_pyproject(self._repo, path)
+        except RepoError as error:
+            self._findings.failed(error)
+            return None
+
+
+def _declared(
+    winner: str,
+    requirements: tuple[Requirement, ...],
+    constraints: tuple[Requirement, ...] = (),
+    adopted: Adopted | None = None,
+) -> Declared:
+    parsed = [parse_requirement(requirement.text) for requirement in requirements]
+    packages = frozenset(canonical_name(item.name) for item in parsed if item is not None)
+    return Declared(winner, None, requirements, constraints, adopted, (), packages)

@@ -1,0 +1,214 @@
+"""One notebook file (nbformat 3 and 4): which kernel it wants, what it imports, installs and declares.
+
+Format: https://nbformat.readthedocs.io/en/latest/format_description.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from envbuild.errors import RepoError
+from envbuild.source import Repo, printable
+from envbuild.source.text import quote
+from envbuild.spec.cells import find_installs, find_modules
+from envbuild.spec.findings import Findings
+from envbuild.spec.imports import imported_name
+from envbuild.spec.model import InstallLine, Notebook
+from envbuild.spec.script import ScriptBlock, read_script_block
+
+__all__ = ["PYTHON_LANGUAGES", "read_notebook"]
+
+PYTHON_LANGUAGES = frozenset({"ipython", "ipython2", "ipython3", "python", "python2", "python3"})
+
+_NOTEBOOK_LIMIT = 256 << 20
+# What becomes a kernelspec's directory. Jupyter's own rule, plus a length; never "." or "..".
+_KERNEL_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100}")
+# Kernels that are found without the language being named.
+_KERNEL_LANGUAGES = {"ir": "R", "bash": "bash", "octave": "octave", "sagemath": "sage"}
+
+
+class _Cell(msgspec.Struct):
+    cell_type: str = ""
+    source: str | list[str] = ""
+    input: str | list[str] = ""  # nbformat 3
+    language: str = "python"  # nbformat 3
+
+    @property
+    def code(self) -> str:
+        text = self.source or self.input
+        return text if isinstance(text, str) else "".join(text)
+
+
+class _Worksheet(msgspec.Struct):
+    cells: list[_Cell] = []
+
+
+class _KernelSpec(msgspec.Struct):
+    name: str | None = None
+    language: str | None = None
+
+
+class _LanguageInfo(msgspec.Struct):
+    name: str | None = None
+    version: Any = None
+
+
+class _Metadata(msgspec.Struct):
+    kernelspec: _KernelSpec | None = None
+    language_info: _LanguageInfo | None = None
+
+
+class _Version(msgspec.Struct):
+    nbformat: int
+
+
+class _Document(msgspec.Struct):
+    """The parts that are read; everything else, outputs above all, is skipped without being kept."""
+
+    nbformat: int
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    cells: list[_Cell] = []
+    worksheets: list[_Worksheet] = []  # nbformat 3
+
+    def code_cells(self) -> Iterator[tuple[int, str]]:
+        """``(1-based position among all cells, source)`` of each code cell."""
+        cells = (
+            self.cells if self.nbformat == 4 else [cell for sheet in self.worksheets for cell in sheet.cells]
+        )
+        for number, cell in enumerate(cells, 1):
+            if cell.cell_type == "code" and cell.language in PYTHON_LANGUAGES:
+                yield number, cell.code
+
+
+_decode = msgspec.json.Decoder(_Document).decode
+
+
+def read_notebook(repo: Repo, path: str, findings: Findings) -> Notebook:
+    """Read the notebook at ``path``; what it asks for and cannot have becomes a problem in ``findings``.
+
+    Raises:
+        RepoError: the file cannot be read or is not a notebook of nbformat 3 or 4.
+    """
+    shown = printable(path)
+    document = _parse(repo.read(path, _NOTEBOOK_LIMIT), shown)
+    kernel, language = _kernel(document.metadata, shown, findings)
+    info = document.metadata.language_info
+    notebook = Notebook(
+        path=shown,
+        kernel=kernel,
+        language=language,
+        language_version=info.version if info is not None and isinstance(info.version, str) else None,
+        imports=(),
+    )
+    if language is not None and language.lower() not in PYTHON_LANGUAGES:
+        findings.error(
+            "kernel-not-supported",
+            f"this notebook needs a kernel for {quote(language)}, and only Python is supported yet",
+            shown,
+            remedy="move the notebook out of the repository, or give it a Python kernel",
+        )
+        return notebook
+    return _with_code(notebook, document, findings)
+
+
+def _with_code(notebook: Notebook, document: _Document, findings: Findings) -> Notebook:
+    modules: set[str] = set()
+    installs: list[InstallLine] = []
+    block = ScriptBlock()
+    for number, code in document.code_cells():
+        modules |= find_modules(code)
+        for install in find_installs(code):
+            installs.append(InstallLine(install.text, install.requirements, number, install.line))
+            if install.others:
+                findings.warning(
+                    "install-not-supported",
+                    f"cell {number} installs {', '.join(install.others)}, which the environment will lack",
+                    notebook.path,
+                    remedy="name the package in requirements.txt if an index has it",
+                )
+        if "# /// script" in code:
+            found = read_script_block(code, notebook.path, number, findings)
+            if found is not None and block.found:
+                findings.error(
+                    "bad-script-block",
+                    f"cell {number} holds a second `# /// script` block, and there may be only one (PEP 723)",
+                    notebook.path,
+                )
+            block = found or block
+    return Notebook(
+        path=notebook.path,
+        kernel=notebook.kernel,
+        language=notebook.language,
+        language_version=notebook.language_version,
+        imports=tuple(sorted(set(filter(None, map(imported_name, modules))))),
+        installs=tuple(installs),
+        script_requirements=block.requirements,
+        script_python=block.python,
+    )
+
+
+def _kernel(metadata: _Metadata, shown: str, findings: Findings) -> tuple[str | None, str | None]:
+    """The kernelspec name (None when unset or not usable) and the language (None when not said)."""
+    spec = metadata.kernelspec or _KernelSpec()
+    info = metadata.language_info or _LanguageInfo()
+    language = spec.language or info.name
+    if not spec.name:
+        return None, language
+    if not _KERNEL_NAME.fullmatch(spec.name):
+        findings.error(
+            "bad-kernel-name",
+            f"the kernel name {quote(spec.name)} is not valid (letters, digits, '.', '_' and '-' are)",
+            shown,
+            remedy="choose a kernel in Jupyter and save, or set metadata.kernelspec.name to python3",
+        )
+        return None, language
+    if language is None:
+        language = "julia" if spec.name.startswith("julia-") else _KERNEL_LANGUAGES.get(spec.name)
+    return spec.name, language
+
+
+def _parse(data: bytes, shown: str) -> _Document:
+    """The document in ``data``. Raises :class:`RepoError` when it is not one."""
+    try:
+        try:
+            document = _decode(data)
+        except msgspec.ValidationError as error:
+            # The version first: another version's cells need not look like these.
+            document = _Document(nbformat=_version(data))
+            if document.nbformat in (3, 4):
+                raise _bad(f"this is not a notebook: {quote(str(error))[1:-1]}", shown) from error
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # What Jupyter itself reads with: it accepts NaN, and says where the mistake is.
+            document = msgspec.convert(json.loads(data), _Document)
+    except json.JSONDecodeError as error:
+        what = "this holds NUL bytes" if b"\0" in data else f"this is not valid JSON: {error.msg}"
+        raise _bad(what, shown, error.lineno) from error
+    except UnicodeDecodeError as error:
+        raise _bad("this is not UTF-8 text", shown, data.count(b"\n", 0, error.start) + 1) from error
+    except RecursionError as error:
+        raise _bad("this is nested too deep", shown) from error
+    except ValueError as error:  # msgspec's own, and a number of more digits than Python converts
+        raise _bad(f"this is not a notebook: {quote(str(error))[1:-1]}", shown) from error
+    if document.nbformat not in (3, 4):
+        raise RepoError(
+            f"nbformat {document.nbformat} is not supported; 3 and 4 are",
+            code="bad-nbformat",
+            file=shown,
+            remedy="open and save the notebook in a current JupyterLab",
+        )
+    return document
+
+
+def _version(data: bytes) -> int:
+    return msgspec.json.decode(data, type=_Version).nbformat
+
+
+def _bad(message: str, shown: str, line: int | None = None) -> RepoError:
+    return RepoError(
+        message, code="bad-notebook", file=shown, line=line, remedy="restore the notebook from an intact copy"
+    )

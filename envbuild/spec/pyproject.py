@@ -1,0 +1,241 @@
+"""``pyproject.toml``: the project's dependencies (PEP 621), extras, groups (PEP 735) and Python.
+
+The project itself is never installed: building it would run its code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from envbuild.errors import UsageError
+from envbuild.source import Repo
+from envbuild.source.text import quote
+from envbuild.spec.findings import Findings
+from envbuild.spec.model import PythonRequest, Requirement
+from envbuild.spec.pep508 import canonical_name, parse_requirement
+from envbuild.spec.python_version import is_specifier
+from envbuild.spec.toml_file import TomlFile, parse_toml
+
+__all__ = ["Pyproject", "read_pyproject"]
+
+_FILE_LIMIT = 4 << 20
+
+
+def read_pyproject(repo: Repo, path: str) -> Pyproject:
+    """Read ``path``.
+
+    Raises:
+        RepoError: it cannot be read or is not TOML.
+    """
+    return Pyproject(parse_toml(repo, path, _FILE_LIMIT))
+
+
+class Pyproject:
+    """One ``pyproject.toml``; its tables are looked at when they are asked for."""
+
+    def __init__(self, file: TomlFile) -> None:
+        self._file = file
+        self._project = _table(file.data, "project")
+        self._tool = _table(file.data, "tool")
+
+    @property
+    def path(self) -> str:
+        """Where it is, for people."""
+        return self._file.path
+
+    @property
+    def name(self) -> str | None:
+        """The project's name as written."""
+        name = self._project.get("name")
+        return name if isinstance(name, str) and name else None
+
+    @property
+    def foreign_tool(self) -> str | None:
+        """``poetry`` or ``pixi`` when that tool's own tables hold dependencies, which are not read."""
+        poetry = _table(self._tool, "poetry")
+        if "dependencies" not in self._project and ("dependencies" in poetry or "group" in poetry):
+            return "poetry"
+        pixi = _table(self._tool, "pixi")
+        return "pixi" if any(key.endswith("dependencies") or key == "feature" for key in pixi) else None
+
+    @property
+    def has_dependencies(self) -> bool:
+        """Whether ``[project]`` says what it depends on (an empty list says so too)."""
+        return "dependencies" in self._project or "dependencies" in self._dynamic
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The canonical names of the dependency groups, sorted."""
+        return tuple(sorted(map(canonical_name, _table(self._file.data, "dependency-groups"))))
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The canonical names of the extras, sorted."""
+        return tuple(sorted(map(canonical_name, _table(self._project, "optional-dependencies"))))
+
+    def python(self, findings: Findings) -> PythonRequest | None:
+        """``requires-python``, if there is one."""
+        value = self._project.get("requires-python")
+        if value is None:
+            return None
+        line = self._file.line_of_key("requires-python")
+        if isinstance(value, str) and is_specifier(value):
+            return PythonRequest(value, self.path, line)
+        findings.error(
+            "bad-pyproject",
+            f"requires-python {quote(str(value))} is not a version specifier",
+            self.path,
+            line,
+        )
+        return None
+
+    def dependencies(
+        self, extras: tuple[str, ...], groups: tuple[str, ...], findings: Findings
+    ) -> tuple[Requirement, ...]:
+        """The project's dependencies with those of ``extras`` and ``groups``; mistakes go to ``findings``.
+
+        Raises:
+            UsageError: an extra or a group does not exist.
+        """
+        self._check_selection("extra", extras, self.extras)
+        self._check_selection("dependency group", groups, self.groups)
+        if "dependencies" in self._dynamic or (extras and "optional-dependencies" in self._dynamic):
+            findings.error(
+                "dynamic-dependencies",
+                "the dependencies are dynamic: finding them would run the project's build",
+                self.path,
+                self._file.line_of_key("dynamic"),
+                "write them into [project], or into a requirements.txt",
+            )
+            return ()
+        self._check_sources(findings)
+        texts = [*self._strings(self._project.get("dependencies", []), "project.dependencies", findings)]
+        optional = _table(self._project, "optional-dependencies")
+        for extra in extras:
+            texts += self._extra(extra, optional, (), findings)
+        for group in groups:
+            texts += self._group(group, (), findings)
+        return tuple(dict.fromkeys(self._requirements(texts, findings)))
+
+    @property
+    def _dynamic(self) -> list[Any]:
+        dynamic = self._project.get("dynamic")
+        return dynamic if isinstance(dynamic, list) else []
+
+    def _check_selection(self, what: str, wanted: tuple[str, ...], offered: tuple[str, ...]) -> None:
+        for name in wanted:
+            if canonical_name(name) not in offered:
+                raise UsageError(
+                    f"{self.path} has no {what} {quote(name)}",
+                    code="unknown-" + what.rsplit(" ", maxsplit=1)[-1],
+                    remedy=f"choose from: {', '.join(offered)}" if offered else f"there is no {what} at all",
+                )
+
+    def _check_sources(self, findings: Findings) -> None:
+        uv = _table(self._tool, "uv")
+        for key in ("index", "index-url", "extra-index-url", "find-links", "pip"):
+            if key in uv and (
+                key != "pip" or any("index" in name or "find" in name for name in _table(uv, key))
+            ):
+                findings.error(
+                    "index-in-repository",
+                    f"tool.uv.{key} is not followed: the indexes are up to the user, never the repository",
+                    self.path,
+                    self._file.line_of_key("tool.uv." + key) or self._file.line_of_key(key),
+                    "remove it, and configure the index for your own machine",
+                )
+        sources = _table(uv, "sources")
+        for name in sources:
+            findings.error(
+                "not-supported-yet",
+                f"tool.uv.sources takes {quote(name)} from no index, which is not supported yet",
+                self.path,
+                self._file.line_of_key(name),
+                "depend on a released version of the package instead",
+            )
+
+    def _extra(
+        self, name: str, optional: dict[str, Any], above: tuple[str, ...], findings: Findings
+    ) -> Iterator[str]:
+        """The texts of one extra; an extra may name others through the project's own name."""
+        own = canonical_name(self.name or "")
+        for key, values in optional.items():
+            if canonical_name(key) != canonical_name(name):
+                continue
+            for text in self._strings(values, f"project.optional-dependencies.{key}", findings):
+                parsed = parse_requirement(text)
+                if parsed is None or parsed.name != own or not own:
+                    yield text
+                    continue
+                for extra in sorted(parsed.extras - {*above, canonical_name(name)}):
+                    yield from self._extra(extra, optional, (*above, canonical_name(name)), findings)
+
+    def _group(self, name: str, above: tuple[str, ...], findings: Findings) -> Iterator[str]:
+        """The texts of one group and of those it includes (PEP 735)."""
+        name = canonical_name(name)
+        groups = {
+            canonical_name(key): value for key, value in _table(self._file.data, "dependency-groups").items()
+        }
+        if name in above or name not in groups:
+            problem = "includes itself" if name in above else "does not exist"
+            findings.error(
+                "bad-pyproject",
+                f"the dependency group {quote(name)} {problem}",
+                self.path,
+                self._file.line_of_string(name) or self._file.line_of_key(name),
+            )
+            return
+        values = groups[name]
+        if not isinstance(values, list):
+            values = [values]
+        for value in values:
+            include = value.get("include-group") if isinstance(value, dict) and len(value) == 1 else None
+            if isinstance(include, str):
+                yield from self._group(include, (*above, name), findings)
+            else:
+                yield from self._strings([value], f"dependency-groups.{name}", findings)
+
+    def _strings(self, values: object, where: str, findings: Findings) -> Iterator[str]:
+        if not isinstance(values, list):
+            values = [values] if not isinstance(values, (str, dict)) else [{}]
+        for value in values:
+            if isinstance(value, str):
+                yield value
+            else:
+                key = where.rsplit(".", maxsplit=1)[-1]
+                findings.error(
+                    "bad-pyproject",
+                    f"{quote(where)[1:-1]} is not a list of strings",
+                    self.path,
+                    self._file.line_of_key(key),
+                )
+
+    def _requirements(self, texts: list[str], findings: Findings) -> Iterator[Requirement]:
+        for text in texts:
+            line = self._file.line_of_string(text)
+            parsed = parse_requirement(text)
+            if parsed is not None:
+                yield Requirement(parsed.text, self.path, line)
+            elif "@" in text or "://" in text:
+                findings.error(
+                    "not-supported-yet",
+                    f"{quote(text)} is a URL, which is not supported yet: only packages of an index are",
+                    self.path,
+                    line,
+                    "name a released version of the package instead",
+                )
+            else:
+                findings.error(
+                    "bad-requirement",
+                    f"{quote(text)} is not a requirement",
+                    self.path,
+                    line,
+                    "write `name`, or `name>=version`, as PEP 508 says",
+                )
+
+
+def _table(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """The table ``key``, or an empty one."""
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,184 @@
+"""From a :class:`Repo` to its :class:`Spec`: the order in which everything is read."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+
+from envbuild.errors import RepoError, UsageError
+from envbuild.source import Repo, RepoFile, printable
+from envbuild.source.text import quote
+from envbuild.spec.declared import Declared, read_declared
+from envbuild.spec.detection import Listing, list_files
+from envbuild.spec.findings import Findings
+from envbuild.spec.inference import infer_requirements, local_modules
+from envbuild.spec.model import Notebook, PythonRequest, Spec, SpecOptions
+from envbuild.spec.notebook import PYTHON_LANGUAGES, read_notebook
+from envbuild.spec.pep508 import parse_requirement
+from envbuild.spec.python_version import read_python_version, read_runtime_txt, specifier_of
+
+__all__ = ["read_spec"]
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_NAME_LIMIT = 60
+_NO_OPTIONS = SpecOptions()
+
+
+def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
+    """Read what ``repo`` asks for (DESIGN 5.2).
+
+    What is wrong with single files is collected in :attr:`Spec.problems`, all of it, so that one run shows
+    everything; a caller that goes on to lock or build must refuse when one of them is an error. Nothing is
+    downloaded and nothing of the repository runs.
+
+    Raises:
+        UsageError: ``options`` are not usable with this repository.
+        RepoError: the directory tree cannot be walked.
+    """
+    python = _requested_python(options)
+    findings = Findings()
+    files = repo.files()
+    _check_entries(repo, files, findings)
+    notebooks = _read_notebooks(repo, files, findings)
+    listing = list_files(files, findings)
+    declared = read_declared(repo, listing, options, findings)
+    requirements = declared.requirements
+    if declared.winner is None:
+        requirements = infer_requirements(notebooks, local_modules(files), findings)
+    else:
+        _check_installs(notebooks, declared, findings)
+    if start := listing.path("start"):
+        findings.used(start, "start", "runs in the container, before its command")
+    name, display_name = _names(repo, declared, options)
+    requests = _python_requests(repo, listing, declared, notebooks, findings)
+    return Spec(
+        name=name,
+        display_name=display_name,
+        python=python or requests,
+        requirements=requirements,
+        constraints=declared.constraints,
+        adopted=declared.adopted,
+        inferred=declared.winner is None,
+        notebooks=notebooks,
+        kernels=_kernels(notebooks),
+        files=findings.files,
+        problems=findings.problems,
+    )
+
+
+def _check_entries(repo: Repo, files: tuple[RepoFile, ...], findings: Findings) -> None:
+    """Name what can be neither read nor packed: special files, and links that lead out."""
+    for file in files:
+        if file.kind == "other":
+            findings.error(
+                "special-file",
+                "this is a FIFO, a socket or a device, which can be neither read nor packed",
+                file.name,
+                remedy="remove it from the repository",
+            )
+        elif file.kind == "symlink":
+            try:
+                repo.check(os.fsdecode(file.path))
+            except RepoError as error:
+                if error.code == "outside-repository":
+                    findings.error(
+                        error.code,
+                        "this symbolic link leads out of the repository",
+                        file.name,
+                        remedy="replace it with a copy of what it leads to",
+                    )
+
+
+def _read_notebooks(repo: Repo, files: tuple[RepoFile, ...], findings: Findings) -> tuple[Notebook, ...]:
+    notebooks = []
+    with warnings.catch_warnings():
+        # Of the notebooks' code (invalid escapes and the like), not of ours.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for file in files:
+            if not file.path.endswith(b".ipynb") or file.kind not in ("file", "symlink"):
+                continue
+            path = os.fsdecode(file.path)
+            if file.kind == "symlink" and not repo.exists(path):
+                continue  # leads out, which has been said, or to nothing (an editor's lock)
+            try:
+                notebooks.append(read_notebook(repo, path, findings))
+            except RepoError as error:
+                findings.failed(error)
+    return tuple(notebooks)
+
+
+def _check_installs(notebooks: tuple[Notebook, ...], declared: Declared, findings: Findings) -> None:
+    """Name what notebooks install or declare themselves and the files do not."""
+    remedy = f"add it to {printable(declared.winner or '')}"
+    for notebook in notebooks:
+        wanted = [
+            (f"cell {line.cell} installs", text) for line in notebook.installs for text in line.requirements
+        ]
+        wanted += [
+            ("its script block names", requirement.text) for requirement in notebook.script_requirements
+        ]
+        for what, text in wanted:
+            parsed = parse_requirement(text)
+            if parsed is not None and parsed.name not in declared.packages:
+                message = f"{what} {quote(text)}, which {printable(declared.winner or '')} does not declare"
+                findings.warning("install-not-declared", message, notebook.path, remedy=remedy)
+
+
+def _requested_python(options: SpecOptions) -> tuple[PythonRequest, ...]:
+    if options.python is None:
+        return ()
+    specifier = specifier_of(options.python.strip())
+    if specifier is None:
+        raise UsageError(
+            f"{quote(options.python)} is not a version of Python",
+            code="bad-python",
+            remedy="write a version (3.11) or a specifier (>=3.11,<3.14)",
+        )
+    return (PythonRequest(specifier, "command line"),)
+
+
+def _python_requests(
+    repo: Repo, listing: Listing, declared: Declared, notebooks: tuple[Notebook, ...], findings: Findings
+) -> tuple[PythonRequest, ...]:
+    """What the files demand, then what the notebooks wish for."""
+    requests = []
+    if path := listing.path("runtime.txt"):
+        requests.append(read_runtime_txt(repo, path, findings))
+    if path := listing.path(".python-version"):
+        requests.append(read_python_version(repo, path, findings))
+    requests += declared.python
+    hints: dict[str, PythonRequest] = {}
+    for notebook in notebooks:
+        if notebook.script_python is not None and declared.winner is None:
+            requests.append(PythonRequest(notebook.script_python, notebook.path))
+        version = re.match(r"(\d{1,3}\.\d{1,3})(?:\.|$)", notebook.language_version or "", re.ASCII)
+        if version is not None:
+            specifier = f"=={version[1]}.*"
+            hints.setdefault(specifier, PythonRequest(specifier, notebook.path, hint=True))
+    return tuple(dict.fromkeys(request for request in requests if request is not None)) + tuple(
+        hints.values()
+    )
+
+
+def _kernels(notebooks: tuple[Notebook, ...]) -> tuple[str, ...]:
+    names = {
+        notebook.kernel
+        for notebook in notebooks
+        if notebook.kernel and (notebook.language or "python").lower() in PYTHON_LANGUAGES
+    }
+    return tuple(sorted(names - {"python3"}))
+
+
+def _names(repo: Repo, declared: Declared, options: SpecOptions) -> tuple[str, str]:
+    """``(name, display name)`` of the project."""
+    if options.name is not None and not _NAME.fullmatch(options.name):
+        raise UsageError(
+            f"{quote(options.name)} is not a valid name",
+            code="bad-name",
+            remedy="use letters, digits, '.', '_' and '-'",
+        )
+    display_name = options.name or declared.project_name or repo.name
+    name = re.sub(r"[^a-z0-9._-]+", "-", display_name.lower())[:_NAME_LIMIT].strip("._-")
+    return name or "repository", quote(display_name)[1:-1]
