@@ -8,7 +8,7 @@ them; ``interpreter.py`` unpacks a Python that runs here.
 from envbuild.base.interpreter import Interpreter, interpreter
 from envbuild.base.locking import LockedDebs, lock_debs, resolve_tool
 from envbuild.base.mirrors import Mirrors, find_mirrors, snapshot_mirrors
-from envbuild.base.recipe import BaseRecipe, check_python, choose, load_recipes
+from envbuild.base.recipe import BaseRecipe, check_python, choose, load_recipes, recipe_named
 
 __all__ = [
     "BaseRecipe",
@@ -21,6 +21,7 @@ __all__ = [
     "interpreter",
     "load_recipes",
     "lock_debs",
+    "recipe_named",
     "resolve_tool",
     "snapshot_mirrors",
 ]

@@ -16,7 +16,15 @@ from packaging.version import Version
 from envbuild.errors import MachineError, RepoError
 from envbuild.spec.model import Problem, PythonRequest
 
-__all__ = ["BaseRecipe", "base_images", "check_python", "choose", "debian_keyring", "load_recipes"]
+__all__ = [
+    "BaseRecipe",
+    "base_images",
+    "check_python",
+    "choose",
+    "debian_keyring",
+    "load_recipes",
+    "recipe_named",
+]
 
 # Files in which people copy the full version of some interpreter they had. The patch is not meant as a
 # demand there (and hosting services never took it as one); ``requires-python`` is meant as written.
@@ -78,6 +86,22 @@ def load_recipes(folder: Path | None = None) -> tuple[BaseRecipe, ...]:
     files = sorted((folder or base_images()).glob("*/base.toml"))
     recipes = [_read(file.parent.name, file.read_bytes()) for file in files]
     return tuple(sorted(recipes, key=lambda recipe: (Version(recipe.python), recipe.name)))
+
+
+def recipe_named(name: str) -> BaseRecipe:
+    """The recipe a lock names.
+
+    Raises:
+        MachineError: this version of envbuild does not have it.
+    """
+    for recipe in load_recipes():
+        if recipe.name == name:
+            return recipe
+    raise MachineError(
+        f"this version of envbuild has no base image recipe `{name}`",
+        code="unknown-base",
+        remedy="use the version of envbuild that wrote the lock, or run `envbuild lock --upgrade-base`",
+    )
 
 
 def _read(name: str, text: bytes) -> BaseRecipe:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from envbuild.base.recipe import recipe_named
 from envbuild.pack import codec, recipe
 from envbuild.pack.bytecode import Compiler
 from envbuild.pack.glue import glue_entries
@@ -132,7 +133,7 @@ def _os_layer(
     debs = [(deb, files[deb.artifact.sha256]) for deb in layer.debs]
     return os_entries(
         debs,
-        layer.recipe,
+        recipe_named(layer.recipe),
         arch=layer.platform.removeprefix("linux/"),
         compile=lambda sources: compiler.compile_sources(sources, scratch),
     )
