@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from packaging.requirements import Requirement as Parsed
 from packaging.utils import canonicalize_name
@@ -106,31 +107,38 @@ def make_lock(
             f"the resolver {resolver!r} is not supported yet", code="unknown-resolver", remedy="use uv"
         )
     cutoff = _cutoff(exclude_newer, now)
-    uv = Uv(store, environment, offline)
-    forget = _Upgrade(upgrade, frozenset(canonicalize_name(name) for name in upgrade_packages))
-    forget_base = _Upgrade(upgrade or upgrade_base, frozenset())
-    offered = load_recipes() if recipes is None else recipes
-    recipe = choose(spec.python, offered)
-    kept = None if forget_base.all or previous is None else _fitting(previous.base, recipe)
-    locked = (
-        LockedDebs(kept.python, kept.debs)
-        if kept
-        else lock_debs(recipe, store=store, mirrors=mirrors, reporter=reporter, refresh=upgrade_base)
+    recipe = choose(spec.python, load_recipes() if recipes is None else recipes)
+    kept = None if upgrade or upgrade_base or previous is None else _fitting(previous.base, recipe)
+    job = _Job(
+        spec=spec,
+        repo=repo,
+        uv=Uv(store, environment, offline),
+        recipe=recipe,
+        python=kept.python if kept else recipe.python,
+        platforms=tuple(sorted(set(platforms))),
+        previous=previous,
+        kept=kept,
+        forget=_Upgrade(upgrade, frozenset(canonicalize_name(name) for name in upgrade_packages)),
+        forget_server=_Upgrade(upgrade or upgrade_base, frozenset()),
+        exclude_newer=cutoff if exclude_newer else None,
     )
+    with reporter.stage("lock", unit="packages") as stage, ThreadPoolExecutor(1) as pool:
+        # The mirror is asked at the same time; the recipe says which Python it will turn out to be.
+        debs = pool.submit(
+            lambda: (
+                LockedDebs(kept.python, kept.debs)
+                if kept
+                else lock_debs(recipe, store=store, mirrors=mirrors, reporter=reporter, refresh=upgrade_base)
+            )
+        )
+        user, server = job.answers()
+        locked = debs.result()
+        if locked.python != job.python:  # Debian has moved on since the recipe was written
+            user, server = replace(job, python=locked.python).answers()
+        stage.advance(sum(len(pins) for section in (user, server) for pins in section.values()))
     for note in check_python(spec.python, locked.python):
         reporter.note(f"{note.file}: {note.message}" if note.file else note.message)
-
-    wanted = sorted(dict.fromkeys(platforms))
-    job = _Job(spec, repo, uv, recipe, locked.python, cutoff if exclude_newer else None)
-    with reporter.stage("lock", unit="packages"), ThreadPoolExecutor(2) as pool:
-        # Two independent questions for the index.
-        server_future = pool.submit(job.server, wanted, kept, previous, forget_base)
-        user = job.user(wanted, previous, forget)
-        server = server_future.result()
-        sections = measure_all([user, server], store, previous)
-    user, server = sections
-    pins = [pin for section in sections for found in section.values() for pin in found]
-    remember(store, environment, _common_bases(pins))
+    remember(store, environment, _common_bases(user, server))
     direct = _direct(spec)
     return Lock(
         name=spec.name,
@@ -190,28 +198,45 @@ class _Job:
     uv: Uv
     recipe: BaseRecipe
     python: str
+    platforms: tuple[str, ...]
+    previous: Lock | None
+    kept: Base | None
+    forget: _Upgrade
+    forget_server: _Upgrade
     exclude_newer: str | None
 
-    def server(
-        self, platforms: Sequence[str], kept: Base | None, previous: Lock | None, forget: _Upgrade
-    ) -> Section:
+    def answers(self) -> tuple[Section, Section]:
+        """The pins of the user's environment and of the server, with sizes."""
+        with ThreadPoolExecutor(1) as pool:
+            server_future = pool.submit(self.server)
+            user = self.user()
+            server = server_future.result()
+        known = {wheel.artifact.sha256: wheel.artifact.size for wheel in _all_wheels(self.previous)}
+        pins = [pin for section in (user, server) for found in section.values() for pin in found]
+        sized = {pin.sha256: pin for pin in measure(pins, store=self.uv.store, known=known)}
+        return (
+            {platform: tuple(sized[pin.sha256] for pin in found) for platform, found in user.items()},
+            {platform: tuple(sized[pin.sha256] for pin in found) for platform, found in server.items()},
+        )
+
+    def server(self) -> Section:
         """The server's pins for the platforms for which they are not kept."""
         requirements = [Requirement(text, f"base {self.recipe.name}") for text in self.recipe.server]
-        earlier = previous.base.server if previous else {}
-        versions = forget.preferences(wheel for wheels in earlier.values() for wheel in wheels)
+        earlier = self.previous.base.server if self.previous else {}
+        versions = self.forget_server.preferences(wheel for wheels in earlier.values() for wheel in wheels)
         section: Section = {}
-        for platform in platforms:
-            if kept and platform in kept.server:
+        for platform in self.platforms:
+            if self.kept and platform in self.kept.server:
                 continue
             section[platform] = self._resolve(requirements, (), platform, versions)
             versions = {pin.name: pin.version for pin in section[platform]}
         return section
 
-    def user(self, platforms: Sequence[str], previous: Lock | None, forget: _Upgrade) -> Section:
+    def user(self) -> Section:
         """The pins of the user's environment, by platform."""
         section: Section = {}
-        for platform in platforms:
-            versions = forget.preferences(_previous_wheels(previous, platform))
+        for platform in self.platforms:
+            versions = self.forget.preferences(_previous_wheels(self.previous, platform))
             # What one platform got is the first choice for the next one.
             versions |= {pin.name: pin.version for found in section.values() for pin in found}
             if self.spec.adopted is None:
@@ -280,17 +305,6 @@ class _Job:
         )
 
 
-def measure_all(sections: Sequence[Section], store: Store, previous: Lock | None) -> list[Section]:
-    """``sections`` with every size known; each file is asked about once."""
-    known = {wheel.artifact.sha256: wheel.artifact.size for wheel in _all_wheels(previous)}
-    pins = [pin for section in sections for found in section.values() for pin in found]
-    sized = {pin.sha256: pin for pin in measure(pins, store=store, known=known)}
-    return [
-        {platform: tuple(sized[pin.sha256] for pin in found) for platform, found in section.items()}
-        for section in sections
-    ]
-
-
 def _all_wheels(lock: Lock | None) -> list[Wheel]:
     if lock is None:
         return []
@@ -345,14 +359,16 @@ def _lacks_lab(pins: Iterable[Pin]) -> bool:
     return "jupyter-server" in names and "jupyterlab" not in names
 
 
-def _common_bases(pins: Sequence[Pin]) -> list[str]:
+def _common_bases(*sections: Section) -> list[str]:
     """The addresses files were found at, the most frequent one first."""
-    bases = [split_url(pin.url)[0] for pin in pins]
-    return sorted(set(bases), key=lambda base: (-bases.count(base), base))
+    counts = Counter(
+        split_url(pin.url)[0] for section in sections for found in section.values() for pin in found
+    )
+    return sorted(counts, key=lambda base: (-counts[base], base))
 
 
 def _cutoff(exclude_newer: str | None, now: datetime) -> str:
-    """The date to record, ``YYYY-MM-DDTHH:MM:SSZ``."""
+    """The date to record, ``YYYY-MM-DDTHH:MM:SSZ``. A date without a time includes that whole day."""
     moment = now
     if exclude_newer is not None:
         try:
@@ -363,6 +379,8 @@ def _cutoff(exclude_newer: str | None, now: datetime) -> str:
                 code="bad-date",
                 remedy="write it as 2026-01-31 or 2026-01-31T12:00:00Z",
             ) from error
+        if len(exclude_newer) == len("YYYY-MM-DD"):
+            moment += timedelta(days=1)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

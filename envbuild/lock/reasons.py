@@ -181,6 +181,7 @@ def _essence(body: str) -> str:
     'a==1 depends on b>2 and you require a; you require b<2'
     """
     facts = []
+    body = re.sub(r"\{[^{}]*\}", "", body)  # markers, as in numpy{python_full_version < '3.12'}>=1.23
     for sentence in re.split(r"(?<=[^.\s])\.\s+(?=And because|Because)|\.\s*$", body.strip()):
         fact = re.sub(r",?\s*we can conclude that .*$", "", sentence)
         fact = re.sub(r"^(?:And because|Because)\s+", "", fact.strip())
@@ -189,19 +190,13 @@ def _essence(body: str) -> str:
     if len(facts) > 3:
         facts = [facts[0], "…", facts[-1]]
     essence = "; ".join(facts)
-    only = re.fullmatch(
-        rf"({_NAME}) was not found in (?:the package registry|the provided package locations) and .*", essence
-    )
-    if only:
-        return f"there is no package named {only[1]!r} in the package index"
-    # "there is no version of x==9 and you require x==9": the second half adds nothing.
-    return _shorten(
-        re.sub(
-            r"^((?:there is no version of|there are no versions of) (\S+)) and you require \2$",
-            r"\1",
-            essence,
-        )
-    )
+    unknown = re.match(rf"({_NAME}) was not found in the ", essence)
+    if unknown:
+        return f"there is no package named {unknown[1]!r} in the package index"
+    # "there is no version of x==9 and you require x==9": the error points at that line anyway.
+    if essence.count("you require") == 1:
+        essence = re.sub(r"(?: and|;) you require [^;]*$", "", essence)
+    return _shorten(essence)
 
 
 def _shorten(text: str) -> str:
