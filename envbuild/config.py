@@ -81,6 +81,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("python", "text", repository=True),
     Option("extras", "list", repository=True),
     Option("groups", "list", repository=True),
+    Option("requirements", "list", repository=True),
     Option("platforms", "list", repository=True, choices=PLATFORMS),
     Option("compression", "text", repository=True, choices=COMPRESSIONS),
     Option("resolver", "text", repository=True, choices=RESOLVERS),
@@ -109,6 +110,7 @@ class Settings:
     python: str | None = None
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     compression: str = "zstd"
     resolver: str = "uv"
@@ -129,6 +131,11 @@ class Settings:
             "debian-security": self.debian_security_mirror,
         }
         return {name: address for name, address in chosen.items() if address}
+
+    def tool_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """``environment`` for uv: with the index that was chosen here."""
+        chosen = {"UV_DEFAULT_INDEX": self.pypi_index} if self.pypi_index else {}
+        return {**environment, **chosen}
 
 
 def load_settings(
@@ -170,7 +177,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             continue
         value: Any = text
         if option.kind == "list":
-            value = [part for part in re.split(r"[,\s]+", text) if part]
+            value = text.split()
         elif option.kind == "number":
             value = int(text) if text.isdecimal() else text
         elif option.kind == "switch":

@@ -11,7 +11,7 @@ from envbuild.cli.text import byte_size, columns, count
 __all__ = ["cache"]
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def cache() -> None:
     """List, prune or find the cache."""
 

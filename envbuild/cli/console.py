@@ -69,7 +69,7 @@ class Console:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + stage.seconds
             if not self.quiet:
-                self._display.closed(stage, failed=failed)
+                self._display.closed(stage, show=not failed and (self.verbose or stage.is_notable()))
 
     def _changed(self, stage: RunningStage) -> None:
         if not self.quiet:
@@ -83,11 +83,6 @@ class Console:
     def warn(self, message: str) -> None:
         """See :class:`envbuild.progress.Reporter`."""
         self._display.write(f"{self._label('warning')} {escape(message)}")
-
-    def more(self, message: str) -> None:
-        """Something only ``--verbose`` users want to know."""
-        if self.verbose and not self.quiet:
-            self._display.write(escape(message))
 
     # Results
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from envbuild.image.model import Image
+from envbuild.lock.ensure import LockFile
+from envbuild.lock.model import Lock
+from envbuild.plan import Plan
+from envbuild.spec import Spec
 from envbuild.store import Store
 from envbuild.store.images import contents, stored_images
 from envbuild.store.prune import usage
 
-__all__ = ["cache_document"]
+__all__ = ["build_document", "cache_document", "lock_document", "plan_document"]
 
 
 def cache_document(store: Store) -> dict[str, Any]:
@@ -40,3 +47,151 @@ def cache_document(store: Store) -> dict[str, Any]:
         "parts": parts_of_cache,
         "size": sum(parts_of_cache.values()),
     }
+
+
+def lock_document(file: LockFile, previous: Lock | None, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """``lock``: what was locked, and what is different from the ``previous`` lock."""
+    lock = file.lock
+    return {
+        "lock": str(file.path) if file.path else None,
+        "digest": "sha256:" + hashlib.sha256(file.data).hexdigest(),
+        "up_to_date": lock == previous,
+        "previous": previous is not None,
+        "name": lock.name,
+        "python": lock.base.python,
+        "base": lock.base.recipe,
+        "cutoff": lock.cutoff,
+        "kernels": list(lock.kernels),
+        "platforms": {
+            target.platform: {wheel.name: wheel.version for wheel in target.wheels} for target in lock.targets
+        },
+        "changes": _changes(previous, lock),
+        "seconds": _rounded(seconds),
+    }
+
+
+def _changes(previous: Lock | None, lock: Lock) -> list[dict[str, str | None]]:
+    """Packages of the user's environments whose versions differ, by name."""
+
+    def versions(of: Lock | None) -> dict[str, str]:
+        found: dict[str, set[str]] = {}
+        for target in of.targets if of else ():
+            for wheel in target.wheels:
+                found.setdefault(wheel.name, set()).add(wheel.version)
+        return {name: ", ".join(sorted(several)) for name, several in found.items()}
+
+    before, after = versions(previous), versions(lock)
+    return [
+        {"name": name, "before": before.get(name), "after": after.get(name)}
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def plan_document(spec: Spec, lock: Lock | None, stale: Sequence[str], plan: Plan | None) -> dict[str, Any]:
+    """``plan``: what is read and would be built. ``lock`` and ``plan`` are those of a lock that is there."""
+    return {
+        "name": spec.name,
+        "files": [
+            {"path": file.path, "kind": file.kind, "used": file.used, "reason": file.reason}
+            for file in spec.files
+        ],
+        "notebooks": [
+            {
+                "path": notebook.path,
+                "kernel": notebook.kernel,
+                "language": notebook.language,
+                "imports": list(notebook.imports),
+            }
+            for notebook in spec.notebooks
+        ],
+        "python": {
+            "requested": [
+                {
+                    "specifier": request.specifier,
+                    "file": request.file,
+                    "line": request.line,
+                    "hint": request.hint,
+                }
+                for request in spec.python
+            ],
+            "locked": lock.base.python if lock else None,
+        },
+        "requirements": [
+            {"requirement": requirement.text, "file": requirement.file, "line": requirement.line}
+            for requirement in spec.requirements
+        ],
+        "inferred": spec.inferred,
+        "adopted": spec.adopted.path if spec.adopted else None,
+        "kernels": sorted({spec.name, "python3", *spec.kernels}),
+        "will_execute": [],
+        "problems": [
+            {
+                "level": problem.level,
+                "code": problem.code,
+                "message": problem.message,
+                "file": problem.file,
+                "line": problem.line,
+                "remedy": problem.remedy,
+            }
+            for problem in spec.problems
+        ],
+        "lock": {"present": lock is not None, "stale": list(stale)},
+        "env": plan.env if plan else None,
+        "layers": [
+            {
+                "title": layer.title,
+                "packages": list(layer.packages),
+                "bytes": sum(artifact.size for artifact in layer.artifacts),
+            }
+            for layer in (plan.layers if plan else ())
+        ],
+    }
+
+
+def build_document(
+    images: Sequence[Image],
+    *,
+    index: str | None,
+    env: str,
+    tags: Sequence[str],
+    outputs: Sequence[str],
+    lock: str | None,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """``build``: the image of each platform; ``index`` is the digest over several of them."""
+    first = images[0]
+    return {
+        "image_id": first.image_id,
+        "digest": index or first.manifest.digest,
+        "env": env,
+        "lock": lock,
+        "tags": list(tags),
+        "outputs": list(outputs),
+        "platforms": {image.platform: _image(image) for image in images},
+        "layers": _image(first)["layers"],
+        "seconds": _rounded(seconds),
+    }
+
+
+def _image(image: Image) -> dict[str, Any]:
+    return {
+        "image_id": image.image_id,
+        "digest": image.manifest.digest,
+        "size": sum(layer.size for layer in image.layers),
+        "layers": [
+            {
+                "digest": layer.digest,
+                "diff_id": layer.diff_id,
+                "size": layer.size,
+                "title": layer.title,
+                "packages": list(layer.packages),
+                "cached": layer.cached,
+            }
+            for layer in image.layers
+        ],
+    }
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in seconds.items()}

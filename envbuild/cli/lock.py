@@ -1,6 +1,80 @@
+"""``envbuild lock``: pin everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
 import click
+
+from envbuild.cli.options import common_options, lock_options, source_argument, spec_options
+from envbuild.cli.session import Session
+from envbuild.cli.text import count
+
+__all__ = ["lock"]
 
 
 @click.command()
-def lock() -> None:
-    """lock."""
+@source_argument
+@click.option("--check", is_flag=True, help="Only tell whether the lock is up to date; exit code 1 if not.")
+@click.option("--upgrade", is_flag=True, help="Take the newest version of everything.")
+@click.option(
+    "--upgrade-package",
+    "packages",
+    multiple=True,
+    metavar="NAME",
+    help="Take its newest version; repeatable.",
+)
+@click.option("--upgrade-base", "base", is_flag=True, help="Take the newest Debian packages and server.")
+@lock_options
+@spec_options
+@common_options
+def lock(
+    session: Session, source: str, check: bool, upgrade: bool, packages: tuple[str, ...], base: bool
+) -> None:
+    """Write envbuild.lock: everything the image is assembled from, pinned by hash.
+
+    Versions that are locked already are kept as long as they fit.
+    """
+    from envbuild.base.interpreter import host_platform
+    from envbuild.cli.documents import lock_document
+    from envbuild.lock.ensure import keep_lock, read_lock, refuse_errors
+
+    project = session.project(source)
+    found = read_lock(project.repo, session.store)
+    before = found.lock if found else None
+    known = tuple(target.platform for target in before.targets) if before else ()
+    platforms = project.settings.platforms or known or (host_platform(),)
+    if upgrade or packages or base or project.settings.exclude_newer:
+        if check:
+            raise click.UsageError("--check goes with no option that changes the lock")
+        session.show_problems(project.spec)
+        refuse_errors(project.spec)
+        made = session.make_lock(
+            project,
+            platforms,
+            before,
+            upgrade=upgrade,
+            upgrade_packages=packages,
+            upgrade_base=base,
+        )
+        file = keep_lock(project.repo, made, store=session.store, reporter=session.console)
+    else:
+        file = session.ensure_lock(project, platforms, locked=check)
+    document = lock_document(file, before, session.console.seconds)
+    session.console.result(*_summary(document))
+    session.console.document(document)
+
+
+def _summary(document: dict[str, Any]) -> list[str]:
+    if document["up_to_date"]:
+        return ["envbuild.lock is up to date"]
+    lines = []
+    for change in document["changes"]:
+        old, new = change["before"], change["after"]
+        lines.append(f"  {change['name']} " + (f"{old} -> {new}" if old and new else new or f"{old} removed"))
+    packages = {name for target in document["platforms"].values() for name in target}
+    return [
+        f"locked {count(len(packages), 'package')} for Python {document['python']} "
+        f"on {', '.join(document['platforms'])}",
+        *(lines if document["previous"] else ()),
+    ]

@@ -75,8 +75,12 @@ def run(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        code = cli.main(args=list(arguments), prog_name="envbuild", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        # Not cli.main(): it has its own opinion on interrupts and closed pipes.
+        with cli.make_context("envbuild", list(arguments) or ["--help"]) as context:
+            cli.invoke(context)
+        return 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except (KeyboardInterrupt, click.Abort):
         console.error(_Interrupted())
         return INTERRUPTED

@@ -124,24 +124,19 @@ def _chain(*decorators: Callable[[Command], Command]) -> Callable[[Command], Com
 
 
 spec_options = _chain(
+    click.option("--python", metavar="VERSION", help="The Python version to use, like 3.13."),
     click.option(
-        "--python",
-        metavar="VERSION",
-        help="The Python version to use, like 3.13.",
+        "--extra", "extras", multiple=True, metavar="NAME", help="Also install this extra; repeatable."
     ),
     click.option(
-        "--extra",
-        "extras",
-        multiple=True,
-        metavar="NAME",
-        help="Also install this extra; repeatable.",
+        "--group", "groups", multiple=True, metavar="NAME", help="Also install this group; repeatable."
     ),
     click.option(
-        "--group",
-        "groups",
+        "--requirement",
+        "requirements",
         multiple=True,
-        metavar="NAME",
-        help="Also install this group; repeatable.",
+        metavar="PACKAGE",
+        help="Install this instead of what the repository declares; repeatable.",
     ),
 )
 lock_options = _chain(

@@ -1,6 +1,112 @@
+"""``envbuild plan``: look before building."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import click
+
+from envbuild.cli.options import common_options, platform_option, source_argument, spec_options
+from envbuild.cli.session import Session
+from envbuild.cli.text import byte_size, columns
+
+__all__ = ["plan"]
 
 
 @click.command()
-def plan() -> None:
-    """plan."""
+@source_argument
+@platform_option
+@spec_options
+@common_options
+def plan(session: Session, source: str) -> None:
+    """Show what is read, what is ignored and why, and what would be built.
+
+    Nothing is locked, downloaded or built. Exit code 1: something keeps the image from being built.
+    """
+    from envbuild.base.interpreter import host_platform
+    from envbuild.cli.documents import plan_document
+    from envbuild.lock.ensure import read_lock, stale_reasons
+    from envbuild.plan import make_plan
+
+    project = session.project(source)
+    found = read_lock(project.repo, session.store)
+    platforms = project.settings.platforms or (host_platform(),)
+    stale = stale_reasons(found, project.spec, project.repo, platforms)
+    planned = make_plan(found.lock, platforms[0], found.data) if found and not stale else None
+    document = plan_document(project.spec, found.lock if found else None, stale, planned)
+    session.console.result(*_text(document))
+    session.console.document(document)
+    if any(problem["level"] == "error" for problem in document["problems"]):
+        raise click.exceptions.Exit(1)
+
+
+def _text(document: dict[str, Any]) -> list[str]:
+    lines = []
+    used = [(f"  {file['path']}", file["kind"], file["reason"]) for file in document["files"] if file["used"]]
+    ignored = [
+        (f"  {file['path']}", file["kind"], file["reason"]) for file in document["files"] if not file["used"]
+    ]
+    notebooks = [
+        (f"  {notebook['path']}", notebook["kernel"] or "no kernel named", ", ".join(notebook["imports"]))
+        for notebook in document["notebooks"]
+    ]
+    lines += _section("Files that count", used)
+    lines += _section("Files that do not", ignored)
+    lines += _section("Notebooks, their kernels and imports", notebooks)
+    lines += _section("Requirements", _requirements(document))
+    lines += _section("Environment", _environment(document))
+    lines += _section("Layers, bottom to top", _layers(document))
+    lines += _section("Problems", _problems(document))
+    return lines[1:]
+
+
+def _section(title: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["", f"{title}:", *columns(rows)] if rows else []
+
+
+def _requirements(document: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        (f"  {item['requirement']}", f"{item['file']}:{item['line']}" if item["line"] else item["file"])
+        for item in document["requirements"]
+    ]
+    if document["adopted"]:
+        rows.append(("  every package", f"as locked in {document['adopted']}"))
+    return rows
+
+
+def _environment(document: dict[str, Any]) -> list[tuple[str, str]]:
+    asked = [
+        f"{request['specifier']} ({request['file']})"
+        for request in document["python"]["requested"]
+        if not request["hint"]
+    ]
+    stale = document["lock"]["stale"]
+    return [
+        (
+            "  Python",
+            ", ".join([*filter(None, [document["python"]["locked"]]), *asked]) or "any that is offered",
+        ),
+        ("  kernels", ", ".join(document["kernels"])),
+        ("  lock", "; ".join(stale) if stale else "up to date"),
+        ("  executed to build it", ", ".join(document["will_execute"]) or "nothing"),
+    ]
+
+
+def _layers(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    for layer in document["layers"]:
+        names = [package.partition("==")[0] for package in layer["packages"]]
+        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        rows.append((f"  {layer['title']}", byte_size(layer["bytes"]) if layer["bytes"] else "", shown))
+    return rows
+
+
+def _problems(document: dict[str, Any]) -> list[tuple[str]]:
+    rows = []
+    for problem in document["problems"]:
+        place = f"{problem['file']}:{problem['line']}" if problem["line"] else problem["file"]
+        rows.append((f"  {problem['level']}: {place + ': ' if place else ''}{problem['message']}",))
+        if problem["remedy"]:
+            rows.append((f"    help: {problem['remedy']}",))
+    return rows

@@ -36,7 +36,7 @@ Results go to stdout; progress, notes and errors go to stderr. `--json` prints o
 
 def reference() -> str:
     """The whole page, Markdown."""
-    context = click.Context(cli, info_name="envbuild")
+    context = cli.make_context("envbuild", [], resilient_parsing=True)
     return _INTRODUCTION + "".join(_sections(cli, context))
 
 

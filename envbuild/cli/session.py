@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from envbuild.cli.console import Console
-from envbuild.config import OPTIONS, Settings, load_settings, read_user_config, user_config_path
+from envbuild.config import (
+    OPTIONS,
+    Settings,
+    load_settings,
+    parse_repository_config,
+    read_user_config,
+    user_config_path,
+)
 
 if TYPE_CHECKING:
+    from envbuild.build import Builder
+    from envbuild.lock.ensure import LockFile
+    from envbuild.lock.model import Lock
+    from envbuild.source import Repo
+    from envbuild.spec import Spec
     from envbuild.store import Store
 
-__all__ = ["SETTINGS", "Session"]
+__all__ = ["SETTINGS", "Project", "Session"]
 
 # Command line options that are settings; every other option belongs to its verb.
 SETTINGS = frozenset(option.attribute for option in OPTIONS)
+_MOST_CONFIG_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A repository, what it asks for, and the settings that hold for it."""
+
+    repo: Repo
+    spec: Spec
+    settings: Settings
 
 
 class Session:
@@ -37,10 +60,9 @@ class Session:
     @cached_property
     def settings(self) -> Settings:
         """The settings, before any repository had its say."""
-        return self.settings_with(None)
+        return self._settings(None)
 
-    def settings_with(self, repository: Mapping[str, Any] | None) -> Settings:
-        """The settings with those of a repository's file (``config.parse_repository_config``)."""
+    def _settings(self, repository: Mapping[str, Any] | None) -> Settings:
         user = read_user_config(user_config_path())
         return load_settings(
             flags=self._flags, environment=self.environment, user=user, repository=repository
@@ -56,3 +78,101 @@ class Session:
         store.prepare()
         click.get_current_context().with_resource(in_use(store))
         return store
+
+    def project(self, source: str) -> Project:
+        """Open and read the repository ``source``."""
+        from envbuild.source import open_repo
+        from envbuild.spec import SpecOptions, read_spec
+
+        repo = open_repo(source)
+
+        def text(name: str) -> str | None:
+            return (
+                repo.read(name, _MOST_CONFIG_BYTES).decode("utf-8", "replace") if repo.exists(name) else None
+            )
+
+        settings = self._settings(
+            parse_repository_config(pyproject=text("pyproject.toml"), own=text("envbuild.toml"))
+        )
+        options = SpecOptions(
+            extras=settings.extras,
+            groups=settings.groups,
+            python=settings.python,
+            requirements=settings.requirements or None,
+            name=settings.name,
+        )
+        return Project(repo, read_spec(repo, options), settings)
+
+    def ensure_lock(self, project: Project, platforms: Sequence[str], *, locked: bool) -> LockFile:
+        """The repository's lock for ``platforms``; made anew when need be, unless ``locked``."""
+        from envbuild.lock.ensure import ensure_lock
+
+        def make(previous: Lock | None) -> Lock:
+            known = [target.platform for target in previous.targets] if previous else []
+            return self.make_lock(project, sorted({*known, *platforms}), previous)
+
+        self.show_problems(project.spec)
+        return ensure_lock(
+            project.repo,
+            project.spec,
+            store=self.store,
+            platforms=platforms,
+            locked=locked,
+            make=make,
+            reporter=self.console,
+        )
+
+    def make_lock(
+        self, project: Project, platforms: Sequence[str], previous: Lock | None, **upgrades: Any
+    ) -> Lock:
+        """Lock ``project``; ``upgrades`` as for :func:`envbuild.lock.make.make_lock`."""
+        from datetime import UTC, datetime
+
+        from envbuild.base.mirrors import find_mirrors
+        from envbuild.lock.make import make_lock
+
+        now, settings = datetime.now(UTC), project.settings
+        return make_lock(
+            project.spec,
+            repo=project.repo,
+            store=self.store,
+            environment=settings.tool_environment(self.environment),
+            mirrors=find_mirrors(settings.source_addresses, at=now),
+            platforms=platforms,
+            now=now,
+            reporter=self.console,
+            previous=previous,
+            exclude_newer=settings.exclude_newer,
+            resolver=settings.resolver,
+            offline=settings.offline,
+            **upgrades,
+        )
+
+    def builder(self, lock: Lock, settings: Settings) -> Builder:
+        """What builds ``lock``; its downloads end with this command."""
+        from envbuild.build import Builder
+        from envbuild.lock.sources import lock_fetcher
+
+        fetcher = lock_fetcher(
+            lock,
+            store=self.store,
+            environment=settings.tool_environment(self.environment),
+            configured=settings.source_addresses,
+            offline=settings.offline,
+        )
+        click.get_current_context().with_resource(fetcher)
+        return Builder(
+            store=self.store,
+            fetcher=fetcher,
+            reporter=self.console,
+            compression=settings.compression,
+            jobs=settings.jobs,
+        )
+
+    def show_problems(self, spec: Spec) -> None:
+        """Say what reading found that is no error but should be acted on."""
+        for problem in spec.problems:
+            if problem.level == "warning":
+                place = f"{problem.file}:{problem.line}" if problem.line else problem.file
+                remedy = f" ({problem.remedy})" if problem.remedy else ""
+                self.console.warn(f"{place + ': ' if place else ''}{problem.message}{remedy}")

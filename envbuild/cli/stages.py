@@ -83,7 +83,7 @@ class RunningStage:
         parts.append(f"in {duration(self.seconds)}")
         return " ".join(parts)
 
-    def is_worth_a_line(self) -> bool:
+    def is_notable(self) -> bool:
         """Whether anything happened that somebody would want to read about."""
         return self.done > self.cached or self.seconds >= 1.0
 
@@ -107,9 +107,9 @@ class PlainDisplay:
         progress = stage.progress()
         self.write(f"  {stage.name:<8} {progress or duration(stage.seconds)} ...")
 
-    def closed(self, stage: RunningStage, *, failed: bool) -> None:
-        """A stage is over."""
-        if not failed and stage.is_worth_a_line():
+    def closed(self, stage: RunningStage, *, show: bool) -> None:
+        """A stage is over; ``show`` its summary."""
+        if show:
             self.write(f"  {stage.summary()}")
 
     def write(self, line: str) -> None:
@@ -147,13 +147,13 @@ class LiveDisplay:
     def changed(self, stage: RunningStage) -> None:
         """A stage moved on; the next refresh shows it."""
 
-    def closed(self, stage: RunningStage, *, failed: bool) -> None:
-        """A stage is over."""
+    def closed(self, stage: RunningStage, *, show: bool) -> None:
+        """A stage is over; ``show`` its summary."""
         with self._lock:
             self._running.remove(stage)
             if not self._running:
                 self._stop()
-            if not failed and stage.is_worth_a_line():
+            if show:
                 mark = "✓" if "utf" in (self._stream.encoding or "").lower() else "-"
                 self.write(f"{mark} {stage.summary()}")
 

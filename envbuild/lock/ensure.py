@@ -1,0 +1,151 @@
+"""The lock a build uses: the repository's own while it is fresh, else a new one that is kept."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from envbuild.errors import RepoError
+from envbuild.lock.freshness import check
+from envbuild.lock.lockfile import FILENAME, dump_lock, load_lock
+from envbuild.lock.make import adopted_bytes
+from envbuild.lock.model import Lock
+from envbuild.progress import Reporter
+from envbuild.source import Repo
+from envbuild.spec import Spec
+from envbuild.store import Store
+from envbuild.store.store import write_atomic
+
+__all__ = ["LockFile", "ensure_lock", "keep_lock", "read_lock", "refuse_errors", "stale_reasons"]
+
+_MOST_BYTES = 64_000_000
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """A lock and the bytes it is written as; ``path`` is None when the repository could not take it."""
+
+    lock: Lock
+    data: bytes
+    path: Path | None
+
+
+def refuse_errors(spec: Spec) -> None:
+    """Raise for the errors that reading the repository found: the first one, the others as its detail.
+
+    Raises:
+        RepoError: there is one.
+    """
+    errors = [problem for problem in spec.problems if problem.level == "error"]
+    if not errors:
+        return
+    first, *others = [
+        RepoError(
+            problem.message, code=problem.code, file=problem.file, line=problem.line, remedy=problem.remedy
+        )
+        for problem in errors
+    ]
+    if others:
+        first.detail = "\n".join(["also:", *(str(error) for error in others)])
+    raise first
+
+
+def read_lock(repo: Repo, store: Store) -> LockFile | None:
+    """The lock that was kept for ``repo``, None when there is none.
+
+    Raises:
+        RepoError: there is something that is not a lock.
+    """
+    if repo.exists(FILENAME):
+        data = repo.read(FILENAME, _MOST_BYTES)
+        return LockFile(load_lock(data), data, repo.root / FILENAME)
+    record = store.action(_key(repo))
+    if record is None or not isinstance(record.get("lock"), str):
+        return None
+    data = record["lock"].encode()
+    return LockFile(load_lock(data), data, None)
+
+
+def stale_reasons(found: LockFile | None, spec: Spec, repo: Repo, platforms: Sequence[str]) -> list[str]:
+    """Why ``found`` is not what ``spec`` asks for, sentences for people; empty when it is fresh.
+
+    Parameters:
+        platforms: those the lock must have.
+    """
+    if found is None:
+        return [f"there is no {FILENAME}"]
+    return check(found.lock, spec, adopted=adopted_bytes(spec, repo), platforms=platforms)
+
+
+def ensure_lock(
+    repo: Repo,
+    spec: Spec,
+    *,
+    store: Store,
+    platforms: Sequence[str],
+    locked: bool,
+    make: Callable[[Lock | None], Lock],
+    reporter: Reporter,
+) -> LockFile:
+    """A fresh lock for ``repo``.
+
+    Parameters:
+        platforms: those the lock must have.
+        locked: do not lock.
+        make: locks anew, staying close to the lock it is given.
+
+    Raises:
+        RepoError: reading the repository found errors, its lock cannot be read, or ``locked`` and the lock
+            is missing or stale.
+    """
+    refuse_errors(spec)
+    found = read_lock(repo, store)
+    reasons = stale_reasons(found, spec, repo, platforms)
+    if found is not None and not reasons:
+        return found
+    if locked:
+        raise RepoError(
+            "out of date" if found else "there is none, and --locked forbids to make one",
+            code="lock-stale" if found else "lock-missing",
+            file=FILENAME,
+            remedy="run `envbuild lock` and commit the result",
+            detail="\n".join(reasons) if found else None,
+        )
+    if found is not None:
+        reporter.note(f"{FILENAME} is out of date ({'; '.join(reasons)}): locking again, versions are kept")
+    return keep_lock(repo, make(found.lock if found else None), store=store, reporter=reporter)
+
+
+def keep_lock(repo: Repo, lock: Lock, *, store: Store, reporter: Reporter) -> LockFile:
+    """Write ``lock`` into the repository, or into the cache when the repository cannot be written.
+
+    Raises:
+        RepoError: the lock's place is taken by something that is not a file.
+    """
+    data = dump_lock(lock)
+    path = repo.root / FILENAME
+    try:
+        # A rename: a symbolic link of that name is replaced, not followed.
+        write_atomic(path, data)
+    except OSError as error:
+        if error.errno == errno.EISDIR:
+            raise RepoError(
+                "this is a directory, so the lock cannot be written",
+                code="lock-not-writable",
+                file=FILENAME,
+                remedy="move it out of the way",
+            ) from error
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        reporter.note(f"the repository cannot be written: the lock is kept in the cache, not in {FILENAME}")
+        store.put_action(_key(repo), {"lock": data.decode()})
+        return LockFile(lock, data, None)
+    return LockFile(lock, data, path)
+
+
+def _key(repo: Repo) -> str:
+    return hashlib.sha256(b"lock of " + bytes(repo.root)).hexdigest()

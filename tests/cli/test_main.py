@@ -1,0 +1,153 @@
+"""How the command line ends: exit codes, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envbuild.cli.main import run
+from envbuild.errors import MachineError, RemoteError, RepoError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """``run`` sets signal handlers; put back what was there."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _failing_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException) -> None:
+    """Make ``envbuild cache list`` raise ``error``."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("envbuild.cli.documents.cache_document", fail)
+    monkeypatch.setenv("ENVBUILD_CACHE_DIR", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RepoError("x", code="x"), 1),
+        (UsageError("x", code="x"), 2),
+        (MachineError("x", code="x"), 3),
+        (RemoteError("x", code="x"), 4),
+        (ZeroDivisionError("x"), 70),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+) -> None:
+    _failing_with(monkeypatch, tmp_path, error)
+
+    exit_code = run(["cache", "list", "--json"])
+
+    shown = capsys.readouterr()
+    assert code == exit_code
+    assert code == json.loads(shown.out)["exit_code"]
+    assert shown.err.startswith("error: ")
+    assert "Traceback" not in shown.err
+
+
+def test_unexpected_error_shows_its_traceback_with_debug(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _failing_with(monkeypatch, tmp_path, ZeroDivisionError("by nought"))
+
+    run(["cache", "list", "--debug"])
+
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "error: internal error: ZeroDivisionError: by nought\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cahce"], "error: no such command 'cahce'; did you mean 'cache'?"),
+        (["cache", "list", "--jsno"], "error: no such option '--jsno'"),
+        (["cache", "prune", "--older-than", "soon"], "'soon' is not an age like 30d, 12h or 2w"),
+        (["cache", "prune", "--max-size", "much"], "'much' is not a size like 500M, 10G or 10GiB"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(arguments)
+
+    shown = capsys.readouterr()
+    assert (2, "") == (code, shown.out)
+    assert message in shown.err
+
+
+def test_wrong_usage_is_a_document_under_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(["build", "--json", "--no-such-option"])
+
+    document = json.loads(capsys.readouterr().out)
+    assert (2, "usage", 2) == (code, document["error"], document["exit_code"])
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == run(["--version"])
+
+    assert capsys.readouterr().out.startswith("envbuild ")
+
+
+def _start(code: str, **options: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_it_cleanly(number: signal.Signals, tmp_path: Path) -> None:
+    """One line, exit code 130, and `finally` blocks run."""
+    program = (
+        "import sys, time, os\n"
+        "import envbuild.cli.documents as documents\n"
+        "from envbuild.cli.main import run\n"
+        "def wait(*_):\n"
+        "    try:\n"
+        "        os.write(1, b'ready')\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        os.write(1, b' cleaned')\n"
+        "documents.cache_document = wait\n"
+        "sys.exit(run(['cache', 'list']))\n"
+    )
+    process = _start(program, env={**os.environ, "ENVBUILD_CACHE_DIR": str(tmp_path)})
+    assert process.stdout is not None
+    ready = process.stdout.read(5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+
+    assert (b"ready", b" cleaned", b"error: interrupted\n", 130) == (ready, out, err, process.returncode)
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "envbuild", "cache", "path"],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "ENVBUILD_CACHE_DIR": str(tmp_path)},
+            timeout=30,
+        )
+    finally:
+        os.close(writer)
+
+    assert (141, b"") == (result.returncode, result.stderr)
