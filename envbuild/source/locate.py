@@ -22,8 +22,7 @@ def open_repo(source: str) -> Repo:
         UsageError: ``source`` is a URL or a DOI (not supported yet), looks like an option, does not
             exist, or is not a directory that can be read.
     """
-    path = Path(source)
-    if _REMOTE.match(source) and not path.is_dir():
+    if _REMOTE.match(source) and not _is_directory(source):
         raise UsageError(
             f"{quote(source)} is a remote source, and only local directories are supported yet",
             code="source-not-supported",
@@ -38,7 +37,7 @@ def open_repo(source: str) -> Repo:
     if not source or "\0" in source:
         raise UsageError("the source is not a path", code="bad-source", remedy="give the path of a directory")
     try:
-        root = path.resolve(strict=True)
+        root = Path(source).resolve(strict=True)
         if not root.is_dir():
             raise UsageError(
                 f"{quote(source)} is not a directory",
@@ -59,3 +58,11 @@ def open_repo(source: str) -> Repo:
             code="source-unreadable",
             remedy="give a directory you may read",
         ) from error
+
+
+def _is_directory(source: str) -> bool:
+    """Whether there is such a directory after all; unlike :meth:`Path.is_dir`, never an exception."""
+    try:
+        return Path(source).is_dir()
+    except OSError:  # a name that is too long
+        return False

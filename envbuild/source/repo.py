@@ -109,17 +109,20 @@ class Repo:
         return True
 
     def check(self, path: str) -> None:
-        """Walk to ``path`` without opening it.
+        """Walk to the file or directory at ``path`` without opening it.
 
         Raises:
             RepoError: ``code`` is ``outside-repository`` when the path or a symbolic link on it leaves the
-                repository, ``file-not-found`` when nothing is there.
+                repository, ``file-not-found`` when nothing is there, ``special-file`` for a FIFO, a socket
+                or a device.
         """
         with self._locate(path) as (parent, name):
             try:
-                os.stat(name, dir_fd=parent, follow_symlinks=False)
+                mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
             except OSError as error:
                 raise _io_error(path, error) from error
+        if not stat.S_ISDIR(mode):
+            _require_regular(path, mode)
 
     def open_content(self, path: bytes, *, size: int | None = None) -> Iterator[bytes]:
         """The bytes of the regular file at ``path`` (from :meth:`files`) in chunks, for packing.
@@ -176,8 +179,12 @@ class Repo:
             if entry.kind != "dir":
                 found.append(entry)
                 continue
-            with _Directory(name, directory, os.fsdecode(path)) as child:
-                self._walk(child, path, depth + 1, found)
+            try:
+                child = _Directory(name, directory, os.fsdecode(path))
+            except RepoError as error:
+                raise error if error.code == "file-unreadable" else _changed(os.fsdecode(path)) from error
+            with child as handle:
+                self._walk(handle, path, depth + 1, found)
 
     @staticmethod
     def _entry(directory: int, name: str, path: bytes) -> RepoFile:
@@ -229,7 +236,7 @@ class Repo:
             raise RepoError("this is not a path", code="file-not-found", file=printable(path))
         with ExitStack() as stack:
             chain = [stack.enter_context(self._open_root())]
-            todo = self._below_root(path, path)
+            todo = _components(path, path)
             links = 0
             while True:
                 name = todo.pop()
@@ -248,24 +255,12 @@ class Repo:
                     links += 1
                     if not follow or links > _MAX_LINKS:
                         raise _io_error(path, OSError(errno.ELOOP, "too many symbolic links"))
-                    if target.startswith("/"):
-                        chain = chain[:1]
-                    todo += self._below_root(target, path)
+                    todo += _components(target, path)
                 elif not todo:
                     yield parent, name
                     return
                 elif name != ".":
                     chain.append(stack.enter_context(_Directory(name, parent, path)))
-
-    def _below_root(self, target: str, path: str) -> list[str]:
-        """The components of ``target``, last one first; those of the root itself taken off."""
-        parts = [part for part in target.split("/") if part not in ("", ".")]
-        if target.startswith("/"):
-            root = [part for part in str(self.root).split("/") if part]
-            if parts[: len(root)] != root:
-                raise _outside(path)
-            parts = parts[len(root) :]
-        return parts[::-1] or ["."]
 
 
 class _Directory:
@@ -282,6 +277,14 @@ class _Directory:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._handle)
+
+
+def _components(target: str, path: str) -> list[str]:
+    """The components of ``target``, last one first."""
+    if target.startswith("/"):
+        # Even if it points back in: in an image, and on any other machine, the repository is elsewhere.
+        raise _outside(path)
+    return [part for part in reversed(target.split("/")) if part not in ("", ".")] or ["."]
 
 
 def _require_regular(path: str, mode: int) -> None:

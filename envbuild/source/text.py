@@ -13,6 +13,7 @@ _USER_INFO = re.compile(r"//[^/\s]*@")
 _SLASHED_USER_INFO = re.compile(r"//[^/\s:@]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@")
 _QUERY_VALUE = re.compile(r"([?&][^=&\s#]+=)[^&\s#]+")
 _QUOTE_LIMIT = 160
+_LOOKED_AT = 4000
 
 
 def printable(name: str | bytes) -> str:
@@ -52,6 +53,6 @@ def quote(text: str) -> str:
     >>> quote("numpy >= ")
     "'numpy >='"
     """
-    # Redacted before it is cut: half a URL does not look like one any more.
-    shown = printable(redact(text.strip()))
+    # Redacted before it is cut to size: half a URL does not look like one any more.
+    shown = printable(redact(text.strip()[:_LOOKED_AT]))
     return f"'{shown[:_QUOTE_LIMIT]}…'" if len(shown) > _QUOTE_LIMIT else f"'{shown}'"

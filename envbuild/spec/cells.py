@@ -26,12 +26,14 @@ _CELL_MAGIC = re.compile(r"\s*%%(!|\w+)[^\n]*\n?")
 
 _MAGIC_LINE = re.compile(r"([ \t]*)(?:[!%]|\?|(?:pip|conda|mamba|micromamba)[ \t]+install\b)")
 _HELP_LINE = re.compile(r"([ \t]*)[%\w.*]+\?{1,2}[ \t]*$")
-_MAGIC_VALUE = re.compile(r"([ \t]*[\w, \t.\[\]]+?=[ \t]*)[!%]")
+_MAGIC_VALUE = re.compile(r"([\w, \t.\[\]]+=[ \t]*)[!%]")
 _INSTALL = re.compile(r"(?<![\w-])(pip[\d.]*|conda|mamba|micromamba)[ \t]+install\b([^;&|]*)")
 
 _IMPORT_LINE = re.compile(
     r"[ \t]*(?:import[ \t]+([\w., \t]+)|from[ \t]+(\w[\w.]*)[ \t]+import[ \t]+\(?[ \t]*(\w+)?)"
 )
+# Syntax trees are some hundred times larger than the code.
+_PARSED_LENGTH = 200_000
 _IMPORT_ERRORS = frozenset({"BaseException", "Exception", "ImportError", "ModuleNotFoundError"})
 
 # Options of pip, conda and mamba whose value is the next word.
@@ -74,7 +76,7 @@ def find_modules(source: str) -> set[str]:
     """The dotted names a cell imports: ``a.b`` for ``import a.b`` and for ``from a import b``.
 
     Left out: relative imports, and imports that may fail (inside of ``try`` … ``except ImportError``).
-    A cell that is not valid Python is searched line by line.
+    A cell that is not valid Python, or is very long, is searched line by line.
     """
     if "import" not in source:
         return set()
@@ -86,6 +88,8 @@ def find_modules(source: str) -> set[str]:
     code = "\n".join(_python_lines(source))
     if "import" not in code:
         return set()
+    if len(code) > _PARSED_LENGTH:
+        return set(_search_modules(code))
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

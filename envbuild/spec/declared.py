@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from envbuild.errors import RepoError, UsageError
-from envbuild.source import Repo, printable
+from envbuild.source import Repo
 from envbuild.source.text import quote
-from envbuild.spec.detection import ADDED_KINDS, DEPENDENCY_KINDS, HASHED_REQUIREMENTS, WHOLE_KINDS, Listing
+from envbuild.spec.detection import ADDED_KINDS, DEPENDENCY_KINDS, WHOLE_KINDS, Listing
 from envbuild.spec.findings import Findings
 from envbuild.spec.locks import ForeignLock, read_pylock, read_uv_lock
 from envbuild.spec.model import Adopted, PythonRequest, Requirement, SpecOptions
-from envbuild.spec.pep508 import canonical_name, parse_requirement
+from envbuild.spec.pep508 import parse_requirement
 from envbuild.spec.pyproject import Pyproject, read_pyproject
 from envbuild.spec.requirements import Requirements, read_requirements
 
@@ -35,7 +35,7 @@ class Declared:
     constraints: tuple[Requirement, ...] = ()
     adopted: Adopted | None = None
     python: tuple[PythonRequest, ...] = ()
-    packages: frozenset[str] = field(default=frozenset())
+    packages: frozenset[str] = frozenset()
 
 
 def read_declared(repo: Repo, listing: Listing, options: SpecOptions, findings: Findings) -> Declared:
@@ -46,18 +46,18 @@ def read_declared(repo: Repo, listing: Listing, options: SpecOptions, findings: 
     """
     reader = _Reader(repo, listing, options, findings)
     declared = reader.read()
-    for kind, names in ADDED_KINDS.items():
+    for kind, names in ADDED_KINDS:
         for path in listing.find(names):
             findings.not_supported(path, kind)
-    for kind, names in WHOLE_KINDS.items():
+    for kind, names in WHOLE_KINDS:
         for path in listing.find(names):
             if declared.winner is None or listing.directory:
                 findings.not_supported(path, kind)
             else:
-                findings.ignored(path, kind, f"{printable(declared.winner)} declares the environment")
+                findings.ignored(path, kind, f"{declared.winner} declares the environment")
     for path in listing.other_requirements:
         findings.ignored(
-            path, "requirements", "only requirements.txt, requirements.in and what they include are read"
+            path, "requirements.txt", "only requirements.txt, requirements.in and what they include are read"
         )
     return declared
 
@@ -71,62 +71,53 @@ class _Reader:
         self._options = options
         self._findings = findings
         self._pyproject = self._read_pyproject()
-        self._hashed: tuple[Requirements, Findings] | None = None
+        self._requirements_read: tuple[Requirements, Findings] | None = None
+        self._selected = False
 
     def read(self) -> Declared:
         readers: dict[str, Callable[[str], Declared | None]] = {
             "pylock.toml": self._pylock,
             "uv.lock": self._uv_lock,
-            HASHED_REQUIREMENTS: self._hashed_requirements,
-            "requirements.txt": self._requirements,
-            "requirements.in": self._requirements,
+            "requirements.txt": self._requirements_txt,
+            "requirements.in": self._requirements_in,
             "pyproject.toml": self._project,
             "setup.cfg": self._setup_cfg,
         }
         declared = self._overridden()
-        for kind, names in DEPENDENCY_KINDS.items():
+        for kind, names in DEPENDENCY_KINDS:
             paths = self._listing.find(names)
             if kind == "pylock.toml":
-                paths = self._pylocks(paths)
+                paths += self._listing.named_pylocks
             for path in paths:
                 if declared is not None:
                     if path != declared.winner:
-                        self._findings.ignored(path, kind, f"{printable(declared.winner or '')} is used")
+                        self._findings.ignored(path, kind, f"{declared.winner} is used")
                 elif reader := readers.get(kind):
                     declared = reader(path)
                 else:
                     self._findings.not_supported(path, kind)
                     declared = Declared(path)
+        if (self._options.extras or self._options.groups) and not self._selected:
+            raise UsageError(
+                "extras or groups are selected, but no pyproject.toml or lock declares the dependencies",
+                code="unknown-extra",
+                remedy="leave them out",
+            )
         return self._with_project(declared or Declared())
 
     def _with_project(self, declared: Declared) -> Declared:
         """``declared`` with the name and the Python that ``pyproject.toml`` states, whoever won."""
-        if (self._options.extras or self._options.groups) and not (
-            self._pyproject and declared.winner and declared.winner.endswith(("pyproject.toml", "uv.lock"))
-        ):
-            raise UsageError(
-                "extras and groups are selected, but no pyproject.toml or uv.lock declares the dependencies",
-                code="unknown-extra",
-                remedy="leave them out",
-            )
         if self._pyproject is None:
             return declared
         path = self._listing.path("pyproject.toml") or ""
         python = self._pyproject.python(self._findings)
         if declared.winner != path and (self._pyproject.name or python):
-            reason = "only its name and requires-python"
+            reason = "its name and requires-python"
             if declared.winner is not None:
-                reason += f": {printable(declared.winner)} declares the dependencies"
+                reason += f"; {declared.winner} declares the dependencies"
             self._findings.used(path, "pyproject.toml", reason)
-        return Declared(
-            winner=declared.winner,
-            project_name=self._pyproject.name,
-            requirements=declared.requirements,
-            constraints=declared.constraints,
-            adopted=declared.adopted,
-            python=declared.python + ((python,) if python else ()),
-            packages=declared.packages,
-        )
+        requests = declared.python + ((python,) if python else ())
+        return replace(declared, project_name=self._pyproject.name, python=requests)
 
     def _overridden(self) -> Declared | None:
         """What the command line asks for instead of all files."""
@@ -144,31 +135,27 @@ class _Reader:
             requirements.append(Requirement(parsed.text, "command line"))
         return _declared("command line", tuple(requirements))
 
-    def _pylocks(self, paths: list[str]) -> list[str]:
-        """``pylock.toml``, else the one ``pylock.NAME.toml`` there is."""
+    def _pylock(self, path: str) -> Declared:
+        self._selected = True
         named = self._listing.named_pylocks
-        if paths:
-            for path in named:
-                self._findings.ignored(path, "pylock.toml", f"{paths[0]} is used")
-        elif len(named) > 1:
+        if path in named and len(named) > 1:
             self._findings.error(
                 "ambiguous-lock",
-                f"several locks could be meant: {', '.join(map(printable, named))}",
-                printable(named[0]),
+                f"several locks could be meant: {', '.join(named)}",
+                path,
                 remedy="rename the one to use to pylock.toml",
             )
-            return named[:1]
-        return paths or named
-
-    def _pylock(self, path: str) -> Declared:
+            return Declared(path)
         lock = self._lock(read_pylock, path)
         if lock is None:
             return Declared(path)
         self._findings.used(path, "pylock.toml", "declares the environment; taken over without solving again")
+        adopted = Adopted("pylock.toml", path, self._options.extras, self._options.groups)
         python = (lock.python,) if lock.python else ()
-        return Declared(path, adopted=Adopted("pylock.toml", path), python=python, packages=lock.names)
+        return Declared(path, adopted=adopted, python=python, packages=lock.names)
 
     def _uv_lock(self, path: str) -> Declared:
+        self._selected = True
         lock = self._lock(read_uv_lock, path)
         if lock is None:
             return Declared(path)
@@ -176,20 +163,16 @@ class _Reader:
             self._findings.error(
                 "bad-lock",
                 "there is no readable pyproject.toml beside this lock",
-                printable(path),
+                path,
                 remedy="add the pyproject.toml that was locked",
             )
             return Declared(path)
-        options = self._options
-        requirements = self._pyproject.dependencies(options.extras, options.groups, self._findings)
+        extras, groups = self._options.extras, self._options.groups
         self._findings.used(path, "uv.lock", "declares the environment; taken over without solving again")
-        self._findings.used(
-            self._listing.path("pyproject.toml") or "", "pyproject.toml", "what uv.lock locks"
-        )
         return Declared(
             path,
-            requirements=requirements,
-            adopted=Adopted("uv.lock", path, options.extras, options.groups),
+            requirements=self._pyproject.dependencies(extras, groups, self._findings),
+            adopted=Adopted("uv.lock", path, extras, groups),
             python=(lock.python,) if lock.python else (),
             packages=lock.names,
         )
@@ -201,34 +184,36 @@ class _Reader:
             self._findings.failed(error)
             return None
 
-    def _hashed_requirements(self, path: str) -> Declared | None:
-        # Read apart: what is wrong in it matters only if nothing of higher precedence is there.
+    def _requirements_txt(self, path: str) -> Declared | None:
+        if self._requirements_read is not None:
+            return self._use_requirements(path, "requirements.txt", *self._requirements_read)
+        # Asked for the first time, as a lock. What is wrong in it is kept apart: it matters only if
+        # nothing of higher precedence is there when it is asked for again.
         findings = Findings()
         result = read_requirements(self._repo, path, findings)
-        self._hashed = result, findings
-        if not result.is_lock:
-            return None
-        return self._use_requirements(path, result, findings, Adopted("requirements.txt", path))
+        self._requirements_read = result, findings
+        return self._use_requirements(path, "requirements.txt", result, findings) if result.is_lock else None
 
-    def _requirements(self, path: str) -> Declared:
-        if self._hashed is not None and path.endswith(".txt"):
-            return self._use_requirements(path, *self._hashed, None)
+    def _requirements_in(self, path: str) -> Declared:
         findings = Findings()
-        return self._use_requirements(path, read_requirements(self._repo, path, findings), findings, None)
+        return self._use_requirements(
+            path, "requirements.in", read_requirements(self._repo, path, findings), findings
+        )
 
-    def _use_requirements(
-        self, path: str, result: Requirements, findings: Findings, adopted: Adopted | None
-    ) -> Declared:
+    def _use_requirements(self, path: str, kind: str, result: Requirements, findings: Findings) -> Declared:
         self._findings.adopt(findings)
+        adopted = None
         reason = "declares the environment"
-        if adopted is not None:
+        if kind == "requirements.txt" and result.is_lock:
+            adopted = Adopted("requirements.txt", path)
             reason += "; every line is pinned and hashed, so it is taken over without solving again"
-        self._findings.used(path, "requirements", reason)
+        self._findings.used(path, kind, reason)
         for included in result.included:
-            self._findings.used(included, "requirements", f"included by {printable(path)}")
+            self._findings.used(included, kind, f"included by {path}")
         return _declared(path, tuple(result.requirements), tuple(result.constraints), adopted)
 
     def _project(self, path: str) -> Declared | None:
+        self._selected = True
         project = self._pyproject
         if project is None:  # unreadable, which has been said
             return Declared(path)
@@ -240,6 +225,7 @@ class _Reader:
             self._findings.ignored(path, "pyproject.toml", f"declares no dependencies{groups}")
             return None
         requirements = project.dependencies(self._options.extras, self._options.groups, self._findings)
+        project.check_tool_uv(requirements, self._findings)
         self._findings.used(
             path, "pyproject.toml", "declares the environment; the project itself is not installed"
         )
@@ -275,5 +261,5 @@ def _declared(
     adopted: Adopted | None = None,
 ) -> Declared:
     parsed = [parse_requirement(requirement.text) for requirement in requirements]
-    packages = frozenset(canonical_name(item.name) for item in parsed if item is not None)
+    packages = frozenset(item.name for item in parsed if item is not None)
     return Declared(winner, None, requirements, constraints, adopted, (), packages)

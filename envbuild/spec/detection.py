@@ -10,52 +10,54 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from envbuild.source import RepoFile, printable
+from envbuild.source import RepoFile
 from envbuild.spec.findings import Findings
 
-__all__ = ["ADDED_KINDS", "DEPENDENCY_KINDS", "HASHED_REQUIREMENTS", "WHOLE_KINDS", "Listing", "list_files"]
+__all__ = ["ADDED_KINDS", "DEPENDENCY_KINDS", "WHOLE_KINDS", "Listing", "list_files"]
+
+_Kinds = tuple[tuple[str, tuple[str, ...]], ...]  # (kind, file names)
 
 _BINDER_DIRECTORIES: Final = ("binder", ".binder")
 
 # In order of precedence: locks first, which are never solved again. The kind of a file is its usual name.
-HASHED_REQUIREMENTS: Final = "requirements.txt (hashed)"
-DEPENDENCY_KINDS: Final[dict[str, tuple[str, ...]]] = {
-    "pylock.toml": ("pylock.toml",),
-    "uv.lock": ("uv.lock",),
-    "poetry.lock": ("poetry.lock",),
-    "Pipfile.lock": ("Pipfile.lock",),
-    "pdm.lock": ("pdm.lock",),
-    HASHED_REQUIREMENTS: ("requirements.txt",),
-    "conda-lock.yml": ("conda-lock.yml", "conda-lock.yaml"),
-    "pixi.lock": ("pixi.lock",),
-    "environment.yml": ("environment.yml", "environment.yaml"),
-    "pixi.toml": ("pixi.toml",),
-    "Pipfile": ("Pipfile",),
-    "requirements.txt": ("requirements.txt",),
-    "requirements.in": ("requirements.in",),
-    "pyproject.toml": ("pyproject.toml",),
-    "setup.cfg": ("setup.cfg",),
-    "setup.py": ("setup.py",),
-}
+# requirements.txt is there twice: when every line is pinned and hashed it is a lock.
+DEPENDENCY_KINDS: Final[_Kinds] = (
+    ("pylock.toml", ("pylock.toml",)),
+    ("uv.lock", ("uv.lock",)),
+    ("poetry.lock", ("poetry.lock",)),
+    ("Pipfile.lock", ("Pipfile.lock",)),
+    ("pdm.lock", ("pdm.lock",)),
+    ("requirements.txt", ("requirements.txt",)),
+    ("conda-lock.yml", ("conda-lock.yml", "conda-lock.yaml")),
+    ("pixi.lock", ("pixi.lock",)),
+    ("environment.yml", ("environment.yml", "environment.yaml")),
+    ("pixi.toml", ("pixi.toml",)),
+    ("Pipfile", ("Pipfile",)),
+    ("requirements.txt", ("requirements.txt",)),
+    ("requirements.in", ("requirements.in",)),
+    ("pyproject.toml", ("pyproject.toml",)),
+    ("setup.cfg", ("setup.cfg",)),
+    ("setup.py", ("setup.py",)),
+)
 
 # They add to whatever declares the Python dependencies, so they are never made irrelevant by it.
-ADDED_KINDS: Final[dict[str, tuple[str, ...]]] = {
-    "apt.txt": ("apt.txt",),
-    "postBuild": ("postBuild",),
-    "install.R": ("install.R",),
-    "DESCRIPTION": ("DESCRIPTION",),
-    "renv.lock": ("renv.lock",),
-    "Project.toml": ("Project.toml", "JuliaProject.toml"),
-    "REQUIRE": ("REQUIRE", "REQUIREMENTS"),
-}
+ADDED_KINDS: Final[_Kinds] = (
+    ("apt.txt", ("apt.txt",)),
+    ("postBuild", ("postBuild",)),
+    ("install.R", ("install.R",)),
+    ("DESCRIPTION", ("DESCRIPTION",)),
+    ("renv.lock", ("renv.lock",)),
+    ("Project.toml", ("Project.toml", "JuliaProject.toml")),
+    ("REQUIRE", ("REQUIRE", "REQUIREMENTS")),
+)
 
 # They describe a whole environment. In the root many repositories have one for other ends, so there they
 # count only when nothing else declares anything.
-WHOLE_KINDS: Final[dict[str, tuple[str, ...]]] = {
-    "Dockerfile": ("Dockerfile",),
-    "default.nix": ("default.nix",),
-    "flake.nix": ("flake.nix",),
-}
+WHOLE_KINDS: Final[_Kinds] = (
+    ("Dockerfile", ("Dockerfile",)),
+    ("default.nix", ("default.nix",)),
+    ("flake.nix", ("flake.nix",)),
+)
 
 _PYTHON_KINDS: Final = ("runtime.txt", ".python-version")
 _NAMED_PYLOCK: Final = re.compile(r"pylock\.[^.]+\.toml")
@@ -101,13 +103,13 @@ class Listing:
 
 def list_files(files: tuple[RepoFile, ...], findings: Findings) -> Listing:
     """Choose the directory that counts; files of known kinds in the root are named when it is another."""
-    present = [name for name in _BINDER_DIRECTORIES if any(file.path == name.encode() for file in files)]
-    directories = [name for name in present if RepoFile(name.encode(), "dir") in files]
-    for name in present:
-        if name not in directories:
+    kinds = {file.path.decode("ascii"): file.kind for file in files if file.path in (b"binder", b".binder")}
+    directories = [name for name in _BINDER_DIRECTORIES if kinds.get(name) == "dir"]
+    for name in _BINDER_DIRECTORIES:
+        if kinds.get(name) == "symlink":
             findings.error(
                 "bad-binder-directory",
-                "this is not a directory",
+                "this is a symbolic link",
                 name,
                 remedy="make it a directory or remove it",
             )
@@ -128,16 +130,6 @@ def list_files(files: tuple[RepoFile, ...], findings: Findings) -> Listing:
     return Listing(directory, _names(files, directory))
 
 
-def report_unreadable(path: bytes, findings: Findings) -> None:
-    """A FIFO, a socket or a device: it can be neither read nor packed."""
-    findings.error(
-        "special-file",
-        "this is a FIFO, a socket or a device, which can be neither read nor packed",
-        printable(path),
-        remedy="remove it from the repository",
-    )
-
-
 def _names(files: tuple[RepoFile, ...], directory: str) -> frozenset[str]:
     """The names of what is not a directory, directly in ``directory``. Known names are all ASCII."""
     prefix = f"{directory}/".encode() if directory else b""
@@ -149,8 +141,8 @@ def _names(files: tuple[RepoFile, ...], directory: str) -> frozenset[str]:
 
 def _kind_of(name: str) -> str | None:
     for kinds in (DEPENDENCY_KINDS, ADDED_KINDS, WHOLE_KINDS):
-        for kind, names in kinds.items():
-            if name in names and kind != HASHED_REQUIREMENTS:
+        for kind, names in kinds:
+            if name in names:
                 return kind
     if name in _PYTHON_KINDS or name == "start":
         return name

@@ -76,4 +76,8 @@ def infer_requirements(
         if skipped:
             message += f" (not from an index, because the repository has them: {', '.join(sorted(skipped))})"
         findings.note("inferred", message, None, remedy=_REMEDY)
+    elif not found:
+        findings.note(
+            "no-dependencies", "neither a file nor a notebook names any dependency", None, remedy=_REMEDY
+        )
     return tuple(found[name][text] for name in sorted(found) for text in sorted(found[name]))

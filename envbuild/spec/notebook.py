@@ -61,6 +61,7 @@ class _LanguageInfo(msgspec.Struct):
 class _Metadata(msgspec.Struct):
     kernelspec: _KernelSpec | None = None
     language_info: _LanguageInfo | None = None
+    language: Any = None  # nbformat 3
 
 
 class _Version(msgspec.Struct):
@@ -156,7 +157,9 @@ def _kernel(metadata: _Metadata, shown: str, findings: Findings) -> tuple[str | 
     """The kernelspec name (None when unset or not usable) and the language (None when not said)."""
     spec = metadata.kernelspec or _KernelSpec()
     info = metadata.language_info or _LanguageInfo()
-    language = spec.language or info.name
+    language = (
+        spec.language or info.name or (metadata.language if isinstance(metadata.language, str) else None)
+    )
     if not spec.name:
         return None, language
     if not _KERNEL_NAME.fullmatch(spec.name):

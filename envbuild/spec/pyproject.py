@@ -19,7 +19,8 @@ from envbuild.spec.toml_file import TomlFile, parse_toml
 
 __all__ = ["Pyproject", "read_pyproject"]
 
-_FILE_LIMIT = 4 << 20
+_FILE_LIMIT = 1 << 20
+_DEEPEST_GROUP = 50
 
 
 def read_pyproject(repo: Repo, path: str) -> Pyproject:
@@ -109,13 +110,14 @@ class Pyproject:
                 "write them into [project], or into a requirements.txt",
             )
             return ()
-        self._check_sources(findings)
         texts = [*self._strings(self._project.get("dependencies", []), "project.dependencies", findings)]
         optional = _table(self._project, "optional-dependencies")
+        done: set[str] = set()
         for extra in extras:
-            texts += self._extra(extra, optional, (), findings)
+            texts += self._extra(canonical_name(extra), optional, done, findings)
+        done = set()
         for group in groups:
-            texts += self._group(group, (), findings)
+            texts += self._group(canonical_name(group), (), done, findings)
         return tuple(dict.fromkeys(self._requirements(texts, findings)))
 
     @property
@@ -132,84 +134,86 @@ class Pyproject:
                     remedy=f"choose from: {', '.join(offered)}" if offered else f"there is no {what} at all",
                 )
 
-    def _check_sources(self, findings: Findings) -> None:
+    def check_tool_uv(self, requirements: tuple[Requirement, ...], findings: Findings) -> None:
+        """Name what ``[tool.uv]`` says about ``requirements`` and is not followed when solving."""
         uv = _table(self._tool, "uv")
-        for key in ("index", "index-url", "extra-index-url", "find-links", "pip"):
-            if key in uv and (
-                key != "pip" or any("index" in name or "find" in name for name in _table(uv, key))
-            ):
+        pip = _table(uv, "pip")
+        for key in ("index", "index-url", "extra-index-url", "find-links"):
+            if key in uv or key in pip:
                 findings.error(
                     "index-in-repository",
-                    f"tool.uv.{key} is not followed: the indexes are up to the user, never the repository",
+                    f"{key} of tool.uv is not followed: the indexes are up to the user, never the repository",
                     self.path,
                     self._file.line_of_key("tool.uv." + key) or self._file.line_of_key(key),
                     "remove it, and configure the index for your own machine",
                 )
-        sources = _table(uv, "sources")
-        for name in sources:
-            findings.error(
-                "not-supported-yet",
-                f"tool.uv.sources takes {quote(name)} from no index, which is not supported yet",
-                self.path,
-                self._file.line_of_key(name),
-                "depend on a released version of the package instead",
-            )
-
-    def _extra(
-        self, name: str, optional: dict[str, Any], above: tuple[str, ...], findings: Findings
-    ) -> Iterator[str]:
-        """The texts of one extra; an extra may name others through the project's own name."""
-        own = canonical_name(self.name or "")
-        for key, values in optional.items():
-            if canonical_name(key) != canonical_name(name):
-                continue
-            for text in self._strings(values, f"project.optional-dependencies.{key}", findings):
-                parsed = parse_requirement(text)
-                if parsed is None or parsed.name != own or not own:
-                    yield text
-                    continue
-                for extra in sorted(parsed.extras - {*above, canonical_name(name)}):
-                    yield from self._extra(extra, optional, (*above, canonical_name(name)), findings)
-
-    def _group(self, name: str, above: tuple[str, ...], findings: Findings) -> Iterator[str]:
-        """The texts of one group and of those it includes (PEP 735)."""
-        name = canonical_name(name)
-        groups = {
-            canonical_name(key): value for key, value in _table(self._file.data, "dependency-groups").items()
-        }
-        if name in above or name not in groups:
-            problem = "includes itself" if name in above else "does not exist"
-            findings.error(
-                "bad-pyproject",
-                f"the dependency group {quote(name)} {problem}",
-                self.path,
-                self._file.line_of_string(name) or self._file.line_of_key(name),
-            )
-            return
-        values = groups[name]
-        if not isinstance(values, list):
-            values = [values]
-        for value in values:
-            include = value.get("include-group") if isinstance(value, dict) and len(value) == 1 else None
-            if isinstance(include, str):
-                yield from self._group(include, (*above, name), findings)
-            else:
-                yield from self._strings([value], f"dependency-groups.{name}", findings)
-
-    def _strings(self, values: object, where: str, findings: Findings) -> Iterator[str]:
-        if not isinstance(values, list):
-            values = [values] if not isinstance(values, (str, dict)) else [{}]
-        for value in values:
-            if isinstance(value, str):
-                yield value
-            else:
-                key = where.rsplit(".", maxsplit=1)[-1]
-                findings.error(
-                    "bad-pyproject",
-                    f"{quote(where)[1:-1]} is not a list of strings",
+        for key in ("constraint-dependencies", "override-dependencies", "exclude-dependencies"):
+            if key in uv:
+                findings.warning(
+                    "option-ignored",
+                    f"{key} of tool.uv is not followed",
                     self.path,
                     self._file.line_of_key(key),
+                    "run `uv lock` and keep the uv.lock, which is taken over as it is",
                 )
+        names = {parsed.name for item in requirements if (parsed := parse_requirement(item.text))}
+        for key in _table(uv, "sources"):
+            if canonical_name(key) in names:
+                findings.error(
+                    "not-supported-yet",
+                    f"tool.uv.sources takes {quote(key)} from no index, which is not supported yet",
+                    self.path,
+                    self._file.line_of_key(key),
+                    "depend on a released version of the package instead",
+                )
+
+    def _extra(
+        self, name: str, optional: dict[str, Any], done: set[str], findings: Findings
+    ) -> Iterator[str]:
+        """The texts of one extra; an extra may name others through the project's own name."""
+        own = canonical_name(self.name) if self.name else None
+        todo = [name]
+        while todo:
+            name = todo.pop()
+            if name in done:
+                continue
+            done.add(name)
+            for key in (key for key in optional if canonical_name(key) == name):
+                for text in self._strings(optional[key], f"project.optional-dependencies.{key}", findings):
+                    parsed = parse_requirement(text)
+                    if parsed is not None and parsed.name == own:
+                        todo += sorted(parsed.extras)
+                    else:
+                        yield text
+
+    def _group(self, name: str, above: tuple[str, ...], done: set[str], findings: Findings) -> Iterator[str]:
+        """The texts of one group and of those it includes (PEP 735)."""
+        table = _table(self._file.data, "dependency-groups")
+        key = next((key for key in table if canonical_name(key) == name), None)
+        if key is None or name in above or len(above) > _DEEPEST_GROUP:
+            what = "does not exist" if key is None else "includes itself, or others too deeply"
+            line = self._file.line_of_string(name) or self._file.line_of_key(name)
+            findings.error("bad-pyproject", f"the dependency group {quote(name)} {what}", self.path, line)
+            return
+        if name in done:
+            return
+        done.add(name)
+        values = table[key]
+        for value in values if isinstance(values, list) else [{}]:
+            include = value.get("include-group") if isinstance(value, dict) and len(value) == 1 else None
+            if isinstance(include, str):
+                yield from self._group(canonical_name(include), (*above, name), done, findings)
+            else:
+                yield from self._strings([value], f"dependency-groups.{key}", findings)
+
+    def _strings(self, values: object, where: str, findings: Findings) -> Iterator[str]:
+        """The strings of the list ``values``; anything else is a mistake."""
+        for value in values if isinstance(values, list) else [None]:
+            if isinstance(value, str):
+                yield value
+                continue
+            line = self._file.line_of_key(where) or self._file.line_of_key(where.rsplit(".", maxsplit=1)[-1])
+            findings.error("bad-pyproject", f"{quote(where)} is not a list of strings", self.path, line)
 
     def _requirements(self, texts: list[str], findings: Findings) -> Iterator[Requirement]:
         for text in texts:

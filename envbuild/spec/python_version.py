@@ -15,13 +15,14 @@ from envbuild.spec.model import PythonRequest
 __all__ = ["is_specifier", "read_python_version", "read_runtime_txt", "specifier_of"]
 
 _FILE_LIMIT = 64 << 10
+_LONGEST = 200
 _VERSION = re.compile(r"(\d{1,3}\.\d{1,3})(\.\d{1,4})?", re.ASCII)
 
 
 def is_specifier(value: object) -> bool:
     """Whether ``value`` is a PEP 440 specifier set."""
     try:
-        return isinstance(value, str) and SpecifierSet(value) is not None
+        return isinstance(value, str) and len(value) <= _LONGEST and SpecifierSet(value) is not None
     except InvalidSpecifier:
         return False
 

@@ -23,6 +23,7 @@ __all__ = ["read_spec"]
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _NAME_LIMIT = 60
 _NO_OPTIONS = SpecOptions()
+_ALWAYS_THERE = frozenset({"ipykernel", "pip"})
 
 
 def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
@@ -70,24 +71,13 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
 def _check_entries(repo: Repo, files: tuple[RepoFile, ...], findings: Findings) -> None:
     """Name what can be neither read nor packed: special files, and links that lead out."""
     for file in files:
-        if file.kind == "other":
-            findings.error(
-                "special-file",
-                "this is a FIFO, a socket or a device, which can be neither read nor packed",
-                file.name,
-                remedy="remove it from the repository",
-            )
-        elif file.kind == "symlink":
+        if file.kind in ("symlink", "other"):
             try:
                 repo.check(os.fsdecode(file.path))
             except RepoError as error:
-                if error.code == "outside-repository":
-                    findings.error(
-                        error.code,
-                        "this symbolic link leads out of the repository",
-                        file.name,
-                        remedy="replace it with a copy of what it leads to",
-                    )
+                # Not a link to nothing: it does no harm.
+                if error.code in ("outside-repository", "special-file"):
+                    findings.failed(error)
 
 
 def _read_notebooks(repo: Repo, files: tuple[RepoFile, ...], findings: Findings) -> tuple[Notebook, ...]:
@@ -111,7 +101,7 @@ def _read_notebooks(repo: Repo, files: tuple[RepoFile, ...], findings: Findings)
 
 def _check_installs(notebooks: tuple[Notebook, ...], declared: Declared, findings: Findings) -> None:
     """Name what notebooks install or declare themselves and the files do not."""
-    remedy = f"add it to {printable(declared.winner or '')}"
+    remedy = f"add it to {declared.winner}"
     for notebook in notebooks:
         wanted = [
             (f"cell {line.cell} installs", text) for line in notebook.installs for text in line.requirements
@@ -121,8 +111,8 @@ def _check_installs(notebooks: tuple[Notebook, ...], declared: Declared, finding
         ]
         for what, text in wanted:
             parsed = parse_requirement(text)
-            if parsed is not None and parsed.name not in declared.packages:
-                message = f"{what} {quote(text)}, which {printable(declared.winner or '')} does not declare"
+            if parsed is not None and parsed.name not in declared.packages | _ALWAYS_THERE:
+                message = f"{what} {quote(text)}, which {declared.winner} does not declare"
                 findings.warning("install-not-declared", message, notebook.path, remedy=remedy)
 
 
@@ -181,4 +171,4 @@ def _names(repo: Repo, declared: Declared, options: SpecOptions) -> tuple[str, s
         )
     display_name = options.name or declared.project_name or repo.name
     name = re.sub(r"[^a-z0-9._-]+", "-", display_name.lower())[:_NAME_LIMIT].strip("._-")
-    return name or "repository", quote(display_name)[1:-1]
+    return name or "repository", printable(display_name)[:_NAME_LIMIT]

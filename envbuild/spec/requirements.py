@@ -23,6 +23,7 @@ __all__ = ["Requirements", "read_requirements"]
 _FILE_LIMIT = 16 << 20
 _MAX_DEPTH = 20
 _MAX_FILES = 200
+_LOOKED_AT = 2000
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -32,10 +33,9 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _CODING = re.compile(rb"#.*?coding[:=][ \t]*([-\w.]+)")
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")
 _OPTION = re.compile(r"(--[a-z][a-z0-9-]*|-[a-zA-Z])(?:[ \t]*=[ \t]*|[ \t]*)(.*)", re.DOTALL)
 _FIRST_OPTION = re.compile(r"\s--?[a-zA-Z]")
-_LINE_OPTIONS = re.compile(r"\s+(--[a-z-]+)(?:\s*=\s*|\s+)(\"[^\"]*\"|'[^']*'|\S+)")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _ELSEWHERE = re.compile(
     r"://|^[a-z]+\+|^(?:file|git):|@\s*(?:\S+:|[./])|^[./~]|\.(?:whl|zip|tar\.gz|tgz)(?:$|[\s;#\[])|[/\\]",
@@ -200,7 +200,7 @@ class _Reader:
         text, options = (line[: cut.start()], line[cut.start() :]) if cut else (line, "")
         parsed = parse_requirement(text)
         if parsed is None:
-            if _ELSEWHERE.search(text):
+            if _ELSEWHERE.search(text[:_LOOKED_AT]):
                 self._not_from_index(text, shown, number)
             else:
                 self._findings.error(
@@ -215,20 +215,18 @@ class _Reader:
 
     def _hashes(self, options: str, shown: str, number: int) -> Iterator[str]:
         """The values of the ``--hash`` options after a requirement."""
-        for match in _LINE_OPTIONS.finditer(options):
-            value = match[2].strip("\"'")
-            if match[1] == "--hash" and _HASH.fullmatch(value):
+        words = iter(options.split())
+        for word in words:
+            name, equals, value = word.partition("=")
+            value = (value if equals else next(words, "")).strip("\"'")
+            if name == "--hash" and _HASH.fullmatch(value):
                 yield value
-            elif match[1] == "--hash":
+            elif name == "--hash":
                 self._findings.error(
                     "bad-hash", f"{quote(value)} is not a sha256 (384, 512) hash", shown, number
                 )
-            elif match[1] not in _NEEDLESS_OPTIONS:
-                self._findings.error(
-                    "bad-requirement", f"{quote(match[1])} is not an option here", shown, number
-                )
-        if rest := _LINE_OPTIONS.sub("", options).strip():
-            self._findings.error("bad-requirement", f"{quote(rest)} is not understood here", shown, number)
+            elif name not in _NEEDLESS_OPTIONS:
+                self._findings.error("bad-requirement", f"{quote(name)} is not an option here", shown, number)
 
     def _not_from_index(self, text: str, shown: str, number: int) -> None:
         self._findings.error(

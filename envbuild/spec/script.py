@@ -5,7 +5,6 @@ Specification: https://packaging.python.org/en/latest/specifications/inline-scri
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import tomli
@@ -17,8 +16,6 @@ from envbuild.spec.pep508 import parse_requirement
 from envbuild.spec.python_version import is_specifier
 
 __all__ = ["ScriptBlock", "read_script_block"]
-
-_BLOCK = re.compile(r"^# /// script[ \t]*\n((?:#(?:| [^\n]*)\n)+?)# ///[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +29,8 @@ class ScriptBlock:
 
 def read_script_block(code: str, notebook: str, cell: int, findings: Findings) -> ScriptBlock | None:
     """The block in a cell's ``code``, or None when there is none; mistakes go to ``findings``."""
-    match = _BLOCK.search(code.replace("\r\n", "\n"))
-    if match is None:
+    text = _block_text(code)
+    if text is None:
         return None
 
     def mistake(what: str) -> None:
@@ -41,7 +38,6 @@ def read_script_block(code: str, notebook: str, cell: int, findings: Findings) -
             "bad-script-block", f"cell {cell}: the `# /// script` block {what} (PEP 723)", notebook
         )
 
-    text = "".join(line[2:] + "\n" for line in match[1].split("\n"))
     try:
         data = tomli.loads(text)
     except (RecursionError, ValueError):
@@ -63,3 +59,19 @@ def read_script_block(code: str, notebook: str, cell: int, findings: Findings) -
         else:
             requirements.append(Requirement(parsed.text, notebook))
     return ScriptBlock(tuple(requirements), python, True)
+
+
+def _block_text(code: str) -> str | None:
+    """The TOML in the first block. It ends with the last ``# ///`` of the comment it is in."""
+    lines = iter(code.splitlines())
+    if not any(line.rstrip() == "# /// script" for line in lines):
+        return None
+    content: list[str] = []
+    end = None
+    for line in lines:
+        if line.rstrip() == "# ///":
+            end = len(content)
+        if not (line.startswith("# ") or line == "#"):
+            break
+        content.append(line[2:])
+    return None if end is None else "\n".join(content[:end]) + "\n"

@@ -14,6 +14,7 @@ from envbuild.source.text import quote
 
 __all__ = ["TomlFile", "parse_toml"]
 
+_KEY = re.compile(r"""[ \t]*(?:\[\[?[ \t]*)?["']?([\w.-]+)["']?[ \t]*[=\]]""")
 _QUOTED = re.compile(r"""(["'])(.*?)\1""")
 
 
@@ -31,8 +32,15 @@ class TomlFile:
 
     def line_of_key(self, key: str) -> int | None:
         """The first line that assigns ``key`` or opens the table ``key``."""
-        pattern = re.compile(rf"""\s*(\[\[?\s*)?["']?{re.escape(key)}["']?\s*(=|\])""")
-        return next((number for number, line in enumerate(self._lines, 1) if pattern.match(line)), None)
+        return self._keys.get(key)
+
+    @cached_property
+    def _keys(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for number, line in enumerate(self._lines, 1):
+            if match := _KEY.match(line):
+                found.setdefault(match[1], number)
+        return found
 
     @cached_property
     def _strings(self) -> dict[str, int]:
