@@ -43,6 +43,7 @@ class Bubblewrap:
 
     name = "bubblewrap"
     listen_address = "127.0.0.1"  # the network is the host's
+    runs_as_caller = True
 
     def __init__(self, store: Store, install: Callable[[Path], None]) -> None:
         self._store = store

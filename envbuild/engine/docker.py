@@ -41,6 +41,7 @@ class Docker:
 
     name = "docker"
     listen_address = "0.0.0.0"  # the port is published on this machine's 127.0.0.1 only
+    runs_as_caller = False
 
     def __init__(self, store: Store, environment: Mapping[str, str]) -> None:
         self._store = store

@@ -85,6 +85,10 @@ class Engine(Protocol):
     def listen_address(self) -> str:
         """The address inside on which a published port has to be listened to."""
 
+    @property
+    def runs_as_caller(self) -> bool:
+        """Whether processes act as the calling user, whatever :attr:`Command.owner` says."""
+
     def unavailable(self) -> str | None:
         """Why the engine cannot be used here and what would change that; None when it works."""
 

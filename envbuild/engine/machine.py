@@ -1,0 +1,49 @@
+"""The engines of this machine, ready to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from envbuild.base.interpreter import host_platform, unpack_debs
+from envbuild.base.locking import resolve_tool
+from envbuild.base.mirrors import Mirrors
+from envbuild.engine.bubblewrap import Bubblewrap
+from envbuild.engine.bubblewrap_tool import PACKAGES
+from envbuild.engine.docker import Docker
+from envbuild.fetch import Fetcher, Sources
+from envbuild.progress import Reporter
+from envbuild.store import Store
+
+__all__ = ["machine_engines"]
+
+_SUITE = "trixie"  # the oldest Debian whose bubblewrap knows --overlay-src
+
+
+def machine_engines(
+    store: Store, *, mirrors: Mirrors, environment: Mapping[str, str], offline: bool, reporter: Reporter
+) -> tuple[Bubblewrap, Docker]:
+    """The engines ``auto`` tries, in its order.
+
+    Parameters:
+        mirrors: where bubblewrap is fetched from on machines that have none of their own.
+        environment: the user's variables; they tell where Docker is.
+        offline: do not fetch bubblewrap.
+    """
+
+    def install(directory: Path) -> None:
+        architecture = host_platform().partition("/")[2]
+        debs = resolve_tool(
+            _SUITE,
+            architecture,
+            PACKAGES,
+            excluded={},
+            store=store,
+            mirrors=mirrors,
+            reporter=reporter,
+        )
+        sources = Sources({"debian": mirrors.debian, "debian-security": mirrors.security})
+        with Fetcher(store, sources, offline=offline) as fetcher, reporter.stage("engine") as stage:
+            unpack_debs(debs, directory, store=store, fetch=lambda artifact: fetcher.fetch(artifact, stage))
+
+    return Bubblewrap(store, install), Docker(store, environment)

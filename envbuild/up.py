@@ -1,0 +1,196 @@
+"""``envbuild up``: a Jupyter server on the environment image, with the repository mounted for editing."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import secrets
+import socket
+import time
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from envbuild.engine.model import Command, Engine, Mount, Running
+from envbuild.errors import MachineError, RepoError
+from envbuild.image.model import Image
+from envbuild.notebook.text import plain_text
+from envbuild.pack import recipe
+from envbuild.progress import Reporter
+from envbuild.store import Store
+
+__all__ = ["up"]
+
+_HOST = "127.0.0.1"
+_USUAL_PORTS = range(8888, 8898)  # the first is what Jupyter users expect
+_START_SECONDS = 180.0
+_POLL_SECONDS = 0.05
+_LOG_LINES = 20
+_LOG_BYTES = 1 << 16
+
+
+def up(
+    image: Image,
+    repository: Path,
+    *,
+    engine: Engine,
+    store: Store,
+    reporter: Reporter,
+    ready: Callable[[str], None],
+    port: int | None = None,
+    browser: bool = True,
+    arguments: Sequence[str] = (),
+    show_log: bool = False,
+) -> None:
+    """Run a Jupyter server until it ends or the caller is interrupted.
+
+    Parameters:
+        image: the environment image, without the repository's files.
+        repository: the directory to be edited; what the server writes belongs to its owner.
+        ready: called with the URL (token included) when the server answers.
+        port: on 127.0.0.1; None: 8888 or another that is free.
+        browser: open the URL in the user's browser, too.
+        arguments: options for JupyterLab, or, when the first is none, another command. That has to listen
+            on ``$HOST`` and ``$PORT``; Jupyter servers take their token from ``$JUPYTER_TOKEN``.
+        show_log: let the server write to our standard error instead of to a file of ours.
+
+    After :class:`KeyboardInterrupt` (Ctrl-C) the server is shut down; when it had been ready, this is the
+    normal end and nothing is raised.
+
+    Raises:
+        MachineError: the port cannot be used, or the engine fails.
+        RepoError: the server ends by itself with an error; the last lines of its log are in ``detail``.
+    """
+    chosen = _usable_port(port)
+    token = secrets.token_hex(24)
+    engine.prepare(image, reporter=reporter)
+    _warn_about_owner(repository, engine, reporter)
+    replaced = bool(arguments) and not arguments[0].startswith("-")
+    with store.temporary_directory() as scratch:
+        log = None if show_log else scratch / "server.log"
+        command = Command(
+            tuple(arguments) if replaced else _jupyterlab(engine.listen_address, chosen, arguments),
+            env={
+                "HOST": engine.listen_address,
+                "PORT": str(chosen),
+                "JUPYTER_PORT": str(chosen),
+                "JUPYTER_TOKEN": token,
+            },
+            mounts=(Mount(repository, f"/{recipe.REPO_DIR}", writable=True),),
+            owner=repository.stat().st_uid,
+            port=chosen,
+            output=log,
+        )
+        with engine.start(image, command) as running:
+            with reporter.stage("start", unit="server"):
+                _wait_until_answering(chosen, token, running, log, any_answer=replaced)
+            url = f"http://{_HOST}:{chosen}/{'' if replaced else 'lab'}?token={token}"
+            try:
+                ready(url)
+                if browser:
+                    webbrowser.open(url)
+                code = running.wait()
+            except KeyboardInterrupt:
+                return
+            if code != 0:
+                raise _failed(code, log)
+
+
+def _usable_port(wanted: int | None) -> int:
+    """``wanted`` when it can be listened on; without one, the first of the usual ports or any other."""
+    if wanted is None:
+        for candidate in _USUAL_PORTS:
+            if _refusal(candidate) is None:
+                return candidate
+        with socket.create_server((_HOST, 0)) as listener:
+            port: int = listener.getsockname()[1]
+            return port
+    refusal = _refusal(wanted)
+    if refusal is None:
+        return wanted
+    reason = (
+        "is already in use" if refusal.errno == errno.EADDRINUSE else f"cannot be used: {refusal.strerror}"
+    )
+    raise MachineError(
+        f"port {wanted} of {_HOST} {reason}",
+        code="port-unusable",
+        remedy="choose another port, or leave out --port to get a free one",
+    )
+
+
+def _refusal(port: int) -> OSError | None:
+    try:
+        socket.create_server((_HOST, port)).close()
+    except OSError as error:
+        return error
+    return None
+
+
+def _warn_about_owner(repository: Path, engine: Engine, reporter: Reporter) -> None:
+    if engine.runs_as_caller and repository.stat().st_uid not in (os.geteuid(), 65534):
+        reporter.warn(f"{repository} belongs to another user: what you edit there may not be saved")
+
+
+def _jupyterlab(address: str, port: int, options: Sequence[str]) -> tuple[str, ...]:
+    return (
+        "jupyter-lab",
+        "--no-browser",
+        f"--ip={address}",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",  # the URL names this port and no other
+        "--ServerApp.allow_root=True",  # root inside is whoever owns the repository
+        f"--ServerApp.root_dir=/{recipe.REPO_DIR}",
+        *options,
+    )
+
+
+def _wait_until_answering(
+    port: int, token: str, running: Running, log: Path | None, *, any_answer: bool
+) -> None:
+    """Return when the server answers as a Jupyter server should, or (``any_answer``) at all in HTTP."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        code = running.poll()
+        if code is not None:
+            raise _failed(code, log)
+        status = _ask(port, token)
+        if status == http.HTTPStatus.OK or (any_answer and status is not None):
+            return
+        time.sleep(_POLL_SECONDS)
+    raise RepoError(
+        f"the server did not answer within {_START_SECONDS:.0f} seconds",
+        code="server-silent",
+        detail=_tail(log),
+    )
+
+
+def _ask(port: int, token: str) -> int | None:
+    """The HTTP status of Jupyter's ``/api/status``; None when nobody answers."""
+    connection = http.client.HTTPConnection(_HOST, port, timeout=5)
+    try:
+        connection.request("GET", "/api/status", headers={"Authorization": f"token {token}"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _failed(code: int, log: Path | None) -> RepoError:
+    return RepoError(
+        f"the server ended with exit code {code}",
+        code="server-failed",
+        remedy="its last words are below; --verbose shows everything it says",
+        detail=_tail(log),
+    )
+
+
+def _tail(log: Path | None) -> str | None:
+    """The last lines of the server's log."""
+    if log is None:
+        return None
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - _LOG_BYTES))
+        lines = stream.read().decode("utf-8", "replace").splitlines()
+    return plain_text("\n".join(lines[-_LOG_LINES:]))
