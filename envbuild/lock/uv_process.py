@@ -53,6 +53,8 @@ class Uv:
     store: Store
     environment: Mapping[str, str] = field(repr=False)
     offline: bool = False
+    # Found once, before any thread asks: sysconfig's first use is not safe in several.
+    program: str = field(default_factory=uv.find_uv_bin)
 
     def compile(
         self,
@@ -121,7 +123,7 @@ class Uv:
         # search. The cache may be inside a repository, so there must be one here.
         (directory / "uv.toml").touch()
         command = [
-            *(uv.find_uv_bin(), *arguments),
+            *(self.program, *arguments),
             *("--python", sys.executable, "--no-python-downloads"),
             *("--cache-dir", str(self.store.uv), "--quiet", "--color", "never", "--no-progress"),
             *(("--offline",) if self.offline else ()),
