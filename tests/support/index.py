@@ -129,14 +129,20 @@ class Index:
     Attributes:
         requests: ``(method, path)`` of every request so far, in order.
         failures: path -> statuses to answer before serving the file properly (``[503, 503]``).
+        failure_headers: headers of those answers.
         gone: paths that answer 404 though the index lists them.
+        cuts: path -> number of bytes after which the connection is closed, once.
+        ranges: the ``Range`` headers that were sent.
     """
 
     def __init__(self, *, credentials: tuple[str, str] | None = None, content_length: bool = True) -> None:
         self.files: dict[str, IndexedFile] = {}
         self.requests: list[tuple[str, str]] = []
         self.failures: dict[str, list[int]] = {}
+        self.failure_headers: dict[str, str] = {}
         self.gone: set[str] = set()
+        self.cuts: dict[str, int] = {}
+        self.ranges: list[str] = []
         self.credentials = credentials
         self.content_length = content_length
         index = self
@@ -241,6 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = self.path.split("?")[0]
         self.index.requests.append((self.command, path))
+        if "Range" in self.headers:
+            self.index.ranges.append(self.headers["Range"])
         if self.index.credentials is not None:
             expected = base64.b64encode(":".join(self.index.credentials).encode()).decode()
             if self.headers.get("Authorization") != f"Basic {expected}":
@@ -248,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         statuses = self.index.failures.get(path)
         if statuses:
-            self._send(statuses.pop(0), b"not now")
+            self._send(statuses.pop(0), b"not now", self.index.failure_headers)
             return
         page = re.fullmatch(r"/simple/([a-z0-9-]+)/", path)
         if page:
@@ -260,7 +268,17 @@ class _Handler(BaseHTTPRequestHandler):
         if entry is None or path in self.index.gone:
             self._send(404, b"not found")
             return
+        if self.command == "GET" and path in self.index.cuts:
+            self._cut(entry.data, self.index.cuts.pop(path))
+            return
         self._send_file(entry.data)
+
+    def _cut(self, data: bytes, after: int) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[:after])
+        self.close_connection = True
 
     def _send_file(self, data: bytes) -> None:
         headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
