@@ -19,7 +19,7 @@ from envbuild.lock.model import Artifact, Base, Deb
 from envbuild.pack.deb import merge_usr, open_deb
 from envbuild.store import Store
 
-__all__ = ["Interpreter", "host_platform", "interpreter"]
+__all__ = ["Interpreter", "host_platform", "interpreter", "unpack_debs"]
 
 # What the standard library's modules that a compiler may import link to; what is missing here would be taken
 # from the host.
@@ -95,7 +95,7 @@ def interpreter(base: Base, *, store: Store, fetch: Callable[[Artifact], Path]) 
     if not root.is_dir():
         with store.lock(f"interpreter-{key}"):
             if not root.is_dir():
-                _unpack(debs, root, store=store, fetch=fetch)
+                unpack_debs(debs, root, store=store, fetch=fetch)
     directory, loader = _LIBRARY_DIRECTORIES[host]
     libraries = root / directory
     return Interpreter(
@@ -111,7 +111,12 @@ def interpreter(base: Base, *, store: Store, fetch: Callable[[Artifact], Path]) 
     )
 
 
-def _unpack(debs: Sequence[Deb], root: Path, *, store: Store, fetch: Callable[[Artifact], Path]) -> None:
+def unpack_debs(debs: Sequence[Deb], root: Path, *, store: Store, fetch: Callable[[Artifact], Path]) -> None:
+    """Make ``root`` a directory with what ``debs`` have below ``usr``, whole or not at all.
+
+    Parameters:
+        fetch: downloads an artifact and returns where it is.
+    """
     with store.temporary_directory() as scratch:
         tree = scratch / "tree"
         tree.mkdir()

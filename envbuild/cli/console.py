@@ -84,6 +84,11 @@ class Console:
         """See :class:`envbuild.progress.Reporter`."""
         self._display.write(f"{self._label('warning')} {escape(message)}")
 
+    @property
+    def rounded_seconds(self) -> dict[str, float]:
+        """How long each stage took, in seconds, for documents."""
+        return {name: round(value, 3) for name, value in self.seconds.items()}
+
     # Results
 
     def result(self, *lines: str) -> None:
@@ -105,11 +110,15 @@ class Console:
     # Ends
 
     def error(self, error: EnvbuildError) -> None:
-        """Print ``error``: what, where, what to do; under ``--json`` the error document as well."""
+        """The end of a command that failed: a message, and under ``--json`` the error document."""
         self.close()
         if self.debug:
             self._stderr.write("\n".join(escape_block("".join(traceback.format_exception(error)))) + "\n")
         self.document(error.to_json())
+        self.message(error)
+
+    def message(self, error: EnvbuildError) -> None:
+        """Print what is wrong, where, and what to do."""
         lines = [f"{self._label('error')} {escape(str(error))}"]
         if error.detail:
             lines += [f"    {line}".rstrip() for line in escape_block(error.detail.rstrip())]

@@ -10,13 +10,14 @@ from typing import Any
 from envbuild.image.model import Image
 from envbuild.lock.ensure import LockFile
 from envbuild.lock.model import Lock
+from envbuild.notebook.execute import Executed
 from envbuild.plan import Plan
 from envbuild.spec import Spec
 from envbuild.store import Store
 from envbuild.store.images import contents, stored_images
 from envbuild.store.prune import usage
 
-__all__ = ["build_document", "cache_document", "lock_document", "plan_document"]
+__all__ = ["build_document", "cache_document", "lock_document", "plan_document", "run_document"]
 
 
 def cache_document(store: Store) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def lock_document(file: LockFile, previous: Lock | None, seconds: Mapping[str, f
             target.platform: {wheel.name: wheel.version for wheel in target.wheels} for target in lock.targets
         },
         "changes": _changes(previous, lock),
-        "seconds": _rounded(seconds),
+        "seconds": dict(seconds),
     }
 
 
@@ -170,7 +171,7 @@ def build_document(
         "outputs": list(outputs),
         "platforms": {image.platform: _image(image) for image in images},
         "layers": _image(first)["layers"],
-        "seconds": _rounded(seconds),
+        "seconds": dict(seconds),
     }
 
 
@@ -193,5 +194,17 @@ def _image(image: Image) -> dict[str, Any]:
     }
 
 
-def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in seconds.items()}
+def run_document(results: Sequence[Executed], engine: str, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """``run``: what became of each notebook."""
+    return {
+        "engine": engine,
+        "notebooks": [
+            {
+                "notebook": result.notebook,
+                "result": str(result.result) if result.result else None,
+                "error": result.error.to_json() if result.error else None,
+            }
+            for result in results
+        ],
+        "seconds": dict(seconds),
+    }

@@ -60,7 +60,7 @@ def lock(
         file = keep_lock(project.repo, made, store=session.store, reporter=session.console)
     else:
         file = session.ensure_lock(project, platforms, locked=check)
-    document = lock_document(file, before, session.console.seconds)
+    document = lock_document(file, before, session.console.rounded_seconds)
     session.console.result(*_summary(document))
     session.console.document(document)
 

@@ -1,6 +1,115 @@
+"""``envbuild run``: notebooks without a browser, or any command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
 import click
 
+from envbuild.cli.options import (
+    CommandWithRest,
+    common_options,
+    engine_option,
+    jobs_option,
+    lock_options,
+    locked_option,
+    rest_of_command_line,
+    spec_options,
+)
+from envbuild.cli.session import Session
 
-@click.command()
-def run() -> None:
-    """run."""
+__all__ = ["run"]
+
+
+@click.command(cls=CommandWithRest)
+@click.argument("arguments", nargs=-1, metavar="[SOURCE] [NOTEBOOK...]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where executed notebooks go. Default: beside the originals, as NAME.executed.ipynb.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="For each cell. Default: none.",
+)
+@engine_option
+@locked_option
+@jobs_option
+@lock_options
+@spec_options
+@common_options
+def run(
+    session: Session, arguments: tuple[str, ...], output: Path | None, timeout: float | None, locked: bool
+) -> None:
+    """Run notebooks from top to bottom in the repository's environment, or the command after --.
+
+    Notebooks are not changed; what comes of them is written elsewhere. Exit code 1: one of them failed.
+    """
+    command = rest_of_command_line()
+    source, notebooks = _split(arguments)
+    if command is None and not notebooks:
+        raise click.UsageError("name a notebook, or a command after --")
+    if command is not None and (notebooks or not command or session.console.machine):
+        raise click.UsageError(
+            "a command after -- goes with neither notebooks nor --json, and must not be empty"
+        )
+    if command is not None:
+        _run_command(session, source, command, locked=locked)
+    else:
+        _run_notebooks(session, source, notebooks, output, timeout, locked=locked)
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """``(source, notebooks)``: a first argument that is a notebook means the current directory."""
+    if not arguments or arguments[0].endswith(".ipynb"):
+        return ".", arguments
+    return arguments[0], arguments[1:]
+
+
+def _run_command(session: Session, source: str, command: tuple[str, ...], *, locked: bool) -> None:
+    from envbuild.notebook.execute import run_command
+
+    project = session.project(source)
+    engine, image = session.environment_image(project, locked=locked)
+    code = run_command(image, project.repo.root, command, engine=engine, reporter=session.console)
+    raise click.exceptions.Exit(code)
+
+
+def _run_notebooks(
+    session: Session,
+    source: str,
+    notebooks: tuple[str, ...],
+    output: Path | None,
+    timeout: float | None,
+    *,
+    locked: bool,
+) -> None:
+    from envbuild.cli.documents import run_document
+    from envbuild.notebook.execute import execute
+    from envbuild.notebook.select import select_notebook
+
+    project = session.project(source)
+    selected = [select_notebook(project.repo, notebook, Path.cwd()) for notebook in notebooks]
+    engine, image = session.environment_image(project, locked=locked)
+    results = execute(
+        image,
+        project.repo.root,
+        selected,
+        engine=engine,
+        store=session.store,
+        reporter=session.console,
+        output=output,
+        timeout=timeout,
+    )
+    for result in results:
+        if result.error is not None:
+            session.console.message(result.error)
+        elif result.result is not None:
+            session.console.result(str(result.result))
+    session.console.document(run_document(results, engine.name, session.console.rounded_seconds))
+    if any(result.error for result in results):
+        raise click.exceptions.Exit(1)

@@ -21,6 +21,8 @@ from envbuild.config import (
 
 if TYPE_CHECKING:
     from envbuild.build import Builder
+    from envbuild.engine import Bubblewrap, Docker, Engine
+    from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Lock
     from envbuild.source import Repo
@@ -168,6 +170,35 @@ class Session:
             compression=settings.compression,
             jobs=settings.jobs,
         )
+
+    def engines(self, settings: Settings) -> tuple[Bubblewrap, Docker]:
+        """The engines of this machine, the preferred one first."""
+        from datetime import UTC, datetime
+
+        from envbuild.base.mirrors import find_mirrors
+        from envbuild.engine.machine import machine_engines
+
+        return machine_engines(
+            self.store,
+            mirrors=find_mirrors(settings.source_addresses, at=datetime.now(UTC)),
+            environment=self.environment,
+            offline=settings.offline,
+            reporter=self.console,
+        )
+
+    def environment_image(self, project: Project, *, locked: bool) -> tuple[Engine, Image]:
+        """An engine that works, and this machine's image without the repository's files."""
+        from envbuild.base.interpreter import host_platform
+        from envbuild.engine import choose
+        from envbuild.store.images import record_image
+
+        platform = host_platform()
+        engine = choose(project.settings.engine, self.engines(project.settings))
+        self.console.note(f"engine: {engine.name}")
+        file = self.ensure_lock(project, (platform,), locked=locked)
+        (image,) = self.builder(file.lock, project.settings).environment(file.lock, file.data, (platform,))
+        record_image(self.store, f"{file.lock.name}:environment", platform, image.manifest)
+        return engine, image
 
     def show_problems(self, spec: Spec) -> None:
         """Say what reading found that is no error but should be acted on."""

@@ -1,6 +1,67 @@
+"""``envbuild up``: JupyterLab on the repository."""
+
+from __future__ import annotations
+
 import click
 
+from envbuild.cli.options import (
+    CommandWithRest,
+    common_options,
+    engine_option,
+    jobs_option,
+    lock_options,
+    locked_option,
+    rest_of_command_line,
+    source_argument,
+    spec_options,
+)
+from envbuild.cli.session import Session
 
-@click.command()
-def up() -> None:
-    """up."""
+__all__ = ["up"]
+
+
+@click.command(cls=CommandWithRest)
+@source_argument
+@engine_option
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="On 127.0.0.1. Default: 8888 or the next free.",
+)
+@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
+@locked_option
+@jobs_option
+@lock_options
+@spec_options
+@common_options
+def up(session: Session, source: str, port: int | None, no_browser: bool, locked: bool) -> None:
+    """Start JupyterLab on the repository, in its environment.
+
+    Edits are saved in the repository. Ctrl-C ends the server. Options after -- go to JupyterLab; a command
+    there runs instead of it, and has to listen on $HOST and $PORT.
+    """
+    from envbuild.up import up as run_server
+
+    project = session.project(source)
+    engine, image = session.environment_image(project, locked=locked)
+
+    def ready(url: str) -> None:
+        session.console.result(url)
+        session.console.document(
+            {"url": url, "engine": engine.name, "seconds": session.console.rounded_seconds}
+        )
+        session.console.note("Ctrl-C ends the server")
+
+    run_server(
+        image,
+        project.repo.root,
+        engine=engine,
+        store=session.store,
+        reporter=session.console,
+        ready=ready,
+        port=port,
+        browser=not no_browser,
+        arguments=rest_of_command_line() or (),
+        show_log=session.console.verbose,
+    )
