@@ -76,15 +76,20 @@ def docker_daemon(*, programs: Sequence[Path] = ()) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def docker_registry() -> Iterator[str]:
-    """An empty registry (CNCF distribution) without TLS; the value is ``127.0.0.1:PORT``."""
+def docker_registry(storage: Path | None = None) -> Iterator[str]:
+    """A registry (CNCF distribution) without TLS; the value is ``127.0.0.1:PORT``.
+
+    Parameters:
+        storage: where it keeps its blobs, for somebody who wants to look; by default a scratch directory.
+    """
     with scratch_directory() as directory:
         port = _free_port()
+        blobs = storage or directory / "data"
         configuration = directory / "config.yml"
         configuration.write_text(
             "version: 0.1\n"
             "log: {level: warn}\n"
-            f"storage: {{filesystem: {{rootdirectory: {directory}/data}}, delete: {{enabled: true}}}}\n"
+            f"storage: {{filesystem: {{rootdirectory: {blobs}}}, delete: {{enabled: true}}}}\n"
             f"http: {{addr: '127.0.0.1:{port}'}}\n"
         )
 

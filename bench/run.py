@@ -1,0 +1,116 @@
+"""envbuild and two hand-written Dockerfiles, side by side; prints the tables of docs/benchmarks.md.
+
+    bench/prepare /var/tmp/bench
+    python -m bench.run /var/tmp/bench
+
+bench/README.md says what is measured and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bench.contestants import Contestant, Dockerfile, Envbuild
+from bench.measure import drop_page_cache, memory_of, seconds, stored_bytes
+from bench.report import Measurements, print_report, shown
+from bench.workspace import (
+    PROGRAMS,
+    base_only_cache,
+    docker_environment,
+    docker_programs,
+    output_of,
+    repository,
+)
+from tests.support.servers import docker_daemon, docker_registry
+
+# The repository that is built first, and what it becomes when one package changes.
+_PINS = {"repository": "seaborn==0.13.1", "bumped": "seaborn==0.13.2"}
+_FIRST_REPLY = Path(__file__).with_name("first_reply.py")
+
+
+def main() -> None:
+    """Run the rounds and print the tables."""
+    parser = argparse.ArgumentParser(description="envbuild and Dockerfiles, side by side")
+    parser.add_argument("directory", type=Path, help="made by bench/prepare")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", help="only contestants whose name begins with this")
+    arguments = parser.parse_args()
+    work: Path = arguments.directory.resolve()
+    load = os.getloadavg()[0]
+    repositories = [repository(work / name, pin) for name, pin in _PINS.items()]
+    with docker_daemon(programs=docker_programs(work)) as host:
+        environment = docker_environment(host, work)
+        output_of(["docker", "import", str(work / "base.tar"), "bench-base"], environment)
+        daemon = int(Path(host.removeprefix("unix://")).with_name("docker.pid").read_text())
+        uv = work / "uv"
+        uv.mkdir(exist_ok=True)
+        shutil.copy2(PROGRAMS / "uv", uv / "uv")
+        contestants: list[Contestant] = [
+            Envbuild(PROGRAMS / "envbuild", work / "envbuild", base_only_cache(work / "envbuild-base")),
+            Dockerfile("uv", environment, daemon=daemon, uv=uv),
+            Dockerfile("pip", environment, daemon=daemon, uv=uv),
+        ]
+        contestants = [one for one in contestants if one.name.startswith(arguments.only or "")]
+        results: dict[str, Measurements] = {one.name: {} for one in contestants}
+        for number in range(arguments.rounds):
+            # Another one goes first each time, so that none profits from the order.
+            for one in contestants[number % len(contestants) :] + contestants[: number % len(contestants)]:
+                for key, value in _round(one, repositories, environment, work / "registry"):
+                    results[one.name].setdefault(key, []).append(value)
+                    print(f"{number + 1} {one.name:16} {key:40} {shown(key, value)}", file=sys.stderr)
+        for one in contestants:
+            one.forget_everything()
+            # Apart from the timed rounds, because looking costs time.
+            memory = memory_of(one.build(repositories[0]), one.environment, one.daemons)
+            results[one.name]["peak memory, largest process"] = [memory.largest]
+            results[one.name]["peak memory, all processes"] = [memory.tree]
+        docker = output_of(["docker", "version", "--format", "{{.Server.Version}}"], environment)
+    pins = sum("==" in line for line in (repositories[0] / "requirements.txt").read_text().splitlines())
+    print_report(results, rounds=arguments.rounds, pins=pins, docker=docker, load=load)
+
+
+def _round(
+    one: Contestant, repositories: list[Path], docker: Mapping[str, str], storage: Path
+) -> Iterator[tuple[str, float]]:
+    """All measurements of one contestant once, with an empty registry."""
+    shutil.rmtree(storage, ignore_errors=True)
+    repository, bumped = repositories
+    with docker_registry(storage) as registry:
+        one.offer_base(registry)
+        one.forget_everything()
+        before = stored_bytes(storage)
+        built = seconds(one.build(repository), one.environment)
+        pushed = seconds(one.push(registry), one.environment)
+        yield "cold: repository → image", built
+        yield "cold: repository → registry", built + pushed
+        yield "cold: pushed", stored_bytes(storage) - before
+        yield "image and base in the registry", stored_bytes(storage)
+        yield "nothing changed", seconds(one.build(repository), one.environment)
+
+        image = one.reference(registry)
+        seconds(["docker", "pull", "--quiet", image], docker)
+        size = output_of(["docker", "image", "inspect", "--format", "{{.Size}}", image], docker)
+        yield "image, unpacked", float(size)
+        run = ["docker", "run", "--rm", "--volume", f"{_FIRST_REPLY}:/tmp/first_reply.py:ro", image]
+        drop_page_cache()
+        yield "first kernel reply, cold page cache", seconds([*run, "python3", "/tmp/first_reply.py"], docker)
+
+        before = stored_bytes(storage)
+        built = seconds(one.build(bumped), one.environment)
+        pushed = seconds(one.push(registry), one.environment)
+        yield "one package changed → image", built
+        yield "one package changed → registry", built + pushed
+        yield "one package changed: pushed", stored_bytes(storage) - before
+
+        one.forget_layers()
+        yield "downloads cached: repository → image", seconds(one.build(repository), one.environment)
+        output_of(["docker", "image", "rm", "--force", image], docker)
+
+
+if __name__ == "__main__":
+    main()
