@@ -1,6 +1,76 @@
+"""``envbuild base``: what images stand on."""
+
+from __future__ import annotations
+
 import click
 
+from envbuild.cli.delivery import delivery_options, parse_delivery
+from envbuild.cli.options import common_options, compression_option, jobs_option, lock_options
+from envbuild.cli.session import Project, Session
+from envbuild.cli.text import columns
 
-@click.command()
+__all__ = ["base"]
+
+
+@click.group(no_args_is_help=False)
 def base() -> None:
-    """base."""
+    """List or build base images."""
+
+
+@base.command("list")
+@common_options
+def list_bases(session: Session) -> None:
+    """List the base images on offer."""
+    from envbuild.base.recipe import load_recipes
+    from envbuild.cli.documents import bases_document
+
+    document = bases_document(load_recipes())
+    rows = [("NAME", "PYTHON", "DEBIAN", "GLIBC", "PLATFORMS", "SERVER")]
+    rows += [
+        (
+            recipe["name"],
+            recipe["python"],
+            recipe["suite"],
+            recipe["glibc"],
+            ", ".join(recipe["platforms"]),
+            ", ".join(recipe["server"]),
+        )
+        for recipe in document["bases"]
+    ]
+    session.console.result(*columns(rows))
+    session.console.document(document)
+
+
+@base.command("build")
+@click.argument("name")
+@delivery_options
+@compression_option
+@jobs_option
+@lock_options
+@common_options
+def build_base(
+    session: Session, name: str, tags: tuple[str, ...], outputs: tuple[str, ...], load: bool
+) -> None:
+    """Assemble the image of a repository that asks for nothing, on the base NAME, as of today.
+
+    Its layers are shared by all images on that base: have them built, pushed or pulled in advance.
+    """
+    from envbuild.base.interpreter import host_platform
+    from envbuild.base.recipe import base_images, recipe_named
+    from envbuild.lock.lockfile import dump_lock
+    from envbuild.source import open_repo
+    from envbuild.spec.model import PythonRequest, Spec
+
+    recipe = recipe_named(name)
+    settings = session.settings
+    platforms = settings.platforms or (host_platform(),)
+    delivery = parse_delivery(tags, outputs, load, platforms)
+    spec = Spec(
+        name=recipe.name,
+        display_name=recipe.name,
+        python=(PythonRequest(f"=={recipe.python}", f"{recipe.name}/base.toml"),),
+    )
+    project = Project(open_repo(str(base_images() / recipe.name)), spec, settings)
+    lock = session.make_lock(project, platforms, None)
+    images = session.builder(lock, settings).environment(lock, dump_lock(lock), platforms)
+    delivery.deliver(session, images, lock=lock, lock_path=None, settings=settings)

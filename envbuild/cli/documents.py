@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from envbuild.base.recipe import BaseRecipe
 from envbuild.image.model import Image
 from envbuild.lock.ensure import LockFile
 from envbuild.lock.model import Lock
@@ -17,7 +18,14 @@ from envbuild.store import Store
 from envbuild.store.images import contents, stored_images
 from envbuild.store.prune import usage
 
-__all__ = ["build_document", "cache_document", "lock_document", "plan_document", "run_document"]
+__all__ = [
+    "bases_document",
+    "build_document",
+    "cache_document",
+    "lock_document",
+    "plan_document",
+    "run_document",
+]
 
 
 def cache_document(store: Store) -> dict[str, Any]:
@@ -207,4 +215,22 @@ def run_document(results: Sequence[Executed], engine: str, seconds: Mapping[str,
             for result in results
         ],
         "seconds": dict(seconds),
+    }
+
+
+def bases_document(recipes: Sequence[BaseRecipe]) -> dict[str, Any]:
+    """``base list``: the bases on offer, oldest Python first."""
+    return {
+        "bases": [
+            {
+                "name": recipe.name,
+                "python": recipe.python,
+                "suite": recipe.suite,
+                "glibc": recipe.glibc,
+                "platforms": list(recipe.platforms),
+                "packages": list(recipe.packages),
+                "server": list(recipe.server),
+            }
+            for recipe in recipes
+        ]
     }

@@ -17,6 +17,7 @@ __all__ = [
     "AGE",
     "SIZE",
     "CommandWithRest",
+    "chain",
     "common_options",
     "compression_option",
     "engine_option",
@@ -83,6 +84,17 @@ def rest_of_command_line() -> tuple[str, ...] | None:
     return rest
 
 
+def chain(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator that adds several options, in the order they are shown."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
 source_argument = click.argument("source", default=".", metavar="[SOURCE]")
 
 platform_option = click.option(
@@ -112,18 +124,7 @@ locked_option = click.option(
 )
 
 
-def _chain(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """One decorator that adds several options, in the order they are shown."""
-
-    def decorate(command: Command) -> Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
-
-
-spec_options = _chain(
+spec_options = chain(
     click.option("--python", metavar="VERSION", help="The Python version to use, like 3.13."),
     click.option(
         "--extra", "extras", multiple=True, metavar="NAME", help="Also install this extra; repeatable."
@@ -139,7 +140,7 @@ spec_options = _chain(
         help="Install this instead of what the repository declares; repeatable.",
     ),
 )
-lock_options = _chain(
+lock_options = chain(
     platform_option,
     click.option(
         "--exclude-newer",
@@ -148,7 +149,7 @@ lock_options = _chain(
     ),
     click.option("--resolver", type=click.Choice(RESOLVERS), help="What resolves versions."),
 )
-_common = _chain(
+_common = chain(
     click.option("--json", "machine", is_flag=True, help="Print one JSON document on stdout."),
     click.option("--offline", is_flag=True, default=None, help="Use only what is in the cache."),
     click.option(

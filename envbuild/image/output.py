@@ -29,6 +29,15 @@ class Output:
     def __str__(self) -> str:
         return f"{self.kind}:{self.path}"
 
+    def require_room_for(self, platforms: int) -> None:
+        """Raise :class:`UsageError` unless images of so many platforms can be written here."""
+        if self.kind == "archive" and platforms > 1:
+            raise UsageError(
+                "an archive holds the image of one platform",
+                code="archive-of-several",
+                remedy="name one with --platform, or write oci:DIRECTORY",
+            )
+
 
 def parse_output(text: str) -> Output:
     """What ``text`` names.
@@ -56,12 +65,7 @@ def write_output(images: Sequence[Image], store: Store, output: Output, names: S
         UsageError: the place is taken, or cannot hold several platforms.
         MachineError: a blob is damaged, the disk is full, or the place cannot be written.
     """
-    if output.kind == "archive" and len(images) > 1:
-        raise UsageError(
-            "an archive holds the image of one platform",
-            code="archive-of-several",
-            remedy="name one with --platform, or write oci:DIRECTORY",
-        )
+    output.require_room_for(len(images))
     try:
         if output.kind == "oci":
             write_layout(images, store, output.path, names)

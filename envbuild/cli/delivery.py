@@ -1,0 +1,124 @@
+"""What happens to an image that was built: names, places, and what is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from envbuild.cli.options import chain
+from envbuild.cli.session import Session
+from envbuild.cli.text import byte_size, columns, count
+
+if TYPE_CHECKING:
+    from envbuild.config import Settings
+    from envbuild.image.model import Image
+    from envbuild.image.output import Output
+    from envbuild.lock.model import Lock
+
+__all__ = ["Delivery", "delivery_options", "parse_delivery"]
+
+delivery_options = chain(
+    click.option(
+        "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", help="Name the image; repeatable."
+    ),
+    click.option(
+        "-o",
+        "--output",
+        "outputs",
+        multiple=True,
+        metavar="PLACE",
+        help="Write it to oci:DIRECTORY or archive:FILE; repeatable.",
+    ),
+    click.option("--load", is_flag=True, help="Give it to Docker."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where images go: ``names`` are full (``demo:latest``), ``load`` means to Docker."""
+
+    names: tuple[str, ...]
+    places: tuple[Output, ...]
+    load: bool
+
+    def deliver(
+        self,
+        session: Session,
+        images: Sequence[Image],
+        *,
+        lock: Lock,
+        lock_path: str | None,
+        settings: Settings,
+    ) -> None:
+        """Record ``images`` (one per platform), write and load them, and print what they are."""
+        from envbuild.cli.documents import build_document
+        from envbuild.engine import choose
+        from envbuild.image.layout import image_index
+        from envbuild.image.output import write_output
+        from envbuild.plan import environment_id
+        from envbuild.store.images import record_image
+
+        names = self.names or (f"{lock.name}:latest",)
+        for image in images:
+            for name in names:
+                record_image(session.store, name, image.platform, image.manifest)
+        for place in self.places:
+            with session.console.stage("write") as stage:
+                stage.detail(str(place))
+                write_output(images, session.store, place, self.names)
+        if self.load:
+            _, docker = session.engines(settings)
+            choose(docker.name, [docker])
+            docker.load(_native(images), names, reporter=session.console)
+        document = build_document(
+            images,
+            index=image_index(images, session.store).digest if len(images) > 1 else None,
+            env=environment_id(lock),
+            tags=self.names,
+            outputs=[str(place) for place in self.places],
+            lock=lock_path,
+            seconds=session.console.rounded_seconds,
+        )
+        session.console.result(*_text(document))
+        session.console.document(document)
+
+
+def parse_delivery(
+    tags: Sequence[str], outputs: Sequence[str], load: bool, platforms: Sequence[str]
+) -> Delivery:
+    """Check the options before the work begins.
+
+    Raises:
+        UsageError: a name is none, or a place cannot be written or cannot hold images of ``platforms``.
+    """
+    from envbuild.image.output import parse_output
+    from envbuild.image.reference import full_name
+
+    places = tuple(parse_output(output) for output in outputs)
+    for place in places:
+        place.require_room_for(len(platforms))
+    return Delivery(tuple(full_name(tag) for tag in tags), places, load)
+
+
+def _native(images: Sequence[Image]) -> Image:
+    """The image that runs here, else the first one."""
+    from envbuild.base.interpreter import host_platform
+
+    return next((image for image in images if image.platform == host_platform()), images[0])
+
+
+def _text(document: dict[str, Any]) -> list[str]:
+    rows = []
+    for platform, image in document["platforms"].items():
+        cached = sum(layer["cached"] for layer in image["layers"])
+        layers = f"{count(len(image['layers']), 'layer')} ({cached} cached), {byte_size(image['size'])}"
+        rows += [("platform", platform), ("image ID", image["image_id"]), ("digest", image["digest"])]
+        rows += [("content", layers)]
+    if len(document["platforms"]) > 1:
+        rows.append(("index", document["digest"]))
+    rows += [("name", tag) for tag in document["tags"]]
+    rows += [("written to", place) for place in document["outputs"]]
+    return columns(rows)
