@@ -45,12 +45,11 @@ def target_tags(python: str, platform: str, glibc: str) -> list[Tag]:
     machine = MACHINES[platform]
     major, minor = (int(part) for part in python.split(".")[:2])
     newest = int(glibc.split(".")[1])
-    platforms = []
+    platforms = [f"linux_{machine}"]
     for policy in range(newest, _OLDEST_POLICY[machine] - 1, -1):
         platforms.append(f"manylinux_2_{policy}_{machine}")
         if policy in _LEGACY_POLICIES:
             platforms.append(f"{_LEGACY_POLICIES[policy]}_{machine}")
-    platforms.append(f"linux_{machine}")
     interpreter = f"cp{major}{minor}"
     return [
         *cpython_tags((major, minor), [interpreter], platforms),

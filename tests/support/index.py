@@ -208,6 +208,10 @@ class Index:
         self.files["/" + entry.path] = entry
         return entry
 
+    def add_source(self, name: str, version: str) -> IndexedFile:
+        """List a source distribution (which is nothing but its name)."""
+        return self.add(WheelFile(f"{re.sub(r'[-_.]+', '_', name)}-{version}.tar.gz", name.encode()))
+
     def __enter__(self) -> Index:
         self._thread.start()
         return self

@@ -1,0 +1,112 @@
+"""uv sees the user's settings and nothing of the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from envbuild.lock.uv_process import Uv, UvFailure
+from envbuild.store import Store
+from tests.support.index import Index, make_wheel
+
+
+def compile_app(uv: Uv) -> list[str]:
+    lock = uv.compile(["app"], preferences={}, python="3.11.2", uv_platform="x86_64-manylinux_2_36")
+    return [f"{package.name}=={package.version}" for package in lock.packages]
+
+
+@pytest.fixture(autouse=True)
+def _two_versions(index: Index) -> None:
+    for version in ("1.0", "2.0"):
+        index.add(make_wheel("app", version))
+
+
+def test_configuration_above_the_cache_is_not_found(
+    index: Index, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """The cache may be inside a repository; uv looks for its files in every directory above."""
+    with Index() as evil:
+        evil.add(make_wheel("app", "99"))
+        (tmp_path / "uv.toml").write_text(f'index-url = "{evil.url}"\n')
+        (tmp_path / "pyproject.toml").write_text(
+            f'[project]\nname = "x"\nversion = "1"\n[tool.uv]\nindex-url = "{evil.url}"\n'
+        )
+        (tmp_path / ".python-version").write_text("2.7\n")
+        store = Store(tmp_path / "cache")
+        store.prepare()
+        assert ["app==2.0"] == compile_app(Uv(store, environment))
+        assert [] == evil.requests
+
+
+def test_configuration_in_the_current_directory_is_not_found(
+    index: Index, uv: Uv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for name in ("uv.toml", "pip.conf"):
+        (repository / name).write_text("this is not valid anywhere =\n")
+    monkeypatch.chdir(repository)
+    assert ["app==2.0"] == compile_app(uv)
+
+
+def test_the_users_own_configuration_counts(index: Index, uv: Uv, environment: dict[str, str]) -> None:
+    del environment["UV_DEFAULT_INDEX"]
+    configuration = Path(environment["HOME"]) / ".config" / "uv"
+    configuration.mkdir(parents=True)
+    (configuration / "uv.toml").write_text(f'[[index]]\nurl = "{index.url}"\ndefault = true\n')
+    assert ["app==2.0"] == compile_app(uv)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("UV_CONSTRAINT", "/nonexistent"),
+        ("UV_OVERRIDE", "/nonexistent"),
+        ("UV_EXCLUDE_NEWER", "2000-01-01"),
+        ("UV_PYTHON", "2.7"),
+        ("UV_PROJECT", "/nonexistent"),
+        ("UV_WORKING_DIR", "/nonexistent"),
+        ("UV_RESOLUTION", "lowest"),
+        ("UV_NO_CACHE", "nonsense"),
+        ("PYTHONHOME", "/nonexistent"),
+        ("VIRTUAL_ENV", "/nonexistent"),
+    ],
+)
+def test_variables_that_would_change_the_answer_are_left_out(
+    uv: Uv, environment: dict[str, str], variable: str, value: str
+) -> None:
+    environment[variable] = value
+    assert ["app==2.0"] == compile_app(uv)
+
+
+def test_nothing_is_left_in_the_cache_but_uvs_own(uv: Uv) -> None:
+    compile_app(uv)
+    with pytest.raises(UvFailure):
+        uv.compile(["nope"], preferences={}, python="3.11.2", uv_platform="x86_64-manylinux_2_36")
+    assert [] == list(uv.store.tmp.iterdir())
+
+
+def test_the_environment_is_not_shown(store: Store) -> None:
+    assert "hunter2" not in repr(Uv(store, {"UV_DEFAULT_INDEX": "https://me:hunter2@example.org"}))
+
+
+def test_export_does_not_obey_the_projects_settings(uv: Uv) -> None:
+    """``--frozen`` neither asks an index nor builds the project."""
+    pyproject = b"""
+[project]
+name = "demo"
+dynamic = ["version", "dependencies"]
+requires-python = ">=3.13"
+[build-system]
+requires = ["evil"]
+build-backend = "evil"
+[tool.uv]
+required-version = "==0.0.1"
+index-url = "http://127.0.0.1:1/simple"
+cache-dir = "canary"
+"""
+    lock = b'version = 1\nrevision = 3\nrequires-python = ">=3.13"\n\n[[package]]\nname = "demo"\n'
+    lock += b'source = { editable = "." }\n'
+    exported = uv.export({"pyproject.toml": pyproject, "uv.lock": lock}, options=["--no-emit-project"])
+    assert [] == list(exported.packages)
