@@ -6,7 +6,6 @@ is in the tables below; a package whose script nobody has looked at is refused.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -50,6 +49,7 @@ _DROPPED = tuple(
         b"pixmaps",
     )
 )
+_DROPPED_FILES = frozenset({b"usr/bin/tini-static"})
 _DOC = b"usr/share/doc/"
 
 # Directories that packages ship and that are links in a running system (base-files).
@@ -250,7 +250,7 @@ def _is_kept(member: Member) -> bool:
     path = member.path
     if member.kind == "symlink" and merge_usr(path) == b"usr/" + path and b"/" not in path:
         return False  # the links of merged /usr, which base-files ships in newer releases
-    if path in _NOT_DIRECTORIES or (path + b"/").startswith(_DROPPED):
+    if path in _NOT_DIRECTORIES or path in _DROPPED_FILES or (path + b"/").startswith(_DROPPED):
         return False
     if path.startswith(_DOC):
         # The licence of every package stays; a link stands for the folder of another package.
@@ -322,4 +322,4 @@ def _bytecode(tree: _Tree, recipe: BaseRecipe, compile: Compile) -> Iterator[Ent
         if wants_bytecode(path := entry.path.decode())
     ]
     for path, code in sorted(compile(sources).items()):
-        yield tar.file(posixpath.relpath(cache_path(path, recipe.python_minor), "/"), code)
+        yield tar.file(cache_path(path, recipe.python_minor).removeprefix("/"), code)
