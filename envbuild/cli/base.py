@@ -42,14 +42,14 @@ def list_bases(session: Session) -> None:
 
 
 @base.command("build")
-@click.argument("name")
+@click.argument("recipe_name", metavar="NAME")
 @delivery_options
 @compression_option
 @jobs_option
 @lock_options
 @common_options
 def build_base(
-    session: Session, name: str, tags: tuple[str, ...], outputs: tuple[str, ...], load: bool
+    session: Session, recipe_name: str, tags: tuple[str, ...], outputs: tuple[str, ...], load: bool
 ) -> None:
     """Assemble the image of a repository that asks for nothing, on the base NAME, as of today.
 
@@ -61,7 +61,7 @@ def build_base(
     from envbuild.source import open_repo
     from envbuild.spec.model import PythonRequest, Spec
 
-    recipe = recipe_named(name)
+    recipe = recipe_named(recipe_name)
     settings = session.settings
     platforms = settings.platforms or (host_platform(),)
     delivery = parse_delivery(tags, outputs, load, platforms)

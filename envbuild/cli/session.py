@@ -20,6 +20,7 @@ from envbuild.config import (
 )
 
 if TYPE_CHECKING:
+    from envbuild.base.mirrors import Mirrors
     from envbuild.build import Builder
     from envbuild.engine import Bubblewrap, Docker, Engine
     from envbuild.image.model import Image
@@ -130,18 +131,17 @@ class Session:
         """Lock ``project``; ``upgrades`` as for :func:`envbuild.lock.make.make_lock`."""
         from datetime import UTC, datetime
 
-        from envbuild.base.mirrors import find_mirrors
         from envbuild.lock.make import make_lock
 
-        now, settings = datetime.now(UTC), project.settings
+        settings = project.settings
         return make_lock(
             project.spec,
             repo=project.repo,
             store=self.store,
             environment=settings.tool_environment(self.environment),
-            mirrors=find_mirrors(settings.source_addresses, at=now),
+            mirrors=self.mirrors(settings),
             platforms=platforms,
-            now=now,
+            now=datetime.now(UTC),
             reporter=self.console,
             previous=previous,
             exclude_newer=settings.exclude_newer,
@@ -171,16 +171,21 @@ class Session:
             jobs=settings.jobs,
         )
 
-    def engines(self, settings: Settings) -> tuple[Bubblewrap, Docker]:
-        """The engines of this machine, the preferred one first."""
+    def mirrors(self, settings: Settings) -> Mirrors:
+        """Where this machine gets Debian packages from."""
         from datetime import UTC, datetime
 
         from envbuild.base.mirrors import find_mirrors
+
+        return find_mirrors(settings.source_addresses, at=datetime.now(UTC))
+
+    def engines(self, settings: Settings) -> tuple[Bubblewrap, Docker]:
+        """The engines of this machine, the preferred one first."""
         from envbuild.engine.machine import machine_engines
 
         return machine_engines(
             self.store,
-            mirrors=find_mirrors(settings.source_addresses, at=datetime.now(UTC)),
+            mirrors=self.mirrors(settings),
             environment=self.environment,
             offline=settings.offline,
             reporter=self.console,
