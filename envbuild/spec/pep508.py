@@ -11,6 +11,8 @@ from packaging.utils import canonicalize_name
 __all__ = ["Parsed", "canonical_name", "parse_requirement"]
 
 _LONGEST = 2000
+# "a.tar.gz" is a valid name, but to every installer it is a file.
+_ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def parse_requirement(text: str) -> Parsed | None:
         requirement = _Requirement(text)
     except (InvalidRequirement, ValueError, RecursionError):
         return None
-    if requirement.url:
+    if requirement.url or requirement.name.lower().endswith(_ARCHIVES):
         return None
     specifiers = list(requirement.specifier)
     pinned = len(specifiers) == 1 and specifiers[0].operator in ("==", "===")

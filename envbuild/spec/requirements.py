@@ -249,13 +249,13 @@ def _decode(data: bytes, shown: str) -> str:
             data, encoding = data[len(bom) :], meant
             break
     try:
-        text = codecs.lookup(encoding).decode(data)[0]
+        text = data.decode(encoding)
     except (UnicodeError, LookupError) as error:
         number = data.count(b"\n", 0, error.start) + 1 if isinstance(error, UnicodeDecodeError) else 1
         raise RepoError(
             "this is not UTF-8 text", code="bad-encoding", file=shown, line=number, remedy="save it as UTF-8"
         ) from error
-    if not isinstance(text, str) or "\0" in text:
+    if "\0" in text:
         raise RepoError("this is not a text file", code="bad-encoding", file=shown)
     return text
 
