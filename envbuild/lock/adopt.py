@@ -81,6 +81,7 @@ def _export(adopted: Adopted, data: bytes, repo: Repo, uv: Uv) -> Pylock:
         path = posixpath.join(folder, name)
         if member == "" or repo.exists(path):
             files[name] = repo.read(path, _MOST_PROJECT_BYTES)
+            _check_workspace(path, files[name])
     options = ["--no-emit-project", "--no-default-groups"]
     options += [option for extra in adopted.extras for option in ("--extra", extra)]
     options += [option for group in adopted.groups for option in ("--group", group)]
@@ -119,6 +120,22 @@ def _members(adopted: Adopted, data: bytes) -> list[str]:
                 )
             folders.add(normal)
     return sorted(folders - {"."})
+
+
+def _check_workspace(path: str, data: bytes) -> None:
+    """Refuse patterns with which uv would look for projects outside of the copy it is given."""
+    tool = _toml(path, data).get("tool")
+    for key in ("uv", "workspace"):
+        tool = tool.get(key) if isinstance(tool, dict) else None
+    patterns = tool.get("members") if isinstance(tool, dict) else None
+    for pattern in patterns if isinstance(patterns, list) else ():
+        if isinstance(pattern, str) and (pattern.startswith("/") or ".." in pattern.split("/")):
+            raise RepoError(
+                f"the workspace pattern {pattern[:100]!r} leads out of the repository",
+                code="outside-repository",
+                file=path,
+                remedy="keep the projects of the workspace inside of the repository",
+            )
 
 
 # pylock.toml

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -238,12 +239,9 @@ class _Reader:
         for row in table.tables(key):
             rows.append(read(row))
             row.finish()
-        names = [row.name for row in rows]
-        for name in names:
-            if names.count(name) > 1:
-                self.fail(
-                    f"{name} is there more than once in {table.where}{key}", line=self.line_of(f'"{name}"')
-                )
+        counts = Counter(row.name for row in rows)
+        for name in sorted(name for name, count in counts.items() if count > 1):
+            self.fail(f"{name} is there more than once in {table.where}{key}", line=self.line_of(f'"{name}"'))
         return tuple(sorted(rows))
 
 
