@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from envbuild.base.debian import Archive, suites
 from envbuild.base.mirrors import Mirrors
 from envbuild.base.recipe import BaseRecipe, debian_keyring
-from envbuild.base.resolve import Catalog, closure
 from envbuild.base.version import Version
 from envbuild.errors import RemoteError
-from envbuild.fetch import http_client
 from envbuild.lock.model import Artifact, Deb
 from envbuild.progress import Reporter
 from envbuild.store import Store
@@ -142,38 +138,33 @@ def _resolve(
     reporter: Reporter,
     refresh: bool,
 ) -> dict[str, tuple[Deb, ...]]:
-    """Packages by architecture: from the day's answer, else from the same indexes' answer, else anew."""
-    sources = [*mirrors.debian, *mirrors.security] if mirrors.at is None else ["snapshot"]
+    """Packages by architecture: the day's answer, or a new one."""
+    if mirrors.at is None:
+        sources = [*mirrors.debian, *mirrors.security]
+    else:
+        sources = [f"snapshot of {mirrors.at:%Y-%m-%d}"]
     today = store.debian / f"{request.key(architectures, *sources)}.json"
     if not refresh and (kept := _read(today, MAX_AGE_SECONDS)) is not None:
         return kept
     with store.lock(f"debian-{request.suite}"):
         if not refresh and (kept := _read(today, MAX_AGE_SECONDS)) is not None:
             return kept
-        with _archive(store, mirrors, reporter) as archive:
-            releases = [archive.release(source, suite) for source, suite in suites(request.suite)]
-            indexes = {name: [archive.index(one, name) for one in releases] for name in architectures}
-
-        def resolve_one(architecture: str) -> tuple[Deb, ...]:
-            of = indexes[architecture]
-            same = store.debian / f"{request.key([architecture], *(one.sha256 for one in of))}.json"
-            if (kept := _read(same)) is not None:
-                return kept[architecture]
-            debs = closure(Catalog(of), request.roots, excluded=request.excluded, what=request.what)
-            _write(same, {architecture: debs})
-            return debs
-
-        # Unpacking the indexes, which is most of the time, happens outside of the interpreter's lock.
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            resolved = dict(zip(architectures, pool.map(resolve_one, architectures), strict=True))
+        resolved = _resolve_now(request, architectures, store=store, mirrors=mirrors, reporter=reporter)
         _write(today, resolved)
         return resolved
 
 
-@contextmanager
-def _archive(store: Store, mirrors: Mirrors, reporter: Reporter) -> Iterator[Archive]:
+def _resolve_now(
+    request: _Request, architectures: tuple[str, ...], *, store: Store, mirrors: Mirrors, reporter: Reporter
+) -> dict[str, tuple[Deb, ...]]:
+    """Packages by architecture: what was found for the same indexes before, or found now."""
+    # Slow to import, and most runs do not come here.
+    from envbuild.base.debian import Archive, Index, suites
+    from envbuild.base.resolve import Catalog, closure
+    from envbuild.fetch import http_client
+
     with http_client() as client:
-        yield Archive(
+        archive = Archive(
             client=client,
             mirrors=mirrors,
             keyring=debian_keyring(),
@@ -181,6 +172,20 @@ def _archive(store: Store, mirrors: Mirrors, reporter: Reporter) -> Iterator[Arc
             reporter=reporter,
             now=datetime.now(UTC),
         )
+        releases = [archive.release(source, suite) for source, suite in suites(request.suite)]
+        indexes = {name: [archive.index(one, name) for one in releases] for name in architectures}
+
+    def resolve_one(architecture: str, indexes: list[Index]) -> tuple[Deb, ...]:
+        same = store.debian / f"{request.key([architecture], *(one.sha256 for one in indexes))}.json"
+        if (kept := _read(same)) is not None:
+            return kept[architecture]
+        debs = closure(Catalog(indexes), request.roots, excluded=request.excluded, what=request.what)
+        _write(same, {architecture: debs})
+        return debs
+
+    # Unpacking the indexes, which is most of the time, happens outside of Python's global lock.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip(indexes, pool.map(resolve_one, indexes.keys(), indexes.values()), strict=True))
 
 
 def _read(path: Path, max_age: float | None = None) -> dict[str, tuple[Deb, ...]] | None:
