@@ -85,7 +85,7 @@ class RunningStage:
 
     def is_notable(self) -> bool:
         """Whether anything happened that somebody would want to read about."""
-        return self.done > self.cached or self.seconds >= 1.0
+        return self.seconds >= 1.0 or (self.done > self.cached and self.seconds >= 0.1)
 
 
 class PlainDisplay:
@@ -211,18 +211,19 @@ def _render(stages: list[RunningStage], console: RichConsole) -> Table:
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
-    for _ in range(5):
-        table.add_column(no_wrap=True)
+    for width in (8, None, 14, None, None):
+        table.add_column(no_wrap=True, min_width=width)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    table.expand = True
-    bar_width = 24 if console.width >= 100 else 12
+    # Room for the ^C that the terminal echoes: a wrapped line would not be cleared.
+    table.width = max(console.width - 4, 20)
+    wide = console.width >= 100
     for stage in stages:
-        bar = ProgressBar(stage.total or None, stage.done, width=bar_width, pulse=not stage.total)
+        bar = ProgressBar(stage.total or None, stage.done, width=24 if wide else 12, pulse=not stage.total)
         worked = stage.done - stage.cached
         facts = []
-        if stage.unit == "B" and worked and stage.seconds > 0.5:
+        if stage.unit == "B" and worked and stage.seconds > 0.5 and stage.done != stage.total:
             facts.append(f"{byte_size(int(worked / stage.seconds))}/s")
-        if stage.cached:
+        if stage.cached and wide:
             facts.append(f"{byte_size(stage.cached) if stage.unit == 'B' else f'{stage.cached:,}'} cached")
         table.add_row(
             Text(stage.name, style="bold"),

@@ -15,7 +15,7 @@ from envbuild.store.store import Blob, Store, write_atomic
 __all__ = ["StoredImage", "contents", "forget_images", "record_image", "stored_images"]
 
 _NAME = "org.opencontainers.image.ref.name"
-_USED = "io.envbuild.used"
+_USED = "dev.envbuild.used"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 

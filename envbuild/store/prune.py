@@ -56,12 +56,18 @@ class _Entry:
 
 @contextmanager
 def in_use(store: Store) -> Iterator[None]:
-    """Hold the cache: while the block runs, no other process removes what it may be using."""
+    """Hold the cache: while the block runs, no other process removes what it may be using.
+
+    Whoever comes when nobody else is there, or goes as the last one, clears away what was left unfinished
+    (by a process that was killed, for example).
+    """
     handle = _open_lock(store)
     try:
+        _clear_if_alone(store, handle)
         fcntl.flock(handle, fcntl.LOCK_SH)
         yield
     finally:
+        _clear_if_alone(store, handle)
         os.close(handle)
 
 
@@ -241,6 +247,12 @@ def _size(path: Path, seen: set[int]) -> int:
         return 0
     seen.add(status.st_ino)
     return status.st_size
+
+
+def _clear_if_alone(store: Store, handle: int) -> None:
+    if _alone(handle):
+        for entry in _bucket(store.tmp, lambda _: False):
+            _remove(entry.path, store)
 
 
 def _open_lock(store: Store) -> int:

@@ -145,7 +145,7 @@ def test_colour_only_where_it_is_wanted(environment: dict[str, str], coloured: b
 
 
 def test_plain_stage_is_one_line_with_what_was_cached() -> None:
-    console, _, stderr = _console()
+    console, _, stderr = _console(verbose=True)
 
     with console.stage("fetch") as stage:
         stage.add_total(3_000_000)
@@ -177,7 +177,7 @@ def test_verbose_shows_such_a_stage_too() -> None:
 
 
 def test_failed_stage_leaves_the_word_to_the_error() -> None:
-    console, _, stderr = _console()
+    console, _, stderr = _console(verbose=True)
 
     with pytest.raises(RepoError), console.stage("fetch") as stage:
         stage.advance(10)
@@ -211,7 +211,7 @@ def test_seconds_of_a_stage_that_ran_twice_are_added() -> None:
 def test_live_display_ends_as_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a stage runs there is a moving line; when it is over, a line that stays."""
     monkeypatch.setattr("envbuild.cli.stages._LIVE_AFTER_SECONDS", 0.0)
-    console, _, stderr = _console(_Terminal())
+    console, _, stderr = _console(_Terminal(), verbose=True)
 
     with console.stage("fetch") as stage:
         console._display._start()  # type: ignore[union-attr]  # what the timer does
@@ -230,7 +230,7 @@ def test_live_display_ends_as_plain_lines(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("environment", [{"TERM": "xterm", "CI": "true"}, {"TERM": "dumb"}, {}])
 def test_no_moving_lines_in_logs(environment: dict[str, str]) -> None:
-    console, _, stderr = _console(_Terminal(), environment=environment)
+    console, _, stderr = _console(_Terminal(), environment=environment, verbose=True)
 
     with console.stage("fetch") as stage:
         stage.advance(10)

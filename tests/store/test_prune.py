@@ -149,14 +149,33 @@ def test_unfinished_work_of_the_dead_goes(store: Store) -> None:
 
 
 def test_unfinished_work_of_a_running_process_stays(store: Store) -> None:
-    half = store.tmp / "half-a-layer"
-    half.write_bytes(b"x")
     tree = _age(_make_tree(store.trees / "0"), 400)
 
     with in_use(store):
+        half = store.tmp / "half-a-layer"
+        half.write_bytes(b"x")
         pruned = prune(store, older_than=0)
+        assert (True, True, True) == (pruned.busy, half.exists(), tree.exists())
 
-    assert (True, True, True) == (pruned.busy, half.exists(), tree.exists())
+
+def test_whoever_comes_alone_clears_up(store: Store) -> None:
+    half = store.tmp / "left by a killed process"
+    half.write_bytes(b"x")
+
+    with in_use(store):
+        assert not half.exists()
+        (store.tmp / "left by a worker").write_bytes(b"y")
+
+    assert [] == list(store.tmp.iterdir())
+
+
+def test_whoever_comes_later_leaves_everything(store: Store) -> None:
+    with in_use(store):
+        half = store.tmp / "in the making"
+        half.write_bytes(b"x")
+        with in_use(store):
+            pass
+        assert half.exists()
 
 
 def test_all_is_refused_while_another_envbuild_runs(store: Store) -> None:
