@@ -120,7 +120,6 @@ class Builder:
                 command = (tuple(python.command), dict(python.environment))
             fetching: dict[str, dict[str, Future[Path]]] = {}
             for key, layer in sorted(missing.items(), key=_fetch_order):
-                stage.add_total(sum(artifact.size for artifact in layer.artifacts))
                 fetching[key] = {
                     artifact.sha256: self.fetcher.submit(artifact, stage) for artifact in layer.artifacts
                 }
