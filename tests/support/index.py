@@ -126,6 +126,11 @@ class IndexedFile:
 class Index:
     """A simple index (PEP 503) as a context manager.
 
+    Parameters:
+        credentials: user and password that every request must bring.
+        content_length: whether HEAD tells sizes.
+        ranges: whether ``Range`` is understood.
+
     Attributes:
         requests: ``(method, path)`` of every request so far, in order.
         failures: path -> statuses to answer before serving the file properly (``[503, 503]``).
@@ -135,7 +140,13 @@ class Index:
         ranges: the ``Range`` headers that were sent.
     """
 
-    def __init__(self, *, credentials: tuple[str, str] | None = None, content_length: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        credentials: tuple[str, str] | None = None,
+        content_length: bool = True,
+        ranges: bool = True,
+    ) -> None:
         self.files: dict[str, IndexedFile] = {}
         self.requests: list[tuple[str, str]] = []
         self.failures: dict[str, list[int]] = {}
@@ -145,6 +156,7 @@ class Index:
         self.ranges: list[str] = []
         self.credentials = credentials
         self.content_length = content_length
+        self.serves_ranges = ranges
         index = self
 
         class Handler(_Handler):
@@ -285,7 +297,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _send_file(self, data: bytes) -> None:
-        headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
+        headers = {"Content-Type": "application/octet-stream"}
+        if not self.index.serves_ranges:
+            self._send(200, data, headers)
+            return
+        headers["Accept-Ranges"] = "bytes"
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if wanted is None:
             self._send(200, data, headers)
