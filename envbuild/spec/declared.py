@@ -110,6 +110,7 @@ class _Reader:
         if self._pyproject is None:
             return declared
         path = self._listing.path("pyproject.toml") or ""
+        self._pyproject.check_name(self._findings)
         python = self._pyproject.python(self._findings)
         if declared.winner != path and (self._pyproject.name or python):
             reason = "its name and requires-python"

@@ -5,6 +5,7 @@ The project itself is never installed: building it would run its code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from envbuild.spec.toml_file import TomlFile, parse_toml
 __all__ = ["Pyproject", "read_pyproject"]
 
 _FILE_LIMIT = 1 << 20
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 _DEEPEST_GROUP = 50
 
 
@@ -47,9 +49,9 @@ class Pyproject:
 
     @property
     def name(self) -> str | None:
-        """The project's name as written."""
+        """The project's name as written, None when it has none or one that is not valid."""
         name = self._project.get("name")
-        return name if isinstance(name, str) and name else None
+        return name if isinstance(name, str) and _NAME.fullmatch(name) else None
 
     @property
     def foreign_tool(self) -> str | None:
@@ -74,6 +76,12 @@ class Pyproject:
     def extras(self) -> tuple[str, ...]:
         """The canonical names of the extras, sorted."""
         return tuple(sorted(map(canonical_name, _table(self._project, "optional-dependencies"))))
+
+    def check_name(self, findings: Findings) -> None:
+        """Report a name that is not valid."""
+        if "name" in self._project and self.name is None:
+            message = f"the name {quote(str(self._project['name']))} is not valid"
+            findings.error("bad-pyproject", message, self.path, self._file.line_of_key("name"))
 
     def python(self, findings: Findings) -> PythonRequest | None:
         """``requires-python``, if there is one."""
