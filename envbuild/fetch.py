@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
-
-import httpx
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from envbuild.errors import RemoteError
 from envbuild.lock.model import Artifact
 from envbuild.progress import Stage
+from envbuild.source.text import redact
 from envbuild.store import Store
+from envbuild.store.store import disk_errors
 
-__all__ = ["Fetcher", "Sources", "http_client", "redact"]
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Fetcher", "Sources", "http_client", "local_path"]
 
 _BLOCK = 1 << 18
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.5  # seconds; doubled after every attempt
 _LONGEST_PAUSE = 30.0
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
-def redact(text: str) -> str:
-    """``text`` with user names and passwords in URLs replaced.
+def local_path(url: str) -> Path | None:
+    """The path that a ``file:`` URL names, None for any other URL.
 
-    >>> redact("no answer from https://me:secret@example.org/simple")
-    'no answer from https://***@example.org/simple'
+    >>> local_path("file:///srv/wheels/torch-2.0%2Bcpu.whl")
+    PosixPath('/srv/wheels/torch-2.0+cpu.whl')
     """
-    return _USERINFO.sub("***@", text)
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -61,6 +64,8 @@ class Sources:
 @contextmanager
 def http_client(*, connections: int = 8) -> Iterator[httpx.Client]:
     """An HTTP client with the user's proxies and certificates (``SSL_CERT_FILE``), but no ``.netrc``."""
+    import httpx  # a fifth of a second, which a build that needs no network should not spend
+
     with httpx.Client(
         verify=ssl.create_default_context(),
         timeout=httpx.Timeout(60.0, connect=15.0, pool=None),
@@ -113,10 +118,10 @@ class Fetcher:
         self._stop = threading.Event()
         self._running: dict[str, Future[Path]] = {}
         self._guard = threading.Lock()
+        self._client: httpx.Client | None = None
 
     def __enter__(self) -> Fetcher:
-        self._client_context = http_client(connections=self._jobs)
-        self._client = self._client_context.__enter__()
+        self._resources = ExitStack()
         self._pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="fetch")
         return self
 
@@ -126,7 +131,7 @@ class Fetcher:
         if error is not None:
             self._stop.set()
         self._pool.shutdown(cancel_futures=error is not None)
-        self._client_context.__exit__(None, None, None)
+        self._resources.close()
 
     def fetch(self, artifact: Artifact, stage: Stage | None = None) -> Path:
         """Get one artifact; returns where it is in the store. See :meth:`submit`."""
@@ -197,10 +202,19 @@ class Fetcher:
 
     def _download(self, artifact: Artifact, url: str, stage: Stage | None) -> Path:
         final = self._store.artifact_path(artifact.sha256)
-        with self._store.temporary_file() as path, path.open("wb") as stream:
+        with (
+            self._store.temporary_file() as path,
+            disk_errors(self._store.root),
+            path.open("wb") as stream,
+        ):
             transfer = _Transfer(artifact, stream, stage)
             try:
-                self._transfer(transfer, url)
+                local = local_path(url)
+                if local is None:
+                    self._transfer(transfer, url)
+                else:
+                    self._copy(transfer, local)
+                transfer.check(url)
             except BaseException:
                 transfer.forget()
                 raise
@@ -220,13 +234,30 @@ class Fetcher:
                 self._sleep(min(error.pause or pause, _LONGEST_PAUSE))
                 pause *= 2
             else:
-                transfer.check(url)
                 return
 
+    def _connected(self) -> httpx.Client:
+        """The client, made when there is something to download."""
+        with self._guard:
+            if self._client is None:
+                self._client = self._resources.enter_context(http_client(connections=self._jobs))
+            return self._client
+
+    def _copy(self, transfer: _Transfer, path: Path) -> None:
+        """Take the file from a directory of wheels that the user's index settings name."""
+        try:
+            with path.open("rb") as source:
+                while block := source.read(_BLOCK):
+                    transfer.write(block, path.as_uri())
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise _Gone(error.strerror) from error
+
     def _receive(self, transfer: _Transfer, url: str) -> None:
+        import httpx
+
         headers = {"Range": f"bytes={transfer.size}-"} if transfer.size else {}
         try:
-            with self._client.stream("GET", url, headers=headers) as response:
+            with self._connected().stream("GET", url, headers=headers) as response:
                 _check_status(response)
                 if transfer.size and not _continues(response, transfer.size):
                     transfer.forget()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,7 +91,7 @@ def test_rooms_import_only_what_is_left_of_them(module: str) -> None:
     assert [] == wrong
 
 
-def _loaded(*arguments: str) -> set[str]:
+def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[str]:
     """The modules in memory after running the command line."""
     program = (
         "import sys\n"
@@ -100,7 +101,12 @@ def _loaded(*arguments: str) -> set[str]:
         "sys.exit(code)\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, **(environment or {})},
     )
     return set(result.stdout.partition("MODULES\n")[2].split("\n"))
 
@@ -120,3 +126,14 @@ def test_help_of_one_verb_imports_no_other() -> None:
         for verb in ("plan", "lock", "build", "up", "run")
         if f"envbuild.cli.{verb}" in loaded
     }
+
+
+def test_plan_loads_nothing_to_talk_or_show_with(tmp_path: Path) -> None:
+    """What a build needs no more than plan does, it must not pay for when everything is cached."""
+    (tmp_path / "requirements.txt").write_text("numpy\n")
+
+    loaded = _loaded(
+        "plan", str(tmp_path), "--quiet", environment={"ENVBUILD_CACHE_DIR": str(tmp_path / "cache")}
+    )
+
+    assert set() == loaded & {"httpx", "httpcore", "docker", "rich", "pysequoia"}

@@ -21,8 +21,8 @@ import pysequoia
 
 from envbuild.base.mirrors import Mirrors
 from envbuild.errors import RemoteError
-from envbuild.fetch import redact
 from envbuild.progress import Reporter
+from envbuild.source import redact
 from envbuild.store import Store
 from envbuild.store.store import write_atomic
 

@@ -35,9 +35,12 @@ def split_url(url: str) -> tuple[str, str]:
     >>> split_url("https://user:secret@example.org/mirror/files/six.whl#sha256=00")
     ('https://example.org/', 'mirror/files/six.whl')
 
-    The path is empty when the URL needs its query to work: such a file must be looked up again.
+    The path is empty when the URL needs its query to work: such a file must be looked up again. So must
+    files in a directory of this machine (``file:``), which have no base either.
     """
     parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        return "", ""
     host = parts.netloc.rpartition("@")[2]
     path = parts.path.lstrip("/")
     hashed = _HASHED_PATH.match(path)
@@ -53,7 +56,7 @@ def split_url(url: str) -> tuple[str, str]:
 
 def remember(store: Store, environment: Mapping[str, str], bases: Iterable[str]) -> None:
     """Keep the addresses that the user's index settings lead to, newest first."""
-    new = list(dict.fromkeys(bases))
+    new = [base for base in dict.fromkeys(bases) if base]
     if not new:
         return
     known = _read(store, environment)

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement as Parsed
 from packaging.utils import canonicalize_name
 
 from envbuild.errors import EnvbuildError, MachineError, RemoteError, RepoError
-from envbuild.fetch import redact
+from envbuild.source import redact
 from envbuild.spec.model import Requirement
 
 __all__ = ["explain"]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-
-import httpx
+from typing import TYPE_CHECKING
 
 from envbuild.errors import RemoteError
-from envbuild.fetch import http_client, redact
+from envbuild.fetch import http_client, local_path
 from envbuild.lock.select import Pin
+from envbuild.source import redact
 from envbuild.store import Store
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["measure"]
 
@@ -51,14 +54,19 @@ def _local_size(pin: Pin, store: Store, known: Mapping[str, int]) -> int | None:
 
 
 def _remote_size(client: httpx.Client, pin: Pin) -> int:
+    import httpx
+
+    local = local_path(pin.url)
     reason = ""
     for _ in range(_ATTEMPTS):
         try:
+            if local is not None:
+                return local.stat().st_size
             for ask in (_from_head, _from_range, _by_counting):
                 size = ask(client, pin.url)
                 if size is not None:
                     return size
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
             reason = f": {redact(str(error)) or type(error).__name__}"
     raise RemoteError(
         f"the size of {pin.filename} cannot be found out from {redact(pin.url)}{reason}",

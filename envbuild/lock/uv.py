@@ -12,11 +12,11 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
 from envbuild.errors import RepoError
-from envbuild.fetch import redact
 from envbuild.lock.addresses import with_credentials
 from envbuild.lock.reasons import explain
 from envbuild.lock.select import MACHINES, Pin, best_wheel, target_tags
 from envbuild.lock.uv_process import Uv, UvFailure
+from envbuild.source import redact
 from envbuild.spec.model import Requirement
 
 __all__ = ["choose", "look_up", "resolve", "uv_platform"]

@@ -14,6 +14,7 @@ from packaging.pylock import Pylock, PylockValidationError
 
 from envbuild.errors import MachineError, RemoteError
 from envbuild.store import Store
+from envbuild.store.store import disk_errors
 
 __all__ = ["Uv", "UvFailure"]
 
@@ -54,7 +55,7 @@ class Uv:
     environment: Mapping[str, str] = field(repr=False)
     offline: bool = False
     # Found once, before any thread asks: sysconfig's first use is not safe in several.
-    program: str = field(default_factory=uv.find_uv_bin)
+    program: str = field(default_factory=lambda: _program())
 
     def compile(
         self,
@@ -77,7 +78,7 @@ class Uv:
             UvFailure: no solution, or uv could not work.
             MachineError, RemoteError: uv cannot be started, or does not end.
         """
-        with self.store.temporary_directory() as directory:
+        with self.store.temporary_directory() as directory, disk_errors(self.store.root):
             (directory / "requirements.in").write_text(_lines(requirements), "utf-8")
             (directory / "constraints.txt").write_text(_lines(constraints), "utf-8")
             output = directory / "pylock.toml"
@@ -104,7 +105,7 @@ class Uv:
         Raises:
             UvFailure: uv does not accept the files.
         """
-        with self.store.temporary_directory() as directory:
+        with self.store.temporary_directory() as directory, disk_errors(self.store.root):
             for name, content in files.items():
                 path = directory / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,11 +145,7 @@ class Uv:
                 timeout=_SECONDS,
             )
         except OSError as error:
-            raise MachineError(
-                f"uv cannot be started: {error.strerror}",
-                code="no-uv",
-                remedy="reinstall envbuild: uv is one of its dependencies",
-            ) from error
+            raise _no_uv(error.strerror or "unknown reason") from error
         except subprocess.TimeoutExpired as error:
             raise RemoteError(
                 f"uv did not finish in {_SECONDS} seconds",
@@ -167,6 +164,21 @@ class Uv:
                 code="bad-uv-answer",
                 remedy="report this, with the output of `uv --version`",
             ) from error
+
+
+def _program() -> str:
+    try:
+        return uv.find_uv_bin()
+    except FileNotFoundError as error:
+        raise _no_uv("it is not installed") from error
+
+
+def _no_uv(why: str) -> MachineError:
+    return MachineError(
+        f"uv cannot be started: {why}",
+        code="no-uv",
+        remedy="reinstall envbuild: uv is one of its dependencies",
+    )
 
 
 def _lines(requirements: Sequence[str]) -> str:
