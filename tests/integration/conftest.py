@@ -1,0 +1,107 @@
+"""One cache, one lock and one image for all integration tests: building is what takes time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.programs import Envbuild, require
+from tests.support.servers import containerd, docker_daemon, docker_registry, scratch_directory
+
+_EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image: the repository, its OCI layout, and what ``envbuild build --json`` said."""
+
+    repository: Path
+    layout: Path
+    document: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A directory that every user can enter, unlike pytest's own."""
+    with scratch_directory() as directory:
+        directory.chmod(0o755)
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def envbuild(scratch: Path) -> Envbuild:
+    """The program with the cache that the tests share; ``ENVBUILD_TEST_CACHE`` keeps it for the next run."""
+    kept = os.environ.get("ENVBUILD_TEST_CACHE")
+    return Envbuild(Path(kept) if kept else scratch / "cache")
+
+
+@pytest.fixture(scope="session")
+def quickstart(envbuild: Envbuild, scratch: Path) -> Path:
+    """A copy of examples/quickstart, locked for both architectures."""
+    repository = scratch / "quickstart"
+    shutil.copytree(_EXAMPLES / "quickstart", repository)
+    envbuild.document("lock", repository, "--platform", "linux/amd64", "--platform", "linux/arm64")
+    return repository
+
+
+@pytest.fixture(scope="session")
+def built(envbuild: Envbuild, quickstart: Path, scratch: Path) -> Built:
+    """The quickstart's image for amd64, compressed as by default."""
+    layout = scratch / "layout"
+    arguments = ("build", quickstart, "--locked", "--platform", "linux/amd64", "-o", f"oci:{layout}")
+    return Built(quickstart, layout, envbuild.document(*arguments))
+
+
+@pytest.fixture(scope="session")
+def built_gzip(envbuild: Envbuild, quickstart: Path, scratch: Path) -> Built:
+    """The same image for old tools."""
+    layout = scratch / "layout-gzip"
+    arguments = ("build", quickstart, "--locked", "--platform", "linux/amd64", "--compression", "gzip")
+    return Built(quickstart, layout, envbuild.document(*arguments, "-o", f"oci:{layout}"))
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[str]:
+    """A Docker Engine of our own."""
+    require("dockerd", "docker", "containerd", "runc", "ip", root=True)
+    with docker_daemon() as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[str]:
+    """An empty registry."""
+    require("docker-registry")
+    with docker_registry() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def containerd_socket() -> Iterator[Path]:
+    """A containerd of our own."""
+    require("containerd", "ctr", "runc", root=True)
+    with containerd() as address:
+        yield address
+
+
+@pytest.fixture
+def downloads_only(envbuild: Envbuild, built: Built, scratch: Path) -> Iterator[Callable[[str], Envbuild]]:
+    """Makes programs with a cache that has the shared one's downloads and none of its layers."""
+    made: list[Path] = []
+
+    def make(name: str) -> Envbuild:
+        cache = scratch / name
+        shutil.copytree(envbuild.cache / "artifacts-v1", cache / "artifacts-v1", copy_function=os.link)
+        made.append(cache)
+        return Envbuild(cache)
+
+    yield make
+    for cache in made:
+        subprocess.run(["rm", "-rf", str(cache)], check=True)

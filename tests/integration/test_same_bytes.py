@@ -1,0 +1,94 @@
+"""One lock, one manifest digest: whoever builds it, wherever, with whatever."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Built
+from tests.support.programs import Envbuild, output_of, require
+
+pytestmark = [pytest.mark.network, pytest.mark.slow]
+
+_PROJECT = Path(__file__).parents[2]
+_AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
+_BUILD = ("--locked", "--platform", "linux/amd64")
+
+
+def _install(interpreter: str, directory: Path) -> Path:
+    """envbuild from a wheel, in an environment made by another Python; returns the program."""
+    uv = Path(sys.executable).with_name("uv")
+    output_of(uv, "venv", "--quiet", "--no-python-downloads", "--python", interpreter, directory)
+    python = directory / "bin" / "python"
+    output_of(uv, "pip", "install", "--quiet", "--python", python, "--link-mode", "copy", _PROJECT)
+    return directory / "bin" / "envbuild"
+
+
+def _other_python() -> str:
+    """A Python of another minor version than this one, or a skip."""
+    uv = Path(sys.executable).with_name("uv")
+    for version in ("3.13", "3.12", "3.11", "3.14"):
+        if version != f"{sys.version_info[0]}.{sys.version_info[1]}":
+            found = subprocess.run(
+                [uv, "python", "find", "--no-python-downloads", "--no-project", version],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if found.returncode == 0:
+                return found.stdout.strip()
+    pytest.skip("only one version of Python here")
+
+
+def test_process_settings_do_not_matter(built: Built, downloads_only: Callable[[str], Envbuild]) -> None:
+    """Working directory, umask, time zone, locale, hash seed and number of jobs; another cache."""
+    cache = downloads_only("settings").cache
+    program = Envbuild(
+        cache,
+        prefix=("sh", "-c", 'umask 077; exec "$@"', "sh"),
+        environment={"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "17"},
+    )
+    document = program.document("build", built.repository, *_BUILD, "--jobs", "1", cwd=Path("/"))
+    assert built.document["layers"] == _uncached(document["layers"], built.document["layers"])
+    assert built.document["digest"] == document["digest"]
+
+
+def test_host_python_does_not_matter(
+    built: Built, downloads_only: Callable[[str], Envbuild], scratch: Path
+) -> None:
+    """Bytecode is made by the image's Python, never by the one that envbuild runs on."""
+    program = _install(_other_python(), scratch / "other-python")
+    document = Envbuild(downloads_only("other").cache, program).document("build", built.repository, *_BUILD)
+    assert built.document["digest"] == document["digest"]
+
+
+def test_user_does_not_matter(built: Built, scratch: Path) -> None:
+    """Built by ``nobody``, in a cache of theirs, from a repository they may not write to; then run."""
+    require("setpriv", root=True)
+    system = shutil.which("python3", path="/usr/bin")
+    if (
+        system is None
+        or output_of(system, "-c", "import sys; print(sys.version_info >= (3, 11))") != "True\n"
+    ):
+        pytest.skip("no system-wide Python that other users can start")
+    program = _install(system, scratch / "for-nobody")
+    home = scratch / "nobody"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    nobody = Envbuild(home / "cache", program, _AS_NOBODY, {"HOME": str(home), "PYTHONHASHSEED": "3"})
+    document = nobody.document("build", built.repository, *_BUILD)
+    assert built.document["digest"] == document["digest"]
+
+    executed = nobody.document("run", built.repository, "analysis.ipynb", "-o", home / "out")
+    assert (home / "out" / "analysis.ipynb").is_file(), executed
+
+
+def _uncached(layers: list[dict[str, object]], like: list[dict[str, object]]) -> list[dict[str, object]]:
+    """``layers`` with ``cached`` as in ``like``: it is the one thing that may differ."""
+    return [{**layer, "cached": other["cached"]} for layer, other in zip(layers, like, strict=True)]

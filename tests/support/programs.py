@@ -1,0 +1,97 @@
+"""Programs under test and beside it: the installed ``envbuild``, and what tests may or may not rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.servers import missing
+
+__all__ = ["Envbuild", "output_of", "require"]
+
+_PROGRAM = Path(sys.executable).with_name("envbuild")
+
+
+def require(*programs: str, root: bool = False) -> None:
+    """Skip the test when it lacks a program or root.
+
+    With ``CI=true``, where ``scripts/test`` installs the programs, a missing one is a failure.
+    """
+    reason = missing(*programs, root=root)
+    if reason is not None:
+        if os.environ.get("CI") == "true" and reason != "needs root":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def output_of(*command: str | Path, environment: Mapping[str, str] | None = None) -> str:
+    """What a command prints; a failing one fails the test with its messages."""
+    done = subprocess.run(
+        list(map(str, command)),
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Envbuild:
+    """The ``envbuild`` program, run as users run it.
+
+    Attributes:
+        cache: its cache directory.
+        program: the console script; by default the one of this Python.
+        prefix: what the command line begins with, like ``setpriv ...``.
+        environment: variables on top of this process's.
+    """
+
+    cache: Path
+    program: Path = _PROGRAM
+    prefix: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """The whole command line."""
+        return [*self.prefix, str(self.program), *map(str, arguments)]
+
+    def variables(self) -> dict[str, str]:
+        """The whole environment."""
+        return {**os.environ, "ENVBUILD_CACHE_DIR": str(self.cache), **self.environment}
+
+    def start(self, *arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
+        """Start it in a process group of its own, so that a Ctrl-C can be sent to all of it."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.variables(),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, whatever that is."""
+        process = self.start(*arguments, cwd=cwd)
+        output, messages = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, output, messages)
+
+    def document(self, *arguments: str | Path, cwd: Path | None = None) -> dict[str, Any]:
+        """What it prints with ``--json``; a failure fails the test."""
+        done = self.run(*arguments, "--json", cwd=cwd)
+        assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
