@@ -44,7 +44,8 @@ class _Worker:
 
     def __init__(self, root: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "envbuild.pack.worker", str(root)],
+            # -P: the working directory may be the repository, whose files are not to be imported.
+            [sys.executable, "-P", "-m", "envbuild.pack.worker", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Ctrl-C reaches the parent only, which then closes our input.
