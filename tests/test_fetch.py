@@ -12,7 +12,7 @@ import pytest
 
 from envbuild import fetch
 from envbuild.errors import RemoteError
-from envbuild.fetch import Fetcher, Sources, redact
+from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.model import Artifact
 from envbuild.store import Store
 from tests.support.index import Index, IndexedFile, make_wheel
@@ -264,14 +264,21 @@ def test_an_error_in_the_block_stops_what_is_waiting(index: Index, store: Store)
     assert list(store.tmp.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("https://u:p@example.org/x", "https://***@example.org/x"),
-        ("a http://token@example.org b", "a http://***@example.org b"),
-        ("https://example.org/@scope/x", "https://example.org/@scope/x"),
-        ("mail@example.org", "mail@example.org"),
-    ],
-)
-def test_redact(text: str, expected: str) -> None:
-    assert expected == redact(text)
+def test_a_directory_of_wheels_is_a_source(store: Store, tmp_path: Path) -> None:
+    """uv gives ``file:`` URLs for UV_FIND_LINKS and indexes on disk."""
+    wheel = make_wheel("demo")
+    (tmp_path / "a b+c.whl").write_bytes(wheel.data)
+    artifact = Artifact(wheel.filename, wheel.sha256, len(wheel.data), "pypi")
+    with Fetcher(store, Sources({}), locate=lambda _: f"file://{tmp_path}/a%20b%2Bc.whl") as fetcher:
+        assert wheel.data == fetcher.fetch(artifact).read_bytes()
+    wrong = replace(artifact, sha256="0" * 64)
+    with (
+        Fetcher(store, Sources({}), locate=lambda _: f"file://{tmp_path}/a%20b%2Bc.whl") as fetcher,
+        pytest.raises(RemoteError, match="not the locked file"),
+    ):
+        fetcher.fetch(wrong)
+    with (
+        Fetcher(store, Sources({}), locate=lambda _: f"file://{tmp_path}/none.whl") as fetcher,
+        pytest.raises(RemoteError, match="No such file"),
+    ):
+        fetcher.fetch(wrong)

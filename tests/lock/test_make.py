@@ -16,9 +16,11 @@ from envbuild.errors import RemoteError, RepoError, UsageError
 from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.addresses import recall
 from envbuild.lock.freshness import check
+from envbuild.lock.locate import Locator
 from envbuild.lock.lockfile import dump_lock, load_lock
 from envbuild.lock.make import make_lock
 from envbuild.lock.model import Artifact, Deb, Lock
+from envbuild.lock.uv_process import Uv
 from envbuild.pack import recipe as packing
 from envbuild.progress import Silent
 from envbuild.source.repo import Repo
@@ -347,3 +349,19 @@ def test_nothing_is_left_in_the_temporary_directory(make: Maker) -> None:
 def test_an_unknown_resolver(make: Maker) -> None:
     with pytest.raises(UsageError):
         make(spec("pip"), resolver="magic")
+
+
+def test_wheels_in_a_directory_of_this_machine(index: Index, make: Maker, tmp_path: Path) -> None:
+    """The directory's path stays out of the lock; the wheel is looked up again by name and hash."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel = make_wheel("app")
+    (wheels / wheel.filename).write_bytes(wheel.data)
+    make.environment["UV_FIND_LINKS"] = str(wheels)
+    lock = make(spec("app"))
+    (artifact,) = [wheel.artifact for wheel in lock.target("linux/amd64").wheels if wheel.name == "app"]
+    assert Artifact(wheel.filename, wheel.sha256, len(wheel.data), "pypi", "") == artifact
+    assert load_lock(dump_lock(lock)) == lock
+    locate = Locator(lock, Uv(make.store, make.environment))
+    with Fetcher(make.store, Sources({}), locate=locate) as fetcher:
+        assert wheel.data == fetcher.fetch(artifact).read_bytes()
