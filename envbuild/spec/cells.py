@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from envbuild.source.text import quote
 from envbuild.spec.pep508 import parse_requirement
 
-__all__ = ["Install", "find_installs", "find_modules"]
+__all__ = ["Install", "find_installs", "find_modules", "find_written_module"]
 
 # Cell magics whose body is Python that runs with the notebook's packages. The body of any other is not.
 _PYTHON_CELLS = frozenset(
@@ -23,6 +23,10 @@ _PYTHON_CELLS = frozenset(
 )
 _SHELL_CELLS = frozenset({"!", "bash", "script", "sh", "sx", "system"})
 _CELL_MAGIC = re.compile(r"\s*%%(!|\w+)[^\n]*\n?")
+
+_WRITTEN_MODULE = re.compile(
+    r"\s*%%(?:write)?file[ \t]+(?:(?:-a|--append)[ \t]+)?[\"']?(?:[^\s\"']*/)?(\w+)\.py\b"
+)
 
 _MAGIC_LINE = re.compile(r"([ \t]*)(?:[!%]|\?|(?:pip|conda|mamba|micromamba)[ \t]+install\b)")
 _HELP_LINE = re.compile(r"([ \t]*)[%\w.*]+\?{1,2}[ \t]*$")
@@ -95,6 +99,12 @@ def find_modules(source: str) -> set[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set(_search_modules(code))
     return set(_walk_modules(tree))
+
+
+def find_written_module(source: str) -> str | None:
+    """The name of the module that a ``%%writefile name.py`` cell makes, for the cells after it to import."""
+    match = _WRITTEN_MODULE.match(source)
+    return match[1] if match else None
 
 
 def _logical_lines(source: str) -> Iterator[tuple[int, str]]:

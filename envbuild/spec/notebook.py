@@ -15,7 +15,7 @@ import msgspec
 from envbuild.errors import RepoError
 from envbuild.source import Repo, printable
 from envbuild.source.text import quote
-from envbuild.spec.cells import find_installs, find_modules
+from envbuild.spec.cells import find_installs, find_modules, find_written_module
 from envbuild.spec.findings import Findings
 from envbuild.spec.imports import imported_name
 from envbuild.spec.model import InstallLine, Notebook
@@ -119,10 +119,12 @@ def read_notebook(repo: Repo, path: str, findings: Findings) -> Notebook:
 
 def _with_code(notebook: Notebook, document: _Document, findings: Findings) -> Notebook:
     modules: set[str] = set()
+    written: set[str | None] = set()
     installs: list[InstallLine] = []
     block = ScriptBlock()
     for number, code in document.code_cells():
         modules |= find_modules(code)
+        written.add(find_written_module(code))
         for install in find_installs(code):
             installs.append(InstallLine(install.text, install.requirements, number, install.line))
             if install.others:
@@ -146,7 +148,7 @@ def _with_code(notebook: Notebook, document: _Document, findings: Findings) -> N
         kernel=notebook.kernel,
         language=notebook.language,
         language_version=notebook.language_version,
-        imports=tuple(sorted(set(filter(None, map(imported_name, modules))))),
+        imports=tuple(sorted({imported_name(module) for module in modules} - {"", *written})),
         installs=tuple(installs),
         script_requirements=block.requirements,
         script_python=block.python,

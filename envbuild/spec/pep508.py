@@ -39,7 +39,8 @@ def parse_requirement(text: str) -> Parsed | None:
         requirement = _Requirement(text)
     except (InvalidRequirement, ValueError, RecursionError):
         return None
-    if requirement.url or requirement.name.lower().endswith(_ARCHIVES):
+    # "===" takes any text for a version, a URL as well.
+    if requirement.url or "//" in text or requirement.name.lower().endswith(_ARCHIVES):
         return None
     specifiers = list(requirement.specifier)
     pinned = len(specifiers) == 1 and specifiers[0].operator in ("==", "===")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuild.spec.cells import find_installs, find_modules
+from envbuild.spec.cells import find_installs, find_modules, find_written_module
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,21 @@ def test_what_no_index_has_is_told_apart() -> None:
     assert "secret" not in install.text
 
 
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("%%writefile helper.py\nx = 1", "helper"),
+        ("%%file -a sub/helper.py", "helper"),
+        ("%%writefile 'helper.py'", "helper"),
+        ("%%writefile data.txt", None),
+        ("%%writefile x.pyc", None),
+        ("x = 1", None),
+    ],
+)
+def test_find_written_module(source: str, module: str | None) -> None:
+    assert module == find_written_module(source)
+
+
 @pytest.mark.parametrize("tool", ["conda", "mamba", "micromamba"])
 def test_conda_lines_are_told_apart(tool: str) -> None:
     (install,) = find_installs(f"!{tool} install -y -c conda-forge numpy=1.20")
@@ -165,6 +180,7 @@ PIECES = st.sampled_from(
 def test_any_text_is_a_cell(source: str) -> None:
     find_modules(source)
     find_installs(source)
+    find_written_module(source)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,10 @@ def test_what_nbformat_writes_is_read(read: Read) -> None:
     assert ("right",) == read(nbformat.writes(document)).imports
 
 
+def test_modules_that_the_notebook_writes_are_its_own(read: Read) -> None:
+    assert ("numpy",) == read(notebook("%%writefile helper.py\nx = 1", "import helper, numpy")).imports
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_only_python_writes(read: Read, value: float) -> None:
     """Jupyter saves NaN in outputs although JSON has none."""

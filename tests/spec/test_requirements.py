@@ -182,6 +182,7 @@ def test_endless_chains_end(read: Read, findings: Findings, make_repo: Callable[
         ("a-1-py3-none-any.whl", "not-supported-yet"),
         ("a.tar.gz", "not-supported-yet"),
         ("file:///a", "not-supported-yet"),
+        ("a===https://me:secret@example.org/a.whl", "not-supported-yet"),
         ("--no-binary :all:", "not-supported-yet"),
         ("--index-url https://me:secret@example.org/simple", "index-in-repository"),
         ("-i https://me:secret@example.org/simple", "index-in-repository"),
