@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from envbuild.certificates import trusting_context
 from envbuild.errors import RemoteError
 from envbuild.lock.model import Artifact
 from envbuild.progress import Stage
@@ -67,7 +67,7 @@ def http_client(*, connections: int = 8) -> Iterator[httpx.Client]:
     import httpx  # a fifth of a second, which a build that needs no network should not spend
 
     with httpx.Client(
-        verify=ssl.create_default_context(),
+        verify=trusting_context(),
         timeout=httpx.Timeout(60.0, connect=15.0, pool=None),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         headers={"User-Agent": "envbuild", "Accept-Encoding": "identity"},

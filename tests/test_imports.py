@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "envbuild"
 # Every room may import those before it, and itself. The models of spec and lock are data that may be known
 # further left than the rooms that fill them.
 ROOMS = (
+    "certificates",
     "errors",
     "progress",
     "pack.recipe",

@@ -12,6 +12,7 @@ import tomli
 import uv
 from packaging.pylock import Pylock, PylockValidationError
 
+from envbuild.certificates import authorities
 from envbuild.errors import MachineError, RemoteError
 from envbuild.store import Store
 from envbuild.store.store import disk_errors
@@ -134,6 +135,9 @@ class Uv:
             for key, value in self.environment.items()
             if key in _KEPT or key.startswith(_KEPT_PREFIXES)
         }
+        # By itself uv trusts only the authorities it was built with.
+        if (bundle := authorities(self.environment)) is not None:
+            environment["SSL_CERT_FILE"] = str(bundle)
         try:
             result = subprocess.run(
                 command,
