@@ -5,7 +5,13 @@ from __future__ import annotations
 import click
 
 from envbuild.cli.delivery import delivery_options, parse_delivery
-from envbuild.cli.options import common_options, compression_option, jobs_option, lock_options
+from envbuild.cli.options import (
+    common_options,
+    compression_option,
+    jobs_option,
+    lock_options,
+    platform_option,
+)
 from envbuild.cli.session import Project, Session
 from envbuild.cli.text import columns
 
@@ -46,6 +52,7 @@ def list_bases(session: Session) -> None:
 @delivery_options
 @compression_option
 @jobs_option
+@platform_option
 @lock_options
 @common_options
 def build_base(

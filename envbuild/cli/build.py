@@ -11,6 +11,7 @@ from envbuild.cli.options import (
     jobs_option,
     lock_options,
     locked_option,
+    platform_option,
     source_argument,
     spec_options,
 )
@@ -19,12 +20,13 @@ from envbuild.cli.session import Session
 __all__ = ["build"]
 
 
-@click.command()
+@click.command(short_help="Assemble the image.")
 @source_argument
 @delivery_options
 @locked_option
 @compression_option
 @jobs_option
+@platform_option
 @lock_options
 @spec_options
 @common_options

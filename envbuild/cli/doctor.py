@@ -14,7 +14,7 @@ from envbuild.errors import MachineError
 __all__ = ["doctor"]
 
 
-@click.command()
+@click.command(short_help="Check what this machine can do.")
 @common_options
 def doctor(session: Session) -> None:
     """Check what `envbuild up` needs on this machine. Exit code 3: it could not work."""

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from envbuild.cli.options import common_options, lock_options, source_argument, spec_options
+from envbuild.cli.options import common_options, lock_options, platform_option, source_argument, spec_options
 from envbuild.cli.session import Session
 from envbuild.cli.text import count
 
 __all__ = ["lock"]
 
 
-@click.command()
+@click.command(short_help="Pin everything, in envbuild.lock.")
 @source_argument
 @click.option("--check", is_flag=True, help="Only tell whether the lock is up to date; exit code 1 if not.")
 @click.option("--upgrade", is_flag=True, help="Take the newest version of everything.")
@@ -25,6 +25,7 @@ __all__ = ["lock"]
     help="Take its newest version; repeatable.",
 )
 @click.option("--upgrade-base", "base", is_flag=True, help="Take the newest Debian packages and server.")
+@platform_option
 @lock_options
 @spec_options
 @common_options

@@ -141,7 +141,6 @@ spec_options = chain(
     ),
 )
 lock_options = chain(
-    platform_option,
     click.option(
         "--exclude-newer",
         metavar="DATE",

@@ -14,7 +14,7 @@ from envbuild.cli.text import byte_size, columns
 __all__ = ["plan"]
 
 
-@click.command()
+@click.command(short_help="Show what is read and what would be built.")
 @source_argument
 @platform_option
 @spec_options

@@ -52,7 +52,7 @@ def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
     yield inspect.cleandoc(command.help or "") + "\n\n"
     yield "| option | |\n|---|---|\n"
     for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
+        record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
         if record is not None:
             options, text = (cell.replace("|", "\\|") for cell in record)
             yield f"| `{options}` | {text} |\n"

@@ -21,7 +21,7 @@ from envbuild.cli.session import Session
 __all__ = ["run"]
 
 
-@click.command(cls=CommandWithRest)
+@click.command(cls=CommandWithRest, short_help="Run notebooks, or any command.")
 @click.argument("arguments", nargs=-1, metavar="[SOURCE] [NOTEBOOK...]")
 @click.option(
     "-o",

@@ -20,7 +20,7 @@ from envbuild.cli.session import Session
 __all__ = ["up"]
 
 
-@click.command(cls=CommandWithRest)
+@click.command(cls=CommandWithRest, short_help="Start JupyterLab on the repository.")
 @source_argument
 @engine_option
 @click.option(

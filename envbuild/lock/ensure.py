@@ -109,7 +109,7 @@ def ensure_lock(
         return found
     if locked:
         raise RepoError(
-            "out of date" if found else "there is none, and --locked forbids to make one",
+            "out of date" if found else "there is none",
             code="lock-stale" if found else "lock-missing",
             file=FILENAME,
             remedy="run `envbuild lock` and commit the result",

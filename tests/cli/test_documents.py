@@ -1,0 +1,178 @@
+"""What ``--json`` prints is what docs/schemas.md describes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuild.base.recipe import load_recipes
+from envbuild.cli.documents import (
+    bases_document,
+    build_document,
+    cache_document,
+    lock_document,
+    plan_document,
+    run_document,
+)
+from envbuild.errors import RepoError
+from envbuild.image.model import Image, Layer
+from envbuild.lock.ensure import LockFile
+from envbuild.lock.model import Artifact, Base, Deb, Lock, Target, Wheel
+from envbuild.notebook.execute import Executed
+from envbuild.plan import make_plan
+from envbuild.spec.model import FileUse, Notebook, Problem, PythonRequest, Requirement, Spec
+from envbuild.store import Blob, Store
+from envbuild.store.images import record_image
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas.md"
+
+
+def _wheel(name: str, version: str) -> Wheel:
+    filename = f"{name}-{version}-py3-none-any.whl"
+    return Wheel(
+        name, version, Artifact(filename, "0" * 64, 1000, "pypi", f"packages/{filename}"), layer=name
+    )
+
+
+def _lock(*wheels: Wheel) -> Lock:
+    deb = Deb("libc6", "2.36-9", "amd64", Artifact("libc6.deb", "1" * 64, 5, "debian", "pool/libc6.deb"))
+    base = Base(
+        recipe="python-3.11",
+        suite="bookworm",
+        python="3.11.2",
+        glibc="2.36",
+        debs={"linux/amd64": (deb,)},
+        server={"linux/amd64": (_wheel("jupyterlab", "4.0"),)},
+    )
+    return Lock(
+        name="demo",
+        display_name="Demo",
+        inputs="sha256:" + "2" * 64,
+        cutoff="2026-01-01T00:00:00Z",
+        kernels=("geo",),
+        recipe=1,
+        resolver="uv",
+        base=base,
+        targets=(Target("linux/amd64", wheels),),
+    )
+
+
+def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    lock = _lock(_wheel("numpy", "2.0"))
+    spec = Spec(
+        name="demo",
+        display_name="Demo",
+        python=(PythonRequest(">=3.11", "pyproject.toml", 3),),
+        requirements=(Requirement("numpy>=2", "requirements.txt", 1),),
+        notebooks=(Notebook("a.ipynb", "geo", "python", "3.11.2", ("numpy",)),),
+        kernels=("geo",),
+        files=(FileUse("requirements.txt", "requirements.txt", True, "declares the environment"),),
+        problems=(Problem("note", "x", "y"),),
+    )
+    layer = Layer("numpy", "sha256:d", "sha256:e", 10, 20, "zstd", ("numpy==2.0",))
+    image = Image("linux/amd64", Blob("sha256:c", 1), Blob("sha256:m", 2), (layer,))
+    store = Store(tmp_path / "cache")
+    store.prepare()
+    record_image(
+        store, "demo:latest", "linux/amd64", store.put_blob(b"{}"), now=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    error = RepoError("cell 2 failed", code="cell-failed", file="a.ipynb")
+    yield "Errors", error.to_json()
+    yield "plan", plan_document(spec, lock, [], make_plan(lock, "linux/amd64", b""))
+    yield "lock", lock_document(LockFile(lock, b"", None), None, {"lock": 1.0})
+    yield (
+        "build, base build",
+        build_document(
+            [image],
+            index=None,
+            env="env-0",
+            tags=["demo:latest"],
+            outputs=[],
+            lock=None,
+            seconds={"pack": 1.0},
+        ),
+    )
+    yield "run", run_document([Executed("a.ipynb", None, error)], "bubblewrap", {"run": 1.0})
+    yield "cache list", cache_document(store)
+    yield "base list", bases_document(load_recipes())
+
+
+def _keys(value: Any) -> set[str]:
+    """The keys of ``value`` and of the tables in its lists. Keys that are data (packages, stages) are not."""
+    if not isinstance(value, dict):
+        return set()
+    found = set(value)
+    for key, inner in value.items():
+        if isinstance(inner, list):
+            for item in inner:
+                found |= _keys(item)
+        elif key in ("python", "lock"):
+            found |= _keys(inner)
+    return found
+
+
+def _section(title: str) -> str:
+    match = re.search(
+        rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", SCHEMAS.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert match, f"docs/schemas.md has no section {title!r}"
+    return match[1]
+
+
+def test_every_key_is_described(tmp_path: Path) -> None:
+    for title, document in _documents(tmp_path):
+        described = set(re.findall(r"`([a-z_]+)(?:\[\])?`", _section(title)))
+        if title == "run":
+            described |= set(re.findall(r"`([a-z_]+)`", _section("Errors")))
+
+        assert set() == _keys(document) - described, title
+
+
+def test_every_described_key_is_there(tmp_path: Path) -> None:
+    for title, document in _documents(tmp_path):
+        rows = re.findall(r"^\| ((?:`[a-z_]+(?:\[\])?`(?:, )?)+) \|", _section(title), re.MULTILINE)
+        described = {name for row in rows for name in re.findall(r"`([a-z_]+)", row)}
+
+        assert described == set(document), title
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ([("numpy", "1.0")], [("numpy", "2.0")], [{"name": "numpy", "before": "1.0", "after": "2.0"}]),
+        ([], [("numpy", "2.0")], [{"name": "numpy", "before": None, "after": "2.0"}]),
+        ([("numpy", "1.0")], [], [{"name": "numpy", "before": "1.0", "after": None}]),
+        ([("numpy", "1.0")], [("numpy", "1.0")], []),
+    ],
+)
+def test_changes_of_a_lock(
+    before: list[tuple[str, str]], after: list[tuple[str, str]], expected: list[dict[str, str | None]]
+) -> None:
+    previous = _lock(*(_wheel(*item) for item in before))
+    lock = _lock(*(_wheel(*item) for item in after))
+
+    document = lock_document(LockFile(lock, b"", None), previous, {})
+
+    assert (expected, before == after) == (document["changes"], document["up_to_date"])
+
+
+def test_shared_bytes_are_those_of_other_images(tmp_path: Path) -> None:
+    import json
+
+    store = Store(tmp_path / "cache")
+    store.prepare()
+    base, one, two = (store.put_blob(data) for data in (bytes(1000), bytes(10), bytes(20)))
+    for name, own in (("one", one), ("two", two)):
+        config = store.put_blob(json.dumps({"name": name, "rootfs": {"diff_ids": []}}).encode())
+        layers = [{"digest": blob.digest, "size": blob.size} for blob in (base, own)]
+        manifest = {"config": {"digest": config.digest, "size": config.size}, "layers": layers}
+        record_image(store, name, "linux/amd64", store.put_blob(json.dumps(manifest).encode()))
+
+    images = cache_document(store)["images"]
+
+    assert [("one", 1000), ("two", 1000)] == [(image["name"], image["shared"]) for image in images]

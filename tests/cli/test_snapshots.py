@@ -1,0 +1,124 @@
+"""Whole outputs of the command line, compared with ``snapshots/*.txt``.
+
+After a wanted change: ``UPDATE_SNAPSHOTS=1 pytest tests/cli/test_snapshots.py`` and read the diff.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuild.cli.main import run
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No settings of whoever runs the tests, and their signal handlers put back."""
+    for variable in [name for name in os.environ if name.startswith("ENVBUILD_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("ENVBUILD_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("sys.platform", "linux")
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _notebook(*cells: str, kernel: str = "python3") -> str:
+    content: dict[str, Any] = {
+        "cells": [
+            {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": cell}
+            for cell in cells
+        ],
+        "metadata": {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 4,
+    }
+    return json.dumps(content)
+
+
+REPOSITORIES: dict[str, dict[str, str]] = {
+    "good": {
+        "requirements.txt": "pandas>=2\n-c constraints.txt\n",
+        "constraints.txt": "numpy<3\n",
+        "environment.lock": "",
+        "analysis.ipynb": _notebook("import pandas as pd", "%pip install seaborn"),
+        "maps/plot.ipynb": _notebook("import numpy", kernel="geo"),
+        "pyproject.toml": '[project]\nname = "river-levels"\nversion = "1"\nrequires-python = ">=3.11"\n',
+    },
+    "inferred": {
+        "one.ipynb": _notebook("import sklearn, PIL.Image\nfrom helpers import x"),
+        "helpers.py": "",
+    },
+    "broken": {
+        "requirements.txt": "pandas >= = 2\n-r ../../outside.txt\n",
+        "truncated.ipynb": '{"cells": [',
+        "Dockerfile": "FROM scratch\n",
+        "apt.txt": "vim\n",
+    },
+    "bad-config": {"envbuild.toml": 'python = "3.13"\ncache-dir = "/tmp"\n', "requirements.txt": "numpy\n"},
+}
+
+CASES: dict[str, tuple[str, ...]] = {
+    "help": ("--help",),
+    "plan-good": ("plan", "good"),
+    "plan-good-json": ("plan", "good", "--json"),
+    "plan-inferred": ("plan", "inferred"),
+    "plan-broken": ("plan", "broken"),
+    "plan-broken-json": ("plan", "broken", "--json"),
+    "plan-bad-config": ("plan", "bad-config"),
+    "plan-nowhere": ("plan", "nowhere"),
+    "lock-check-missing": ("lock", "good", "--check"),
+    "lock-broken-json": ("lock", "broken", "--json"),
+    "build-locked-missing": ("build", "good", "--locked"),
+    "build-bad-output": ("build", "good", "-o", "tar:x"),
+    "build-bad-name": ("build", "good", "-t", "Demo"),
+    "build-archive-of-several": (
+        *("build", "good", "-o", "archive:x.tar"),
+        *("--platform", "linux/amd64", "--platform", "linux/arm64"),
+    ),
+    "run-nothing": ("run", "good"),
+    "run-no-such-notebook": ("run", "good", "missing.ipynb"),
+    "run-command-and-notebook": ("run", "good", "analysis.ipynb", "--", "true"),
+    "up-bad-engine": ("up", "good", "--engine", "lxc"),
+    "base-list": ("base", "list"),
+    "base-unknown": ("base", "build", "python-2.7"),
+    "cache-list": ("cache", "list"),
+    "cache-prune": ("cache", "prune"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_output(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for repository, files in REPOSITORIES.items():
+        for name, content in files.items():
+            path = tmp_path / repository / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+    monkeypatch.chdir(tmp_path)
+
+    code = run(CASES[case])
+
+    shown = capsys.readouterr()
+    text = f"$ envbuild {' '.join(CASES[case])}\n{shown.out}--- stderr\n{shown.err}--- exit code {code}\n"
+    text = text.replace(str(tmp_path), "<here>")
+    file = SNAPSHOTS / f"{case}.txt"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        file.write_text(text)
+    assert file.read_text() == text
+
+
+def test_no_snapshot_is_left_over() -> None:
+    assert sorted(CASES) == sorted(file.stem for file in SNAPSHOTS.iterdir())
