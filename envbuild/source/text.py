@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["printable", "quote", "redact"]
+__all__ = ["clean", "printable", "quote", "redact"]
 
 _USER_INFO = re.compile(r"//[^/\s]*@")
 # A password may hold an unescaped slash, which ends the authority for the pattern above. What follows the
 # colon is then not a port.
 _SLASHED_USER_INFO = re.compile(r"//[^/\s:@]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@")
 _QUERY_VALUE = re.compile(r"([?&][^=&\s#]+=)[^&\s#]+")
-_QUOTE_LIMIT = 160
+_LONGEST = 160
 _LOOKED_AT = 4000
 
 
@@ -47,12 +47,21 @@ def redact(text: str) -> str:
     return _QUERY_VALUE.sub(r"\1***", text)
 
 
+def clean(text: str) -> str:
+    """``text`` of a repository for use inside a message: redacted, printable, shortened.
+
+    >>> clean("numpy >= \\n")
+    'numpy >='
+    """
+    # Redacted before it is cut to size: half a URL does not look like one any more.
+    shown = printable(redact(text.strip()[:_LOOKED_AT]))
+    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"
+
+
 def quote(text: str) -> str:
-    """``text`` of a repository for use inside a message: redacted, printable, shortened, in quotes.
+    """:func:`clean` in quotes.
 
     >>> quote("numpy >= ")
     "'numpy >='"
     """
-    # Redacted before it is cut to size: half a URL does not look like one any more.
-    shown = printable(redact(text.strip()[:_LOOKED_AT]))
-    return f"'{shown[:_QUOTE_LIMIT]}…'" if len(shown) > _QUOTE_LIMIT else f"'{shown}'"
+    return f"'{clean(text)}'"

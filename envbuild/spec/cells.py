@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from envbuild.source.text import quote
+from envbuild.source.text import clean, quote
 from envbuild.spec.pep508 import parse_requirement
 
 __all__ = ["Install", "find_installs", "find_modules", "find_written_module"]
@@ -173,7 +173,7 @@ def _search_modules(code: str) -> Iterator[str]:
 
 
 def _parse_install(number: int, match: re.Match[str]) -> Install:
-    text = quote(match[0])[1:-1]
+    text = clean(match[0])
     if not match[1].startswith("pip"):
         return Install(number, text, (), (text,))
     try:

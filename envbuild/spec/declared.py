@@ -26,7 +26,7 @@ _SETUP_CFG_LIMIT = 1 << 20
 class Declared:
     """What the files say. ``winner`` is the path that declares the dependencies, None when none does.
 
-    ``packages`` are the canonical names known to be in the environment.
+    ``packages`` are the canonical names that the winner declares or locks; None when it could not be read.
     """
 
     winner: str | None = None
@@ -35,7 +35,7 @@ class Declared:
     constraints: tuple[Requirement, ...] = ()
     adopted: Adopted | None = None
     python: tuple[PythonRequest, ...] = ()
-    packages: frozenset[str] = frozenset()
+    packages: frozenset[str] | None = None
 
 
 def read_declared(repo: Repo, listing: Listing, options: SpecOptions, findings: Findings) -> Declared:

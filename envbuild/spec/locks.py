@@ -12,7 +12,7 @@ from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValida
 
 from envbuild.errors import RepoError
 from envbuild.source import Repo
-from envbuild.source.text import quote
+from envbuild.source.text import clean, quote
 from envbuild.spec.model import PythonRequest
 from envbuild.spec.pep508 import canonical_name
 from envbuild.spec.python_version import is_specifier
@@ -42,9 +42,9 @@ def read_pylock(repo: Repo, path: str) -> ForeignLock:
     try:
         lock = Pylock.from_dict(file.data)
     except PylockUnsupportedVersionError as error:
-        raise RepoError(quote(str(error))[1:-1], code="bad-lock", file=file.path) from error
+        raise RepoError(clean(str(error)), code="bad-lock", file=file.path) from error
     except (PylockValidationError, ValueError, TypeError, RecursionError) as error:
-        raise _bad(file, quote(str(error))[1:-1]) from error
+        raise _bad(file, clean(str(error))) from error
     return ForeignLock(frozenset(str(package.name) for package in lock.packages), _python(file))
 
 

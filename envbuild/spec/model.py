@@ -90,7 +90,12 @@ class InstallLine:
 
 @dataclass(frozen=True, slots=True)
 class Notebook:
-    """One notebook: what it needs to be opened and run."""
+    """One notebook: what it needs to be opened and run.
+
+    ``path`` is for people (printable, see :func:`envbuild.source.printable`). ``imports`` are the names that
+    decide where a module comes from (``numpy``, ``google.cloud.storage``), without the standard library.
+    ``script_requirements`` and ``script_python`` are those of a PEP 723 block.
+    """
 
     path: str
     kernel: str | None
@@ -122,7 +127,7 @@ class Adopted:
     """A lock the repository already has, to be taken over as it is.
 
     ``kind`` is ``"uv.lock"``, ``"pylock.toml"`` or ``"requirements.txt"`` (every line pinned and hashed;
-    then the pins are in :attr:`Spec.requirements`). ``extras`` and ``groups`` select from ``uv.lock``.
+    then the pins are in :attr:`Spec.requirements`). ``extras`` and ``groups`` select from the other two.
     """
 
     kind: Literal["uv.lock", "pylock.toml", "requirements.txt"]

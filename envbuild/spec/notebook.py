@@ -14,7 +14,7 @@ import msgspec
 
 from envbuild.errors import RepoError
 from envbuild.source import Repo, printable
-from envbuild.source.text import quote
+from envbuild.source.text import clean, quote
 from envbuild.spec.cells import find_installs, find_modules, find_written_module
 from envbuild.spec.findings import Findings
 from envbuild.spec.imports import imported_name
@@ -103,7 +103,7 @@ def read_notebook(repo: Repo, path: str, findings: Findings) -> Notebook:
         path=shown,
         kernel=kernel,
         language=language,
-        language_version=info.version if info is not None and isinstance(info.version, str) else None,
+        language_version=clean(info.version) if info is not None and isinstance(info.version, str) else None,
         imports=(),
     )
     if language is not None and language.lower() not in PYTHON_LANGUAGES:
@@ -159,9 +159,11 @@ def _kernel(metadata: _Metadata, shown: str, findings: Findings) -> tuple[str | 
     """The kernelspec name (None when unset or not usable) and the language (None when not said)."""
     spec = metadata.kernelspec or _KernelSpec()
     info = metadata.language_info or _LanguageInfo()
-    language = (
-        spec.language or info.name or (metadata.language if isinstance(metadata.language, str) else None)
-    )
+    language = spec.language or info.name
+    if language is None and isinstance(metadata.language, str):
+        language = metadata.language
+    if language is not None:
+        language = clean(language)
     if not spec.name:
         return None, language
     if not _KERNEL_NAME.fullmatch(spec.name):
@@ -186,7 +188,7 @@ def _parse(data: bytes, shown: str) -> _Document:
             # The version first: another version's cells need not look like these.
             document = _Document(nbformat=_version(data))
             if document.nbformat in (3, 4):
-                raise _bad(f"this is not a notebook: {quote(str(error))[1:-1]}", shown) from error
+                raise _bad(f"this is not a notebook: {clean(str(error))}", shown) from error
         except (msgspec.DecodeError, UnicodeDecodeError):
             # What Jupyter itself reads with: it accepts NaN, and says where the mistake is.
             document = msgspec.convert(json.loads(data), _Document)
@@ -198,7 +200,7 @@ def _parse(data: bytes, shown: str) -> _Document:
     except RecursionError as error:
         raise _bad("this is nested too deep", shown) from error
     except ValueError as error:  # msgspec's own, and a number of more digits than Python converts
-        raise _bad(f"this is not a notebook: {quote(str(error))[1:-1]}", shown) from error
+        raise _bad(f"this is not a notebook: {clean(str(error))}", shown) from error
     if document.nbformat not in (3, 4):
         raise RepoError(
             f"nbformat {document.nbformat} is not supported; 3 and 4 are",

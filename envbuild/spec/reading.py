@@ -101,6 +101,9 @@ def _read_notebooks(repo: Repo, files: tuple[RepoFile, ...], findings: Findings)
 
 def _check_installs(notebooks: tuple[Notebook, ...], declared: Declared, findings: Findings) -> None:
     """Name what notebooks install or declare themselves and the files do not."""
+    if declared.packages is None:
+        return
+    there = declared.packages | _ALWAYS_THERE
     remedy = f"add it to {declared.winner}"
     for notebook in notebooks:
         wanted = [
@@ -111,7 +114,7 @@ def _check_installs(notebooks: tuple[Notebook, ...], declared: Declared, finding
         ]
         for what, text in wanted:
             parsed = parse_requirement(text)
-            if parsed is not None and parsed.name not in declared.packages | _ALWAYS_THERE:
+            if parsed is not None and parsed.name not in there:
                 message = f"{what} {quote(text)}, which {declared.winner} does not declare"
                 findings.warning("install-not-declared", message, notebook.path, remedy=remedy)
 

@@ -10,7 +10,7 @@ import tomli
 
 from envbuild.errors import RepoError
 from envbuild.source import Repo, printable
-from envbuild.source.text import quote
+from envbuild.source.text import clean
 
 __all__ = ["TomlFile", "parse_toml"]
 
@@ -66,7 +66,7 @@ def parse_toml(repo: Repo, path: str, limit: int) -> TomlFile:
         raise RepoError("this is not UTF-8 text", code="bad-encoding", file=shown, line=line) from error
     except tomli.TOMLDecodeError as error:
         raise RepoError(
-            f"this is not valid TOML: {quote(error.msg)[1:-1]}",
+            f"this is not valid TOML: {clean(error.msg)}",
             code="bad-toml",
             file=shown,
             line=error.lineno,

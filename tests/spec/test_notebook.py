@@ -184,6 +184,11 @@ def test_the_kernelspecs_language_counts_first(read: Read, findings: Findings) -
     assert () == findings.problems
 
 
+def test_texts_of_the_metadata_are_safe_to_print(read: Read) -> None:
+    result = read(notebook(language="R\x1b[31m", language_info={"name": "R\n", "version": "\u202e1"}))
+    assert (r"R", r"\u202e1") == (result.language, result.language_version)
+
+
 def test_install_of_what_no_index_has_is_a_warning(read: Read, findings: Findings) -> None:
     read(notebook("x", "!pip install git+https://me:secret@example.org/a"))
 
