@@ -24,8 +24,8 @@ _FIELD = re.compile(
 )
 # "name:any (>= 1.2) [arch] <profile>"; binary packages have neither of the last two
 _RELATION = re.compile(r"([a-z0-9][a-z0-9+.-]*)(?::[a-z0-9-]+)?(?:\s*\(\s*(<<|<=|=|>=|>>)\s*([^\s)]+)\s*\))?")
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
-_SAFE_PATH = re.compile(r"pool/(?:updates/)?[A-Za-z0-9+._~%:-]+(?:/[A-Za-z0-9+._~%:-]+)+\.deb")
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
+_SAFE_PATH = re.compile(r"pool(?:/[A-Za-z0-9][A-Za-z0-9+._~%:-]*)+\.deb")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
