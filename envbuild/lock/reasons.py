@@ -15,7 +15,8 @@ from envbuild.spec.model import Requirement
 
 __all__ = ["explain"]
 
-_LONGEST = 300
+_LONGEST = 300  # characters
+_MOST_FACTS = 3
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _NETWORK = re.compile(
     r"Request failed after|Failed to fetch|error sending request|dns error|tcp connect error|timed out"
@@ -68,24 +69,22 @@ def explain(
             "the package index refuses the credentials it was given, or wants some",
             code="index-unauthorized",
             remedy="set them in UV_DEFAULT_INDEX or UV_INDEX, or in uv's own configuration",
-            detail=text,
         )
-    position = re.search(r"parse requirement in `requirements\.in` at position (\d+)", text)
+    position = re.search(r"requirement in `(requirements\.in|constraints\.txt)` at position (\d+)", text)
     if position:
-        return _unreadable(text, requirements, int(position[1]))
+        asked = requirements if position[1] == "requirements.in" else constraints
+        return _unreadable(text, asked, int(position[2]))
     if _NETWORK.search(text):
         return RemoteError(
             f"the package index cannot be reached: {_network_cause(text)}",
             code="index-unreachable",
             remedy="check the network, the proxy and the index settings (UV_DEFAULT_INDEX), then try again",
-            detail=text,
         )
     if re.search(r"No space left|os error 28", text):
         return MachineError(
             "no space left on the disk that holds the cache",
             code="disk-full",
             remedy="free some space, or set ENVBUILD_CACHE_DIR to another disk",
-            detail=text,
         )
     return MachineError(
         f"uv failed: {_shorten(_first_line(text))}",
@@ -153,9 +152,11 @@ def _no_solution(
     # A conflict is often reported through steps of which only the last is a version that does not exist.
     if code == "no-such-version" and len({place.text for place in (blamed, *others) if place}) > 1:
         code, remedy = _CONFLICT
-    message = _essence(body)
+    facts = _facts(body)
+    message = _essence(facts)
     if code == "too-new":
-        message = f"{message} ({_shorten(hints.split('. ')[0])})"
+        date = re.search(r"uploaded before (\S+?)\.?(?:\s|$)", hints)
+        message = f"{message} (what was published after {date[1] if date else 'the cutoff'} is ignored)"
     if code in ("no-wheel", "unsolvable", "python-conflict"):
         message = f"{message} (for {platform})"
     elsewhere = sorted({f"{other.file}:{other.line}" for other in others if other.file and other.line})
@@ -169,16 +170,16 @@ def _no_solution(
         file=(blamed.file or None) if blamed else None,
         line=blamed.line if blamed else None,
         remedy=remedy,
-        detail=text,
+        detail="; ".join(facts) if len(facts) > _MOST_FACTS else None,
     )
 
 
-def _essence(body: str) -> str:
+def _facts(body: str) -> list[str]:
     """The facts of uv's argument without its conclusions.
 
-    >>> _essence("Because a==1 depends on b>2 and you require a, we can conclude that you require b>2. "
-    ...          "And because you require b<2, we can conclude that your requirements are unsatisfiable.")
-    'a==1 depends on b>2 and you require a; you require b<2'
+    >>> _facts("Because a==1 depends on b>2 and you require a, we can conclude that you require b>2. "
+    ...        "And because you require b<2, we can conclude that your requirements are unsatisfiable.")
+    ['a==1 depends on b>2 and you require a', 'you require b<2']
     """
     facts = []
     body = re.sub(r"\{[^{}]*\}", "", body)  # markers, as in numpy{python_full_version < '3.12'}>=1.23
@@ -187,7 +188,12 @@ def _essence(body: str) -> str:
         fact = re.sub(r"^(?:And because|Because)\s+", "", fact.strip())
         if fact:
             facts.append(fact)
-    if len(facts) > 3:
+    return facts
+
+
+def _essence(facts: Sequence[str]) -> str:
+    """One line of the most telling facts."""
+    if len(facts) > _MOST_FACTS:
         facts = [facts[0], "…", facts[-1]]
     essence = "; ".join(facts)
     unknown = re.match(rf"({_NAME}) was not found in the ", essence)

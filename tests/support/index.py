@@ -163,7 +163,7 @@ class Index:
             pass
 
         Handler.index = index
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
@@ -245,6 +245,11 @@ class Index:
             if re.sub(r"[-_.]+", "-", entry.filename.split("-")[0]).lower() == name
         ]
         return "<!DOCTYPE html><html><body>" + "".join(rows) + "</body></html>" if rows else None
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up (because it does not want more) is nothing to print about."""
 
 
 class _Handler(BaseHTTPRequestHandler):
