@@ -114,6 +114,13 @@ def read_notebook(repo: Repo, path: str, findings: Findings) -> Notebook:
             remedy="move the notebook out of the repository, or give it a Python kernel",
         )
         return notebook
+    if (notebook.language_version or "").startswith("2."):
+        findings.warning(
+            "python-2",
+            "this notebook was written for Python 2, and will run on Python 3",
+            shown,
+            remedy="port it",
+        )
     return _with_code(notebook, document, findings)
 
 

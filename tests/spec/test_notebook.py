@@ -189,6 +189,13 @@ def test_texts_of_the_metadata_are_safe_to_print(read: Read) -> None:
     assert (r"R", r"\u202e1") == (result.language, result.language_version)
 
 
+def test_python_2_is_a_warning(read: Read, findings: Findings) -> None:
+    result = read(notebook("print 'x'\nimport numpy", language_info={"version": "2.7.18"}))
+
+    assert ("numpy",) == result.imports
+    assert [("warning", "python-2")] == [(problem.level, problem.code) for problem in findings.problems]
+
+
 def test_install_of_what_no_index_has_is_a_warning(read: Read, findings: Findings) -> None:
     read(notebook("x", "!pip install git+https://me:secret@example.org/a"))
 
