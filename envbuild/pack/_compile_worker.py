@@ -74,4 +74,5 @@ def main() -> None:
         sys.stdout.buffer.flush()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -33,7 +33,7 @@ def repo_entries(repo: Repo) -> list[Entry]:
             entries.append(Entry(place, "dir", recipe.USER_DIR_MODE, uid=recipe.UID, gid=recipe.GID))
         elif item.kind == "file":
             mode = recipe.USER_EXEC_MODE if item.executable else recipe.USER_FILE_MODE
-            content = functools.partial(repo.open_content, item.path)
+            content = functools.partial(repo.open_content, item.path, size=item.size)
             entries.append(file(place, content, size=item.size, mode=mode, uid=recipe.UID, gid=recipe.GID))
         elif item.kind == "symlink":
             if not _stays_inside(item.path, item.target):
