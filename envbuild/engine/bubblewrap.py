@@ -38,7 +38,7 @@ class Bubblewrap:
     """See :class:`envbuild.engine.model.Engine`.
 
     Parameters:
-        install: unpacks bubblewrap's packages into a directory, for machines that have none of their own.
+        install: see :func:`envbuild.engine.bubblewrap_tool.find_bubblewrap`.
     """
 
     name = "bubblewrap"

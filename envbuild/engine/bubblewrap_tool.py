@@ -28,7 +28,8 @@ def find_bubblewrap(store: Store, install: Callable[[Path], None]) -> tuple[tupl
     """The first bubblewrap that works here.
 
     Parameters:
-        install: unpacks :data:`PACKAGES` into the directory it is given; called when the cache has none.
+        install: makes the directory it is given hold :data:`PACKAGES`, whole or not at all; called when the
+            cache has no bubblewrap.
 
     Returns:
         ``(argv, None)``, or ``((), reason)`` when there is none that works.
@@ -50,10 +51,9 @@ def _candidates(store: Store, install: Callable[[Path], None]) -> Iterator[tuple
     directory = store.tools / f"bubblewrap-{platform.machine()}"
     if not directory.is_dir():
         try:
-            with store.lock("bubblewrap"), store.temporary_directory() as temporary:
+            with store.lock("bubblewrap"):
                 if not directory.is_dir():
-                    install(temporary / "tree")
-                    (temporary / "tree").rename(directory)
+                    install(directory)
         except EnvbuildError as error:
             yield f"bubblewrap is not installed and could not be fetched: {error}"
             return
@@ -63,7 +63,13 @@ def _candidates(store: Store, install: Callable[[Path], None]) -> Iterator[tuple
 def _through_loader(directory: Path) -> tuple[str, ...]:
     libraries = next(directory.glob("usr/lib/*-linux-gnu"))
     loader = next(libraries.glob("ld-linux-*.so.*"))
-    return (str(loader), "--library-path", str(libraries), str(directory / "usr/bin/bwrap"))
+    return (
+        str(loader),
+        "--inhibit-cache",
+        "--library-path",
+        str(libraries),
+        str(directory / "usr/bin/bwrap"),
+    )
 
 
 def _version(argv: tuple[str, ...]) -> tuple[int, ...]:

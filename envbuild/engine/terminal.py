@@ -47,7 +47,7 @@ class TerminalRelay:
     def __enter__(self) -> Self:
         self._mode = termios.tcgetattr(_STDIN)
         sys.stdout.flush()
-        tty.setraw(_STDIN)
+        tty.setraw(_STDIN, termios.TCSADRAIN)  # what was typed already is not thrown away
         self._thread.start()
         return self
 

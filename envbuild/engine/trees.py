@@ -143,7 +143,7 @@ def _extract(stream: _Stream, root: bytes) -> None:
         for member in archive:
             name = member.name.encode("utf-8", "surrogateescape")
             parent, _, last = name.rpartition(b"/")
-            if last in (b"", b".", b"..") or b"\0" in name or parent not in directories:
+            if name[:1] == b"/" or last in (b"", b".", b"..") or b"\0" in name or parent not in directories:
                 raise ValueError(f"it holds the unsafe path {name!r}")
             path = root + b"/" + name
             if member.isdir():

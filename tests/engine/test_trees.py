@@ -1,0 +1,166 @@
+"""Unpacking: what layers become on disk, and what never gets there."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from envbuild.engine import trees
+from envbuild.engine.trees import unpack
+from envbuild.errors import MachineError
+from envbuild.image.model import Image, Layer
+from envbuild.pack.tar import Entry, directory, file, symlink
+from envbuild.progress import Silent
+from envbuild.store import Store
+from tests.support.images import make_image
+
+
+def _content(tree: Path) -> dict[str, str]:
+    """Relative path -> content, link target, or ``/`` for a directory."""
+    found = {}
+    for place in sorted(tree.rglob("*")):
+        name = str(place.relative_to(tree))
+        if place.is_symlink():
+            found[name] = f"-> {place.readlink()}"
+        else:
+            found[name] = "/" if place.is_dir() else place.read_text()
+    return found
+
+
+@pytest.mark.parametrize("compression", ["zstd", "gzip", "none"])
+def test_layers_are_merged_in_order(store: Store, compression: str) -> None:
+    image = make_image(
+        store,
+        [
+            [file("a/one", b"1"), file("a/both", b"lower"), symlink("link", "a/one")],
+            [file("a/two", b"2"), file("a/both", b"upper")],
+        ],
+        compression=compression,
+    )
+    (tree,) = unpack(image, store, Silent())
+    assert _content(tree) == {"a": "/", "a/one": "1", "a/two": "2", "a/both": "upper", "link": "-> a/one"}
+
+
+def test_merging_does_not_change_the_layers_it_links_from(store: Store) -> None:
+    image = make_image(store, [[file("a", b"lower")], [file("a", b"upper")]])
+    unpack(image, store, Silent())
+    lower = store.trees / image.layers[0].diff_id.removeprefix("sha256:")
+    assert _content(lower) == {"a": "lower"}
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "expected"),
+    [
+        ([file("a/b", b"1")], [file("a", b"2")], {"a": "2"}),
+        ([file("a", b"1")], [file("a/b", b"2")], {"a": "/", "a/b": "2"}),
+        ([symlink("a", "b")], [directory("a")], {"a": "/"}),
+        ([directory("a")], [symlink("a", "b")], {"a": "-> b"}),
+    ],
+)
+def test_the_upper_layer_wins_whatever_the_kinds(
+    store: Store, lower: list[Entry], upper: list[Entry], expected: dict[str, str]
+) -> None:
+    (tree,) = unpack(make_image(store, [lower, upper]), store, Silent())
+    assert _content(tree) == expected
+
+
+def test_many_layers_become_few_trees_and_only_the_changed_one_is_made_anew(store: Store) -> None:
+    layers = [[file(f"f{number}", b"")] for number in range(trees.LAYERS_PER_TREE * 2 + 1)]
+    before = unpack(make_image(store, layers), store, Silent())
+    layers[0] = [file("f0", b"changed")]
+    after = unpack(make_image(store, layers), store, Silent())
+    assert len(before) == 3
+    assert [new == old for new, old in zip(after, before, strict=True)] == [False, True, True]
+
+
+def test_unpacked_layers_are_not_read_again(store: Store) -> None:
+    image = make_image(store, [[file("a", b"1")], [file("b", b"2")]])
+    first = unpack(image, store, Silent())
+    for layer in image.layers:
+        store.blob_path(layer.digest).unlink()
+    assert unpack(image, store, Silent()) == first
+
+
+def test_modes_are_kept_but_the_owner_can_always_read(store: Store) -> None:
+    entries = [
+        file("program", b"", mode=0o755),
+        file("secret", b"", mode=0o040),
+        Entry(b"closed", "dir", 0o500),
+        file("closed/inside", b""),
+    ]
+    (tree,) = unpack(make_image(store, [entries]), store, Silent())
+    modes = {name: stat.S_IMODE((tree / name).stat().st_mode) for name in ("program", "secret", "closed")}
+    assert modes == {"program": 0o755, "secret": 0o440, "closed": 0o700}
+
+
+def test_names_that_are_not_utf8_survive(store: Store) -> None:
+    (tree,) = unpack(make_image(store, [[file(b"caf\xe9\n", b"x")]]), store, Silent())
+    assert [os.fsencode(place.name) for place in tree.iterdir()] == [b"caf\xe9\n"]
+
+
+def _raw_image(store: Store, *members: tuple[tarfile.TarInfo, bytes]) -> Image:
+    """An image whose only layer is a tar that our own writer would refuse to make."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for info, content in members:
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    blob = store.put_blob(stream.getvalue())
+    layer = Layer("raw", blob.digest, blob.digest, blob.size, blob.size, "none")
+    empty = store.put_blob(b"{}")
+    return Image("linux/amd64", empty, empty, (layer,))
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info, b"x" if kind == tarfile.REGTYPE else b""
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [_member("../outside")],
+        [_member("/outside")],
+        [_member("missing/parent")],
+        [_member("link", tarfile.SYMTYPE, ".."), _member("link/outside")],
+        [_member("d", tarfile.DIRTYPE), _member("d/..", tarfile.DIRTYPE), _member("d/../outside")],
+        [_member("twice"), _member("twice")],
+        [_member("pipe", tarfile.FIFOTYPE)],
+        [_member("device", tarfile.CHRTYPE)],
+        [_member("hard", tarfile.LNKTYPE, "/etc/passwd")],
+    ],
+    ids=["parent", "root", "no-parent", "through-symlink", "dots", "twice", "fifo", "device", "hardlink"],
+)
+def test_hostile_layers_are_refused_and_leave_nothing(
+    store: Store, members: list[tuple[tarfile.TarInfo, bytes]]
+) -> None:
+    image = _raw_image(store, *members)
+    with pytest.raises(MachineError) as caught:
+        unpack(image, store, Silent())
+    left = [*store.tmp.iterdir(), *store.trees.iterdir(), *store.root.glob("**/outside")]
+    assert (caught.value.code, left) == ("damaged-blob", [])
+
+
+def test_a_damaged_blob_is_noticed_and_removed(store: Store) -> None:
+    image = make_image(store, [[file("a", os.urandom(100_000))]], compression="none")
+    blob = store.blob_path(image.layers[0].digest)
+    content = bytearray(blob.read_bytes())
+    content[5000] ^= 1
+    blob.write_bytes(content)
+    with pytest.raises(MachineError, match="damaged"):
+        unpack(image, store, Silent())
+    assert (blob.exists(), list(store.trees.iterdir())) == (False, [])
+
+
+def test_a_layer_is_named_by_what_it_holds(store: Store) -> None:
+    image = make_image(store, [[file("a", b"1")]])
+    (tree,) = unpack(image, store, Silent())
+    raw = b"".join(trees.layer_chunks(store, image.layers[0]))
+    assert tree.name == hashlib.sha256(raw).hexdigest()

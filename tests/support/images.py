@@ -1,0 +1,66 @@
+"""Small images made of files in memory, or of this machine's own programs, so that they can be started."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from envbuild.image.config import canonical, image_manifest
+from envbuild.image.model import Image, Layer
+from envbuild.pack.layer import pack_entries
+from envbuild.pack.tar import Entry, complete, directory, file
+from envbuild.store import Store
+
+__all__ = ["host_image", "make_image"]
+
+
+def make_image(
+    store: Store,
+    layers: Sequence[Iterable[Entry]],
+    *,
+    compression: str = "zstd",
+    entrypoint: Sequence[str] = (),
+    env: Sequence[str] = (),
+) -> Image:
+    """An image in ``store`` with one layer per collection of entries, bottom to top."""
+    made = []
+    for number, entries in enumerate(layers):
+        packed = pack_entries(store, complete(entries), compression)
+        made.append(
+            Layer(f"layer {number}", packed.diff_id, packed.digest, packed.size, packed.raw_size, compression)
+        )
+    config = {
+        "architecture": "amd64",
+        "config": {
+            "Entrypoint": list(entrypoint),
+            "Env": ["PATH=/usr/bin", "HOME=/home/jovyan", *env],
+            "Labels": {},
+            "User": "1000:100",
+            "WorkingDir": "/srv/repo",
+        },
+        "os": "linux",
+        "rootfs": {"diff_ids": [layer.diff_id for layer in made], "type": "layers"},
+    }
+    blob = store.put_blob(canonical(config))
+    manifest = image_manifest(config, made, config_digest=blob.digest, config_size=blob.size)
+    return Image("linux/amd64", blob, store.put_blob(canonical(manifest)), tuple(made))
+
+
+def host_image(store: Store, *programs: str) -> Image:
+    """An image with these programs of this machine (and ``sh``) in ``/usr/bin``, and what they link to."""
+    entries = {name: directory(name) for name in ("home/jovyan", "srv/repo", "tmp", "dev", "proc", "etc")}
+    libraries: dict[str, Entry] = {}
+    for name in ("sh", *programs):
+        place = shutil.which(name)
+        assert place is not None, f"{name} is not installed"
+        entries[f"usr/bin/{name}"] = file(f"usr/bin/{name}", Path(place).read_bytes(), executable=True)
+        linked = subprocess.run(["ldd", place], capture_output=True, text=True, check=False).stdout
+        for path in re.findall(r"(/\S+) \(0x", linked):
+            libraries[path] = file(path.lstrip("/"), Path(path).read_bytes(), executable=True)
+    return make_image(
+        store, [libraries.values(), entries.values(), [file("etc/layer", json.dumps("top").encode())]]
+    )
