@@ -50,6 +50,7 @@ class Console:
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
         terminal = self._stderr.isatty() and environment.get("TERM", "dumb") != "dumb"
+        self._terminal = terminal
         self._colour = terminal and not environment.get("NO_COLOR")
         live = terminal and not environment.get("CI")
         self._display: Display = LiveDisplay(self._stderr) if live else PlainDisplay(self._stderr)
@@ -125,6 +126,12 @@ class Console:
         if error.remedy:
             lines.append(f"  {self._label('help')} {escape(error.remedy)}")
         self._stderr.write("\n".join(lines) + "\n")
+        self._stderr.flush()
+
+    def interrupted(self, message: str) -> None:
+        """Print ``message`` instead of the ``^C`` that the terminal has echoed."""
+        self.close()
+        self._stderr.write(("\r\x1b[K" if self._terminal else "") + message + "\n")
         self._stderr.flush()
 
     def close(self) -> None:

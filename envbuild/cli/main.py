@@ -82,7 +82,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except (KeyboardInterrupt, click.Abort):
-        console.error(_Interrupted())
+        interrupted = _Interrupted()
+        console.document(interrupted.to_json())
+        console.interrupted(f"error: {interrupted}")
         return INTERRUPTED
     except click.ClickException as error:
         console.error(_usage_error(error))

@@ -65,3 +65,4 @@ def up(session: Session, source: str, port: int | None, no_browser: bool, locked
         arguments=rest_of_command_line() or (),
         show_log=session.console.verbose,
     )
+    session.console.interrupted("the server has ended")

@@ -42,7 +42,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 code="disk-full",
                 remedy="free some space, run `envbuild cache prune`, or set ENVBUILD_CACHE_DIR",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise MachineError(
                 f"the cache directory {path} cannot be written: {error.strerror}",
                 code="cache-not-writable",
@@ -131,8 +131,11 @@ class Store:
     def prepare(self) -> None:
         """Make the directories. Raises :class:`MachineError` when the place cannot be written."""
         with disk_errors(self.root):
-            for directory in self.directories:
-                directory.mkdir(parents=True, exist_ok=True)
+            try:
+                for directory in self.directories:
+                    directory.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, FileNotFoundError) as error:  # a file in the way; /proc and its like
+                raise NotADirectoryError(errno.ENOTDIR, "there can be no directory") from error
             marker = self.layout / "oci-layout"
             if not marker.exists():
                 write_atomic(marker, _OCI_LAYOUT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,48 +23,18 @@ from envbuild.cli.documents import (
 from envbuild.errors import RepoError
 from envbuild.image.model import Image, Layer
 from envbuild.lock.ensure import LockFile
-from envbuild.lock.model import Artifact, Base, Deb, Lock, Target, Wheel
 from envbuild.notebook.execute import Executed
 from envbuild.plan import make_plan
 from envbuild.spec.model import FileUse, Notebook, Problem, PythonRequest, Requirement, Spec
 from envbuild.store import Blob, Store
 from envbuild.store.images import record_image
+from tests.support.locks import small_lock, small_wheel
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas.md"
 
 
-def _wheel(name: str, version: str) -> Wheel:
-    filename = f"{name}-{version}-py3-none-any.whl"
-    return Wheel(
-        name, version, Artifact(filename, "0" * 64, 1000, "pypi", f"packages/{filename}"), layer=name
-    )
-
-
-def _lock(*wheels: Wheel) -> Lock:
-    deb = Deb("libc6", "2.36-9", "amd64", Artifact("libc6.deb", "1" * 64, 5, "debian", "pool/libc6.deb"))
-    base = Base(
-        recipe="python-3.11",
-        suite="bookworm",
-        python="3.11.2",
-        glibc="2.36",
-        debs={"linux/amd64": (deb,)},
-        server={"linux/amd64": (_wheel("jupyterlab", "4.0"),)},
-    )
-    return Lock(
-        name="demo",
-        display_name="Demo",
-        inputs="sha256:" + "2" * 64,
-        cutoff="2026-01-01T00:00:00Z",
-        kernels=("geo",),
-        recipe=1,
-        resolver="uv",
-        base=base,
-        targets=(Target("linux/amd64", wheels),),
-    )
-
-
 def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    lock = _lock(_wheel("numpy", "2.0"))
+    lock = small_lock(small_wheel("numpy", "2.0"))
     spec = Spec(
         name="demo",
         display_name="Demo",
@@ -153,8 +124,8 @@ def test_every_described_key_is_there(tmp_path: Path) -> None:
 def test_changes_of_a_lock(
     before: list[tuple[str, str]], after: list[tuple[str, str]], expected: list[dict[str, str | None]]
 ) -> None:
-    previous = _lock(*(_wheel(*item) for item in before))
-    lock = _lock(*(_wheel(*item) for item in after))
+    previous = small_lock(*(small_wheel(*item) for item in before))
+    lock = small_lock(*(small_wheel(*item) for item in after))
 
     document = lock_document(LockFile(lock, b"", None), previous, {})
 
@@ -162,8 +133,6 @@ def test_changes_of_a_lock(
 
 
 def test_shared_bytes_are_those_of_other_images(tmp_path: Path) -> None:
-    import json
-
     store = Store(tmp_path / "cache")
     store.prepare()
     base, one, two = (store.put_blob(data) for data in (bytes(1000), bytes(10), bytes(20)))
