@@ -18,7 +18,12 @@ def small_wheel(name: str, version: str, *, direct: bool = False) -> Wheel:
 
 def small_lock(*wheels: Wheel, inputs: str = "sha256:" + "2" * 64) -> Lock:
     """A lock of ``wheels`` on one deb and one package of a server, for :data:`PLATFORM`."""
-    deb = Deb("libc6", "2.36-9", "amd64", Artifact("libc6.deb", "1" * 64, 5, "debian", "pool/libc6.deb"))
+    deb = Deb(
+        "libc6",
+        "2.36-9",
+        "amd64",
+        Artifact("libc6_2.36-9_amd64.deb", "1" * 64, 5, "debian", "pool/libc6_2.36-9_amd64.deb"),
+    )
     return Lock(
         name="demo",
         display_name="Demo",
