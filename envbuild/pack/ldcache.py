@@ -131,6 +131,10 @@ class _Root:
         """The names in ``directory`` (which must be real), sorted."""
         return sorted(self._names.get(directory, ()))
 
+    def is_link(self, path: str) -> bool:
+        """Whether the real directory's member ``path`` is a symbolic link."""
+        return self._entries[path].kind == "symlink"
+
     def read(self, path: str) -> bytes | None:
         """The content of the file that ``path`` leads to; None when it is not a file."""
         real = self.resolve(path)
@@ -167,15 +171,23 @@ def _configured(root: _Root, path: str) -> Iterator[str]:
 
 
 def _libraries(root: _Root, directory: str, machine: int) -> Iterator[_Library]:
-    """The libraries of one directory by their sonames, for which there must be a file or link."""
-    names = root.names(root.resolve(directory) or "")
+    """The libraries of one directory by their sonames, for which there must be a file or link.
+
+    A development link (``libz.so``) counts as well, by its own name.
+    """
+    real = root.resolve(directory) or ""
+    names = root.names(real)
     sonames = set()
     for name in names:
         if not name.startswith(("lib", "ld-")) or ".so" not in name:
             continue
         content = root.read(f"{directory}/{name}")
-        if content is not None and _is_library(content, machine):
-            sonames.add(_soname(content) or name)
+        if content is None or not _is_library(content, machine):
+            continue
+        soname = _soname(content) or name
+        if name.endswith(".so") and soname.startswith(name) and root.is_link(f"{real}/{name}"):
+            soname = name
+        sonames.add(soname)
     for soname in sorted(sonames.intersection(names)):
         yield _Library(soname, f"{directory}/{soname}")
 
@@ -199,7 +211,7 @@ def _soname(content: bytes) -> str | None:
             if kind == _PT_LOAD and address <= strings < address + length:
                 begin = offset + strings - address + name
                 return content[begin : content.index(b"\0", begin)].decode("ascii")
-    except (struct.error, KeyError, ValueError):
+    except (struct.error, KeyError, ValueError, OverflowError):
         pass
     return None
 
