@@ -32,6 +32,7 @@ def lock(wheels: tuple[Wheel, ...], server: tuple[Wheel, ...] = ()) -> Lock:
         "2.36",
         {"linux/amd64": (deb("python3.11-minimal"),)},
         {"linux/amd64": assign_layers(server, buckets=recipe.SERVER_BUCKETS)},
+        "2026-01-01T00:00:00Z",
     )
     target = Target("linux/amd64", assign_layers(wheels, buckets=recipe.ENV_BUCKETS))
     return Lock("proj", "Proj", "sha256:0", "2026-01-01T00:00:00Z", (), 1, "uv", base, (target,))

@@ -33,7 +33,7 @@ _MOST_BYTES = 64_000_000
 _LARGEST_ARTIFACT = 1 << 40
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CUTOFF = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PYTHON = re.compile(r"3\.\d{1,3}\.\d{1,3}")
 _GLIBC = re.compile(r"2\.\d{1,3}")
@@ -63,6 +63,7 @@ def dump_lock(lock: Lock) -> bytes:
         f"suite = {_quote(lock.base.suite)}",
         f"python = {_quote(lock.base.python)}",
         f"glibc = {_quote(lock.base.glibc)}",
+        f"date = {_quote(lock.base.date)}",
         "",
         "[base.debs]",
     ]
@@ -187,7 +188,7 @@ class _Reader:
             name=table.text("name", _WORD),
             display_name=table.text("display-name", None),
             inputs=table.text("inputs", _DIGEST),
-            cutoff=table.text("cutoff", _CUTOFF),
+            cutoff=table.text("cutoff", _TIME),
             kernels=tuple(table.texts("kernels", _WORD)),
             recipe=table.number("recipe", most=1_000_000),
             resolver=table.text("resolver", _WORD),
@@ -209,6 +210,7 @@ class _Reader:
             suite=table.text("suite", _WORD),
             python=table.text("python", _PYTHON),
             glibc=table.text("glibc", _GLIBC),
+            date=table.text("date", _TIME),
             debs=self._platforms(table.table("debs"), _deb),
             server=self._platforms(table.table("server"), _wheel),
         )

@@ -140,7 +140,7 @@ def make_lock(
         reporter.note(f"{note.file}: {note.message}" if note.file else note.message)
     remember(store, environment, _common_bases(user, server))
     direct = _direct(spec)
-    return Lock(
+    lock = Lock(
         name=spec.name,
         display_name=spec.display_name,
         inputs=inputs_digest(spec, adopted_bytes(spec, repo)),
@@ -154,6 +154,7 @@ def make_lock(
             python=locked.python,
             glibc=recipe.glibc,
             debs=dict(sorted(locked.debs.items())),
+            date=kept.date if kept else _timestamp(now),
             server={
                 **(kept.server if kept else {}),
                 **{
@@ -178,6 +179,9 @@ def make_lock(
             for platform, found in sorted(user.items())
         ),
     )
+    if previous is not None and exclude_newer is None and replace(lock, cutoff=previous.cutoff) == previous:
+        return previous  # nothing is new but the time; do not make a new image of that
+    return lock
 
 
 def adopted_bytes(spec: Spec, repo: Repo) -> bytes | None:
@@ -383,4 +387,8 @@ def _cutoff(exclude_newer: str | None, now: datetime) -> str:
             moment += timedelta(days=1)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
+    return _timestamp(moment)
+
+
+def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -55,7 +55,8 @@ class Base:
     ``recipe`` names a folder of ``base-images/``; ``python`` is exact (``3.11.2``); ``glibc`` is the newest
     manylinux policy that wheels may need (``2.36``). ``debs`` and ``server`` are keyed by platform
     (``linux/amd64``); debs are always locked for every platform of the recipe, because the interpreter
-    that compiles bytecode is the host's build of the same version.
+    that compiles bytecode is the host's build of the same version. ``date`` is when the debs were the newest
+    (``YYYY-MM-DDTHH:MM:SSZ``): the day of the snapshot archive that still has them.
     """
 
     recipe: str
@@ -64,6 +65,7 @@ class Base:
     glibc: str
     debs: dict[str, tuple[Deb, ...]]
     server: dict[str, tuple[Wheel, ...]]
+    date: str
 
     @property
     def python_minor(self) -> str:

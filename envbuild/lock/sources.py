@@ -21,7 +21,7 @@ def lock_sources(
 ) -> Sources:
     """The addresses of the sources ``lock`` names, best first.
 
-    Mirrors drop superseded Debian packages; the snapshot archive at the lock's date still has them.
+    Mirrors drop superseded Debian packages; the snapshot archive at the base's date still has them.
 
     Parameters:
         environment: the user's variables; their index settings choose the package index.
@@ -30,7 +30,7 @@ def lock_sources(
     Raises:
         UsageError: a configured address is not an http(s) URL.
     """
-    moment = datetime.fromisoformat(lock.cutoff)
+    moment = datetime.fromisoformat(lock.base.date)
     mirrors, past = find_mirrors(configured, at=moment), snapshot_mirrors(moment)
     return Sources(
         {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,7 +80,7 @@ class Uv:
             UvFailure: no solution, or uv could not work.
             MachineError, RemoteError: uv cannot be started, or does not end.
         """
-        with self.store.temporary_directory() as directory, disk_errors(self.store.root):
+        with self._private_directory() as directory:
             (directory / "requirements.in").write_text(_lines(requirements), "utf-8")
             (directory / "constraints.txt").write_text(_lines(constraints), "utf-8")
             output = directory / "pylock.toml"
@@ -106,7 +107,7 @@ class Uv:
         Raises:
             UvFailure: uv does not accept the files.
         """
-        with self.store.temporary_directory() as directory, disk_errors(self.store.root):
+        with self._private_directory() as directory:
             for name, content in files.items():
                 path = directory / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,10 +121,21 @@ class Uv:
             )
             return self._read((directory / "pylock.toml").read_bytes())
 
+    @contextmanager
+    def _private_directory(self) -> Iterator[Path]:
+        """A directory to run uv in, from which it finds no configuration but the user's own.
+
+        uv looks for ``uv.toml`` and for the workspace's ``pyproject.toml`` in the directories above the
+        current one; the first it finds ends the search. The cache may be inside a repository.
+        """
+        with self.store.temporary_directory() as barrier, disk_errors(self.store.root):
+            (barrier / "uv.toml").touch()
+            (barrier / "pyproject.toml").write_text("[tool.uv.workspace]\nmembers = []\n")
+            directory = barrier / "project"
+            directory.mkdir()
+            yield directory
+
     def _run(self, directory: Path, arguments: Sequence[str]) -> None:
-        # uv looks for configuration in the directories above the current one; the first it finds ends the
-        # search. The cache may be inside a repository, so there must be one here.
-        (directory / "uv.toml").touch()
         command = [
             *(self.program, *arguments),
             *("--python", sys.executable, "--no-python-downloads"),

@@ -129,7 +129,7 @@ def test_a_failure_leaves_nothing(store: Store, tmp_path: Path) -> None:
 def test_the_real_pythons_run_and_use_nothing_of_the_host(recipe: BaseRecipe, store: Store) -> None:
     mirrors = find_mirrors(at=datetime.now(UTC))
     locked = lock_debs(recipe, store=store, mirrors=mirrors, reporter=Silent())
-    base = Base(recipe.name, recipe.suite, locked.python, recipe.glibc, locked.debs, {})
+    base = Base(recipe.name, recipe.suite, locked.python, recipe.glibc, locked.debs, {}, "")
     sources = Sources({"debian": mirrors.debian, "debian-security": mirrors.security})
     with Fetcher(store, sources) as fetcher:
         python = interpreter(base, store=store, fetch=fetcher.fetch)

@@ -18,7 +18,7 @@ def lock_of(*entries: IndexedFile) -> Lock:
         name, version = entry.filename.split("-")[:2]
         artifact = Artifact(entry.filename, entry.sha256, len(entry.data), "pypi", f"old/{entry.filename}")
         wheels.append(Wheel(name.replace("_", "-"), version, artifact, "bucket-00"))
-    base = Base("python-3.11", "bookworm", "3.11.2", "2.36", {}, {"linux/amd64": ()})
+    base = Base("python-3.11", "bookworm", "3.11.2", "2.36", {}, {"linux/amd64": ()}, "2026-11-20T12:00:00Z")
     return make_lock(base=base, targets=(Target("linux/amd64", tuple(wheels)),))
 
 

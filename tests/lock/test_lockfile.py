@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,7 @@ def lock(**changes: Any) -> Lock:
             "2.36",
             {"linux/amd64": (deb(), deb("tini", "1:0.19.0-1")), "linux/arm64": (deb(arch="arm64"),)},
             {"linux/amd64": (wheel("jupyterlab", "4.5.0"),)},
+            "2026-11-19T12:00:00Z",
         ),
         "targets": (Target("linux/amd64", (wheel(), wheel("zipp", "3.0"))),),
     }
@@ -116,11 +118,10 @@ wheel_lists = st.lists(wheels, max_size=6, unique_by=lambda wheel: wheel.name).m
 def test_any_lock_survives(
     server: tuple[Wheel, ...], user: tuple[Wheel, ...], display_name: str, kernels: list[str]
 ) -> None:
-    base = lock().base
     full = lock(
         display_name=display_name.encode("utf-8", "replace").decode(),
         kernels=tuple(sorted(kernels)),
-        base=Base(base.recipe, base.suite, base.python, base.glibc, base.debs, {"linux/amd64": server}),
+        base=replace(lock().base, server={"linux/amd64": server}),
         targets=(Target("linux/amd64", user),),
     )
     assert full == load_lock(dump_lock(full))
@@ -156,6 +157,7 @@ def test_a_damaged_lock_gives_a_lock_or_one_kind_of_error(data: st.DataObject) -
         ('"conda-env"', '"../../etc"', "kernels has an impossible value"),
         (INPUTS, "sha256:abc", "inputs has an impossible value"),
         ("2026-11-20T12:00:00Z", "yesterday", "cutoff has an impossible value"),
+        ("2026-11-19T12:00:00Z", "yesterday", "date has an impossible value"),
         ('python = "3.11.2"', 'python = "3.11"', "python has an impossible value"),
         ('suite = "bookworm"', 'suite = "-o evil"', "suite has an impossible value"),
         ('platform = "linux/amd64"', 'platform = "windows/amd64"', "unknown platform 'windows/amd64'"),

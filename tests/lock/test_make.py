@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +197,22 @@ def test_the_base_stays_until_it_is_upgraded(index: Index, make: Maker) -> None:
     assert (first.base, 1) == (second.base, make.debian.asked)
     third = make(spec("pip"), previous=first, upgrade_base=True)
     assert ("3.11.2-6+deb12u9", 2) == (third.base.debs["linux/amd64"][0].version, make.debian.asked)
+
+
+def test_the_date_of_the_base_is_that_of_its_debs(index: Index, make: Maker) -> None:
+    """The snapshot archive of another day would not have them."""
+    first = make(spec("pip"))
+    later = make(spec("pip", "ipykernel"), previous=first, now=NOW + timedelta(days=30))
+    assert ("2026-11-20T12:00:00Z", "2026-12-20T12:00:00Z") == (later.base.date, later.cutoff)
+    for entry in index.files.values():
+        entry.attributes["data-upload-time"] = "2025-01-01T00:00:00Z"
+    past = make(spec("pip"), exclude_newer="2027-01-01", now=NOW + timedelta(days=60))
+    assert ("2027-01-19T12:00:00Z", "2027-01-02T00:00:00Z") == (past.base.date, past.cutoff)
+
+
+def test_locking_again_changes_nothing_when_nothing_is_new(make: Maker) -> None:
+    first = make(spec("pip"))
+    assert first == make(spec("pip"), previous=first, now=NOW + timedelta(days=1))
 
 
 def test_another_platform_later_gets_the_servers_versions(index: Index, make: Maker) -> None:

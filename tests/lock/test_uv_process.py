@@ -39,6 +39,25 @@ def test_configuration_above_the_cache_is_not_found(
         assert [] == evil.requests
 
 
+def test_a_project_above_the_cache_constrains_nothing(index: Index, tmp_path: Path, uv: Uv) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "x"\nversion = "1"\n'
+        '[tool.uv]\nconstraint-dependencies = ["app<2"]\noverride-dependencies = ["app==1.0"]\n'
+        "[tool.uv.workspace]\nmembers = []\n"
+    )
+    assert ["app==2.0"] == compile_app(uv)
+
+
+def test_a_workspace_above_the_cache_is_not_the_projects(index: Index, tmp_path: Path, uv: Uv) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["**"]\n')
+    (tmp_path / "uv.lock").write_text("this is not a lock")
+    lock = b'version = 1\nrevision = 3\nrequires-python = ">=3.11"\n\n[[package]]\nname = "demo"\n'
+    lock += b'version = "0"\nsource = { virtual = "." }\n'
+    project = b'[project]\nname = "demo"\nversion = "0"\nrequires-python = ">=3.11"\n'
+    exported = uv.export({"pyproject.toml": project, "uv.lock": lock}, options=["--no-emit-project"])
+    assert [] == list(exported.packages)
+
+
 def test_configuration_in_the_current_directory_is_not_found(
     index: Index, uv: Uv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
