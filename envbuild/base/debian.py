@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ Source = Literal["debian", "debian-security"]
 _RELEASE_LIMIT = 4_000_000
 _INDEX_LIMIT = 400_000_000  # unpacked; Debian's largest is an eighth of this
 _BLOCK = 1 << 20
+_PAUSES = (0.5, 2.0)  # seconds before trying again
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,24 +175,34 @@ class Archive:
         raise failures[0]
 
     def _get(self, url: str, limit: int, sha256: str | None) -> bytes:
-        """The body of ``url``, at most ``limit`` bytes."""
-        body = bytearray()
-        try:
-            with self._client.stream("GET", url) as response:
-                if response.status_code != httpx.codes.OK:
-                    raise _unreachable(url, f"HTTP {response.status_code} {response.reason_phrase}")
-                for block in response.iter_raw():
-                    body += block
-                    if len(body) > limit:
-                        raise _unreachable(url, f"more than {limit} bytes")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _unreachable(url, str(error) or type(error).__name__) from error
+        """The body of ``url``, at most ``limit`` bytes; a connection that breaks is tried again."""
+        for pause in (*_PAUSES, None):
+            try:
+                body = self._body(url, limit)
+                break
+            except httpx.TransportError as error:
+                if pause is None:
+                    raise _unreachable(url, str(error) or type(error).__name__) from error
+                time.sleep(pause)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise _unreachable(url, str(error) or type(error).__name__) from error
         if sha256 is not None and hashlib.sha256(body).hexdigest() != sha256:
             raise RemoteError(
                 f"{redact(url)} is not the file that Debian's signed index names",
                 code="mirror-hash-mismatch",
                 remedy="try again in some minutes, the mirror may be changing; or use another mirror",
             )
+        return body
+
+    def _body(self, url: str, limit: int) -> bytes:
+        body = bytearray()
+        with self._client.stream("GET", url) as response:
+            if response.status_code != httpx.codes.OK:
+                raise _unreachable(url, f"HTTP {response.status_code} {response.reason_phrase}")
+            for block in response.iter_raw():
+                body += block
+                if len(body) > limit:
+                    raise _unreachable(url, f"more than {limit} bytes")
         return bytes(body)
 
 

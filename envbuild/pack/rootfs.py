@@ -267,7 +267,7 @@ def _fixed_entries(tree: _Tree, recipe: BaseRecipe) -> Iterator[Entry]:
     yield from (tar.symlink(path, target) for path, target in _LINKS.items())
     yield tar.symlink("usr/bin/python3", f"python{minor}")
     yield from (tar.file(path, content.encode()) for path, content in _FILES.items())
-    yield from (tar.file(path, tree.read(source)) for path, source in _COPIES.items())
+    yield from (tar.file(path, content) for path, source in _COPIES.items() if (content := tree.read(source)))
     yield tar.file("etc/shells", _shells(tree))
     yield from _accounts(tree)
     yield from _certificates(tree)

@@ -240,8 +240,9 @@ def test_the_second_mirror_is_asked_when_the_first_does_not_answer(
 
 
 def test_a_mirror_that_does_not_answer_is_named_without_its_password(
-    archive: DebianArchive, store: Store, client: httpx.Client
+    archive: DebianArchive, store: Store, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("envbuild.base.debian._PAUSES", (0.0,))
     mirrors = find_mirrors({"debian": "http://me:secret@127.0.0.1:9/debian"}, at=NOW)
 
     with pytest.raises(RemoteError) as caught:
@@ -250,6 +251,26 @@ def test_a_mirror_that_does_not_answer_is_named_without_its_password(
     assert "mirror-unreachable" == caught.value.code
     assert "secret" not in str(caught.value.to_json())
     assert "http://***@127.0.0.1:9/debian/dists/trixie/InRelease" in caught.value.message
+
+
+def test_a_connection_that_breaks_is_tried_again(
+    archive: DebianArchive, store: Store, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.publish()
+    monkeypatch.setattr("envbuild.base.debian._PAUSES", (0.0, 0.0))
+    attempts = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        attempts.append(request.url.path)
+        if len(attempts) < 3:
+            raise httpx.ReadError("reset by peer")
+        signed = (archive.folder / "dists/trixie/InRelease").read_bytes()
+        return httpx.Response(200, stream=httpx.ByteStream(signed))
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as flaky:
+        release = reader(archive, store, mirrors, flaky).release("debian", "trixie")
+
+    assert (archive.date, ["/dists/trixie/InRelease"] * 3) == (release.date, attempts)
 
 
 @pytest.mark.network

@@ -4,15 +4,21 @@ import hashlib
 import marshal
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from envbuild.base.recipe import BaseRecipe
+from envbuild.base.locking import lock_debs
+from envbuild.base.mirrors import find_mirrors
+from envbuild.base.recipe import BaseRecipe, load_recipes
 from envbuild.errors import RemoteError, RepoError
+from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.model import Artifact, Deb
 from envbuild.pack.rootfs import os_entries
 from envbuild.pack.tar import Entry, complete, write_tar
+from envbuild.progress import Silent
+from envbuild.store import Store
 from tests.support.debian import PackageFile, make_deb
 
 RECIPE = BaseRecipe(
@@ -322,3 +328,42 @@ def test_the_same_bytes_for_the_same_packages(tmp_path: Path, monkeypatch: pytes
         digests.add(sink.sha256.hexdigest())
 
     assert 1 == len(digests)
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", load_recipes(), ids=lambda recipe: recipe.name)
+def test_the_real_bases(recipe: BaseRecipe, tmp_path: Path) -> None:
+    """Debian's packages of today: no script nobody has read, no conflict, and everything in its place."""
+    store = Store(tmp_path / "cache")
+    store.prepare()
+    mirrors = find_mirrors(at=datetime.now(UTC))
+    locked = lock_debs(recipe, store=store, mirrors=mirrors, reporter=Silent())
+    sources = Sources({"debian": mirrors.debian, "debian-security": mirrors.security})
+    for platform, wanted in locked.debs.items():
+        with Fetcher(store, sources) as fetcher:
+            futures = [(deb, fetcher.submit(deb.artifact)) for deb in wanted]
+            files = [(deb, future.result()) for deb, future in futures]
+        arch = platform.removeprefix("linux/")
+        entries = complete(os_entries(files, recipe, arch=arch, compile=no_bytecode))
+        found = {entry.path.decode("utf-8", "surrogateescape"): entry for entry in entries}
+
+        assert set() == {
+            "bin",
+            "etc/inputrc",
+            "etc/nsswitch.conf",
+            "etc/profile",
+            "usr/bin/mawk",
+            "usr/bin/less",
+            "usr/bin/tini",
+            "usr/bin/which.debianutils",
+            f"usr/bin/python{recipe.python_minor}",
+            "usr/lib/os-release",
+            "usr/sbin/rmt-tar",
+            "usr/share/zoneinfo/Etc/UTC",
+        } - set(found)
+        assert "nobody:x:65534:" in text(found["etc/passwd"])
+        assert "users:x:100:" in text(found["etc/group"])
+        assert 100 < text(found["etc/ssl/certs/ca-certificates.crt"]).count("BEGIN CERTIFICATE")
+        assert len(wanted) == text(found["var/lib/dpkg/status"]).count("Status: install ok installed\n")
+        assert [] == [path for path in found if path.startswith(("usr/share/man/", "usr/share/locale/"))]
