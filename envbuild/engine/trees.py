@@ -34,6 +34,7 @@ __all__ = ["LAYERS_PER_TREE", "unpack"]
 
 LAYERS_PER_TREE = 16
 _COPY_BYTES = 1 << 20
+_TAR_BYTES = 1 << 15  # tarfile copies what is left of its buffer at every read
 
 
 def unpack(image: Image, store: Store, reporter: Reporter) -> tuple[Path, ...]:
@@ -113,16 +114,19 @@ class _Stream:
         self._chunks = chunks
         self._stage = stage
         self._stopped = stopped
-        self._pending = b""
+        self._chunk = b""
+        self._read = 0  # bytes of the chunk
 
     def read(self, size: int) -> bytes:
         """Between 1 and ``size`` bytes, none at the end."""
-        if not self._pending:
+        if self._read == len(self._chunk):
             if self._stopped.is_set():
                 raise CancelledError
-            self._pending = next((chunk for chunk in self._chunks if chunk), b"")
-            self._stage.advance(len(self._pending))
-        data, self._pending = self._pending[:size], self._pending[size:]
+            self._chunk = next((chunk for chunk in self._chunks if chunk), b"")
+            self._read = 0
+            self._stage.advance(len(self._chunk))
+        data = self._chunk[self._read : self._read + size]
+        self._read += len(data)
         return data
 
 
@@ -136,7 +140,7 @@ def _extract(stream: _Stream, root: bytes) -> None:
     with tarfile.open(
         fileobj=cast(IO[bytes], stream),
         mode="r|",
-        bufsize=_COPY_BYTES,
+        bufsize=_TAR_BYTES,
         encoding="utf-8",
         errors="surrogateescape",
     ) as archive:
