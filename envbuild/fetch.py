@@ -68,7 +68,7 @@ def http_client(*, connections: int = 8) -> Iterator[httpx.Client]:
 
     with httpx.Client(
         verify=trusting_context(),
-        timeout=httpx.Timeout(60.0, connect=15.0, pool=None),
+        timeout=httpx.Timeout(20.0, connect=10.0, pool=None),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         headers={"User-Agent": "envbuild", "Accept-Encoding": "identity"},
         follow_redirects=True,

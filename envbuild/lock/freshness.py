@@ -88,7 +88,10 @@ def _changes(lock: Lock, spec: Spec) -> Iterator[str]:
             asked.add(name)
             environment = marker_environment(lock.base.python, target.platform)
             if parsed.marker is None or parsed.marker.evaluate(environment):
-                yield from _missing(requirement, parsed, wheels.get(name))
+                wheel = wheels.get(name)
+                if wheel is not None and not wheel.direct and spec.adopted is None:
+                    wheel = None  # it came with another package
+                yield from _missing(requirement, parsed, wheel)
         for wheel in target.wheels:
             if wheel.direct and wheel.name not in asked:
                 yield f"{wheel.name} is locked but no longer asked for"
@@ -96,7 +99,7 @@ def _changes(lock: Lock, spec: Spec) -> Iterator[str]:
 
 def _missing(requirement: Requirement, parsed: Parsed, wheel: Wheel | None) -> Iterator[str]:
     place = f"{requirement.file}:{requirement.line}" if requirement.line else requirement.file
-    if wheel is None or not wheel.direct:
+    if wheel is None:
         yield f"{requirement.text} ({place}) was added"
     elif not parsed.specifier.contains(wheel.version, prereleases=True):
         yield f"{requirement.text} ({place}) does not allow the locked {wheel.version}"

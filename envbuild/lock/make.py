@@ -139,7 +139,9 @@ def make_lock(
     for note in check_python(spec.python, locked.python):
         reporter.note(f"{note.file}: {note.message}" if note.file else note.message)
     remember(store, environment, _common_bases(user, server))
-    direct = _direct(spec)
+    # A fully pinned file names everything, so it does not tell what was asked for.
+    pinned = spec.adopted is not None and spec.adopted.kind == "requirements.txt"
+    direct = frozenset() if pinned else _direct(spec)
     lock = Lock(
         name=spec.name,
         display_name=spec.display_name,

@@ -107,6 +107,18 @@ def test_an_adopted_lock_counts_by_its_content() -> None:
     )
 
 
+def test_which_line_of_an_adopted_file_changed() -> None:
+    """All of its packages are pinned alike, so none is marked as asked for."""
+    pins = (wheel(), wheel("zipp", "3.0"))
+    old = make_lock(targets=(Target("linux/amd64", pins),), kernels=SPEC.kernels)
+    spec = replace(
+        SPEC,
+        requirements=(Requirement("six==1.17.0", "r.txt", 1), Requirement("zipp==3.1", "r.txt", 2)),
+        adopted=Adopted("requirements.txt", "r.txt"),
+    )
+    assert ["zipp==3.1 (r.txt:2) does not allow the locked 3.0"] == check(old, spec, adopted=b"new")
+
+
 def test_hints_count_when_nothing_else_decides() -> None:
     hint = PythonRequest("==3.11.*", "a.ipynb", hint=True)
     other = replace(hint, specifier="==3.13.*")

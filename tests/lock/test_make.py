@@ -309,6 +309,7 @@ def test_an_adopted_lock_is_completed_but_not_changed(index: Index, make: Maker)
     index.add(make_wheel("ipykernel", "2.0", requires=["lib"]))
     lock = make(adopting(pin))
     assert {"lib": "1.0", "ipykernel": "2.0", "pip": "1.0"} == versions(lock)
+    assert not any(wheel.direct for wheel in lock.target("linux/amd64").wheels)
 
 
 def test_what_cannot_complete_an_adopted_lock_says_so(index: Index, make: Maker) -> None:
