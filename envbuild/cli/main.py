@@ -73,7 +73,8 @@ def run(arguments: Sequence[str]) -> int:
     # Before click has understood anything, an error must already be printed as the user wants it.
     console = Console(machine="--json" in options, debug="--debug" in options, environment=os.environ)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _interrupt)
     try:
         # Not cli.main(): it has its own opinion on interrupts and closed pipes.
         with cli.make_context("envbuild", list(arguments) or ["--help"]) as context:
