@@ -49,10 +49,9 @@ def _leftovers(cache: Path) -> list[Path]:
 def test_killed_builds_leave_a_usable_cache(built: Built, downloads_only: Callable[[str], Envbuild]) -> None:
     """SIGKILL at random moments: no process stays behind, and the next build is right."""
     program = downloads_only("killed")
-    moments = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID"))
     for _ in range(_KILLS):
         process = program.start("build", built.repository, *_BUILD)
-        time.sleep(moments.uniform(0.3, 4))
+        time.sleep(random.uniform(0.3, 4))
         process.kill()
         process.communicate()
         _wait_for_no_process_of(program.cache)

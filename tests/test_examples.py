@@ -1,0 +1,58 @@
+"""What is planned for the examples, without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.programs import Envbuild
+
+_EXAMPLES = Path(__file__).parents[1] / "examples"
+_EXPECTED: dict[str, dict[str, Any]] = {
+    "binder-folder": {
+        "requirements": {"packaging", "requests[socks]", 'tzdata; sys_platform == "win32"'},
+        "python": {"==3.11.*"},
+        "kernels": {"binder-folder", "python3"},
+        "inferred": False,
+    },
+    "inferred": {
+        "requirements": {"python-dateutil", "PyYAML"},
+        "python": set(),
+        "kernels": {"conda-env-holidays-py", "inferred", "python3"},
+        "inferred": True,
+    },
+    "pyproject-groups": {
+        "requirements": {"polars>=1.9", "tabulate>=0.9"},
+        "python": {"==3.11.*"},
+        "kernels": {"python3", "word-report"},
+        "inferred": False,
+    },
+    "quickstart": {
+        "requirements": {"matplotlib>=3.9", "numpy>=2", "pandas>=2.2"},
+        "python": set(),
+        "kernels": {"python3", "quickstart"},
+        "inferred": False,
+    },
+}
+
+
+def test_every_example_is_tested() -> None:
+    """A new example needs an expectation here."""
+    assert sorted(_EXPECTED) == sorted(path.name for path in _EXAMPLES.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("name", sorted(_EXPECTED))
+def test_plan_of_an_example(name: str, tmp_path: Path) -> None:
+    """Requirements, Python and kernels are read as its README says; nothing would be executed."""
+    plan = Envbuild(tmp_path).document("plan", _EXAMPLES / name, "--offline")
+    seen = {
+        "requirements": {requirement["requirement"] for requirement in plan["requirements"]},
+        "python": {request["specifier"] for request in plan["python"]["requested"]},
+        "kernels": set(plan["kernels"]),
+        "inferred": plan["inferred"],
+    }
+    assert _EXPECTED[name] == seen
+    assert [] == plan["will_execute"]
+    assert [] == [problem for problem in plan["problems"] if problem["level"] == "error"]
