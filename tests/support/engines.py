@@ -1,0 +1,87 @@
+"""An engine that isolates nothing: it starts a program of the test's on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from envbuild.engine.model import Command
+from envbuild.image.model import Image
+from envbuild.progress import Reporter
+from envbuild.store import Blob
+
+__all__ = ["EMPTY_IMAGE", "FakeEngine", "FakeRunning"]
+
+EMPTY_IMAGE = Image("linux/amd64", Blob("sha256:0", 0), Blob("sha256:0", 0), ())
+
+
+class FakeRunning:
+    """A child process; counts how often it was asked to end."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.terminated = 0
+
+    def poll(self) -> int | None:
+        return self.process.poll()
+
+    def wait(self) -> int:
+        return self.process.wait()
+
+    def terminate(self, grace: float = 5) -> None:
+        self.terminated += 1
+        self.process.terminate()
+        self.process.wait(grace)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.terminate()
+
+
+class FakeEngine:
+    """Starts ``program(command)``, Python source, in the place of every command.
+
+    Attributes:
+        commands: the commands that were started.
+        running: what came of them.
+    """
+
+    name = "fake"
+    listen_address = "127.0.0.1"
+    runs_as_caller = True
+
+    def __init__(self, program: Callable[[Command], str]) -> None:
+        self._program = program
+        self.commands: list[Command] = []
+        self.running: list[FakeRunning] = []
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def prepare(self, image: Image, *, reporter: Reporter) -> None:
+        pass
+
+    def start(self, image: Image, command: Command) -> FakeRunning:
+        self.commands.append(command)
+        output = command.output.open("ab") if command.output else None
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", self._program(command)],
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **command.env},
+            )
+        finally:
+            if output:
+                output.close()
+        running = FakeRunning(process)
+        self.running.append(running)
+        return running
