@@ -38,7 +38,7 @@ def lock(
     """
     from envbuild.base.interpreter import host_platform
     from envbuild.cli.documents import lock_document
-    from envbuild.lock.ensure import keep_lock, read_lock, refuse_errors
+    from envbuild.lock.ensure import keep_lock, read_lock
 
     project = session.project(source)
     found = read_lock(project.repo, session.store)
@@ -49,7 +49,6 @@ def lock(
         if check:
             raise click.UsageError("--check goes with no option that changes the lock")
         session.show_problems(project.spec)
-        refuse_errors(project.spec)
         made = session.make_lock(
             project,
             platforms,

@@ -15,14 +15,13 @@ from typing import Any, cast
 import tomli
 from packaging.markers import Environment
 from packaging.pylock import Package, PackageWheel, Pylock, PylockSelectError, PylockValidationError
-from packaging.requirements import Requirement as Parsed
 from packaging.utils import canonicalize_name
 
 from envbuild.errors import RepoError
 from envbuild.lock.addresses import with_credentials
 from envbuild.lock.reasons import explain
 from envbuild.lock.select import Pin, marker_environment, target_tags
-from envbuild.lock.uv import choose, look_up
+from envbuild.lock.uv import choose, look_up, parse_requirement
 from envbuild.lock.uv_process import Uv, UvFailure
 from envbuild.source.repo import Repo
 from envbuild.spec.model import Adopted, Requirement, Spec
@@ -258,7 +257,7 @@ def _adopt_requirements(requirements: Sequence[Requirement], where: _Where) -> t
     environment = marker_environment(where.python, where.platform)
     asked: dict[str, Requirement] = {}
     for requirement in requirements:
-        parsed = Parsed(requirement.text)
+        parsed = parse_requirement(requirement)
         if parsed.marker is not None and not parsed.marker.evaluate(environment):
             continue
         exact = [one for one in parsed.specifier if one.operator in ("==", "===") and "*" not in one.version]

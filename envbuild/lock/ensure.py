@@ -11,7 +11,7 @@ from pathlib import Path
 from envbuild.errors import RepoError
 from envbuild.lock.freshness import check
 from envbuild.lock.lockfile import FILENAME, dump_lock, load_lock
-from envbuild.lock.make import adopted_bytes
+from envbuild.lock.make import adopted_bytes, refuse_errors
 from envbuild.lock.model import Lock
 from envbuild.progress import Reporter
 from envbuild.source import Repo
@@ -19,7 +19,7 @@ from envbuild.spec import Spec
 from envbuild.store import Store
 from envbuild.store.store import write_atomic
 
-__all__ = ["LockFile", "ensure_lock", "keep_lock", "read_lock", "refuse_errors", "stale_reasons"]
+__all__ = ["LockFile", "ensure_lock", "keep_lock", "read_lock", "stale_reasons"]
 
 _MOST_BYTES = 64_000_000
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -32,26 +32,6 @@ class LockFile:
     lock: Lock
     data: bytes
     path: Path | None
-
-
-def refuse_errors(spec: Spec) -> None:
-    """Raise for the errors that reading the repository found: the first one, the others as its detail.
-
-    Raises:
-        RepoError: there is one.
-    """
-    errors = [problem for problem in spec.problems if problem.level == "error"]
-    if not errors:
-        return
-    first, *others = [
-        RepoError(
-            problem.message, code=problem.code, file=problem.file, line=problem.line, remedy=problem.remedy
-        )
-        for problem in errors
-    ]
-    if others:
-        first.detail = "\n".join(["also:", *(str(error) for error in others)])
-    raise first
 
 
 def read_lock(repo: Repo, store: Store) -> LockFile | None:

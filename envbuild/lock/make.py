@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from packaging.requirements import Requirement as Parsed
@@ -16,42 +16,24 @@ from envbuild.base.mirrors import Mirrors
 from envbuild.base.recipe import BaseRecipe, check_python, choose, load_recipes
 from envbuild.errors import RepoError, UsageError
 from envbuild.lock.addresses import remember, split_url
-from envbuild.lock.adopt import adopt
 from envbuild.lock.freshness import inputs_digest
 from envbuild.lock.model import Artifact, Base, Lock, Target, Wheel
 from envbuild.lock.select import Pin
-from envbuild.lock.sizes import measure
-from envbuild.lock.uv import resolve
+from envbuild.lock.solve import Section, Solver, Upgrade, previous_wheels
+from envbuild.lock.uv import parse_requirement
 from envbuild.lock.uv_process import Uv
 from envbuild.pack import recipe as packing
 from envbuild.plan import assign_layers
 from envbuild.progress import Reporter
 from envbuild.source.repo import Repo
-from envbuild.spec.model import Requirement, Spec
+from envbuild.spec.model import Spec
 from envbuild.store import Store
 
-__all__ = ["adopted_bytes", "make_lock"]
+__all__ = ["adopted_bytes", "make_lock", "refuse_errors"]
 
 _MOST_ADOPTED_BYTES = 64_000_000
-# What every environment has, asked for or not: a kernel to run notebooks with, and pip for `%pip`.
-_ALWAYS = ("ipykernel", "pip")
 
 LockDebs = Callable[..., LockedDebs]
-Section = dict[str, tuple[Pin, ...]]  # by platform
-
-
-@dataclass(frozen=True, slots=True)
-class _Upgrade:
-    """Which earlier answers are forgotten."""
-
-    all: bool
-    packages: frozenset[str]
-
-    def preferences(self, wheels: Iterable[Wheel]) -> dict[str, str]:
-        """Versions by name to keep."""
-        if self.all:
-            return {}
-        return {wheel.name: wheel.version for wheel in wheels if wheel.name not in self.packages}
 
 
 def make_lock(
@@ -93,15 +75,7 @@ def make_lock(
         RepoError: the repository asks for something that cannot be had; names file and line.
         RemoteError: an index or a mirror failed.
     """
-    for problem in spec.problems:
-        if problem.level == "error":
-            raise RepoError(
-                problem.message,
-                code=problem.code,
-                file=problem.file,
-                line=problem.line,
-                remedy=problem.remedy,
-            )
+    refuse_errors(spec)
     if resolver != "uv":
         raise UsageError(
             f"the resolver {resolver!r} is not supported yet", code="unknown-resolver", remedy="use uv"
@@ -109,7 +83,7 @@ def make_lock(
     cutoff = _cutoff(exclude_newer, now)
     recipe = choose(spec.python, load_recipes() if recipes is None else recipes)
     kept = None if upgrade or upgrade_base or previous is None else _fitting(previous.base, recipe)
-    job = _Job(
+    solver = Solver(
         spec=spec,
         repo=repo,
         uv=Uv(store, environment, offline),
@@ -118,8 +92,8 @@ def make_lock(
         platforms=tuple(sorted(set(platforms))),
         previous=previous,
         kept=kept,
-        forget=_Upgrade(upgrade, frozenset(canonicalize_name(name) for name in upgrade_packages)),
-        forget_server=_Upgrade(upgrade or upgrade_base, frozenset()),
+        forget=Upgrade(upgrade, frozenset(canonicalize_name(name) for name in upgrade_packages)),
+        forget_server=Upgrade(upgrade or upgrade_base, frozenset()),
         exclude_newer=cutoff if exclude_newer else None,
     )
     with reporter.stage("lock", unit="packages") as stage, ThreadPoolExecutor(1) as pool:
@@ -131,10 +105,10 @@ def make_lock(
                 else lock_debs(recipe, store=store, mirrors=mirrors, reporter=reporter, refresh=upgrade_base)
             )
         )
-        user, server = job.answers()
+        user, server = solver.answers()
         locked = debs.result()
-        if locked.python != job.python:  # Debian has moved on since the recipe was written
-            user, server = replace(job, python=locked.python).answers()
+        if locked.python != solver.python:  # Debian has moved on since the recipe was written
+            user, server = replace(solver, python=locked.python).answers()
         stage.advance(sum(len(pins) for section in (user, server) for pins in section.values()))
     for note in check_python(spec.python, locked.python):
         reporter.note(f"{note.file}: {note.message}" if note.file else note.message)
@@ -156,18 +130,8 @@ def make_lock(
             python=locked.python,
             glibc=recipe.glibc,
             debs=dict(sorted(locked.debs.items())),
+            server=(kept.server if kept else {}) | _server_wheels(server, previous),
             date=kept.date if kept else _timestamp(now),
-            server={
-                **(kept.server if kept else {}),
-                **{
-                    platform: assign_layers(
-                        _wheels(found, frozenset()),
-                        buckets=packing.SERVER_BUCKETS,
-                        previous=previous.base.server.get(platform, ()) if previous else (),
-                    )
-                    for platform, found in server.items()
-                },
-            },
         ),
         targets=tuple(
             Target(
@@ -175,7 +139,7 @@ def make_lock(
                 assign_layers(
                     _wheels(found, direct),
                     buckets=packing.ENV_BUCKETS,
-                    previous=_previous_wheels(previous, platform),
+                    previous=previous_wheels(previous, platform),
                 ),
             )
             for platform, found in sorted(user.items())
@@ -186,6 +150,26 @@ def make_lock(
     return lock
 
 
+def refuse_errors(spec: Spec) -> None:
+    """Raise for the errors that reading the repository found: the first one, the others as its detail.
+
+    Raises:
+        RepoError: there is one.
+    """
+    errors = [problem for problem in spec.problems if problem.level == "error"]
+    if not errors:
+        return
+    first, *others = [
+        RepoError(
+            problem.message, code=problem.code, file=problem.file, line=problem.line, remedy=problem.remedy
+        )
+        for problem in errors
+    ]
+    if others:
+        first.detail = "\n".join(["also:", *(str(error) for error in others)])
+    raise first
+
+
 def adopted_bytes(spec: Spec, repo: Repo) -> bytes | None:
     """The content of the lock that ``spec`` takes over, None when there is none.
 
@@ -193,136 +177,6 @@ def adopted_bytes(spec: Spec, repo: Repo) -> bytes | None:
         RepoError: it cannot be read.
     """
     return None if spec.adopted is None else repo.read(spec.adopted.path, _MOST_ADOPTED_BYTES)
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """The questions for the index, and what they have in common."""
-
-    spec: Spec
-    repo: Repo
-    uv: Uv
-    recipe: BaseRecipe
-    python: str
-    platforms: tuple[str, ...]
-    previous: Lock | None
-    kept: Base | None
-    forget: _Upgrade
-    forget_server: _Upgrade
-    exclude_newer: str | None
-
-    def answers(self) -> tuple[Section, Section]:
-        """The pins of the user's environment and of the server, with sizes."""
-        with ThreadPoolExecutor(1) as pool:
-            server_future = pool.submit(self.server)
-            user = self.user()
-            server = server_future.result()
-        known = {wheel.artifact.sha256: wheel.artifact.size for wheel in _all_wheels(self.previous)}
-        pins = [pin for section in (user, server) for found in section.values() for pin in found]
-        sized = {pin.sha256: pin for pin in measure(pins, store=self.uv.store, known=known)}
-        return (
-            {platform: tuple(sized[pin.sha256] for pin in found) for platform, found in user.items()},
-            {platform: tuple(sized[pin.sha256] for pin in found) for platform, found in server.items()},
-        )
-
-    def server(self) -> Section:
-        """The server's pins for the platforms for which they are not kept."""
-        requirements = [Requirement(text, f"base {self.recipe.name}") for text in self.recipe.server]
-        earlier = self.previous.base.server if self.previous else {}
-        versions = self.forget_server.preferences(wheel for wheels in earlier.values() for wheel in wheels)
-        section: Section = {}
-        for platform in self.platforms:
-            if self.kept and platform in self.kept.server:
-                continue
-            section[platform] = self._resolve(requirements, (), platform, versions)
-            versions = {pin.name: pin.version for pin in section[platform]}
-        return section
-
-    def user(self) -> Section:
-        """The pins of the user's environment, by platform."""
-        section: Section = {}
-        for platform in self.platforms:
-            versions = self.forget.preferences(_previous_wheels(self.previous, platform))
-            # What one platform got is the first choice for the next one.
-            versions |= {pin.name: pin.version for found in section.values() for pin in found}
-            if self.spec.adopted is None:
-                section[platform] = self._solved(platform, versions)
-            else:
-                section[platform] = self._adopted(platform, versions)
-        return section
-
-    def _solved(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
-        asked = list(self.spec.requirements)
-        named = _direct(self.spec)
-        asked += [Requirement(name, "") for name in _ALWAYS if name not in named]
-        pins = self._resolve(asked, self.spec.constraints, platform, versions)
-        if not _lacks_lab(pins):
-            return pins
-        versions = {pin.name: pin.version for pin in pins}
-        asked.append(Requirement("jupyterlab", ""))
-        return self._resolve(asked, self.spec.constraints, platform, versions)
-
-    def _adopted(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
-        pins = adopt(
-            self.spec,
-            repo=self.repo,
-            uv=self.uv,
-            python=self.python,
-            glibc=self.recipe.glibc,
-            platform=platform,
-        )
-        names = {pin.name for pin in pins}
-        missing = [name for name in _ALWAYS if name not in names]
-        if _lacks_lab(pins):
-            missing.append("jupyterlab")
-        if not missing:
-            return pins
-        fixed = [Requirement(f"{pin.name}=={pin.version}", "") for pin in pins]
-        try:
-            added = self._resolve([Requirement(name, "") for name in missing], fixed, platform, versions)
-        except RepoError as error:
-            path = self.spec.adopted.path if self.spec.adopted else None
-            raise RepoError(
-                f"{', '.join(missing)} cannot be added to what this lock pins: {error.message}",
-                code="cannot-complete-lock",
-                file=path,
-                remedy=f"add {' and '.join(missing)} to the project and lock it again",
-                detail=error.detail,
-            ) from error
-        pins += tuple(pin for pin in added if pin.name not in names)
-        return tuple(sorted(pins, key=lambda pin: pin.name))
-
-    def _resolve(
-        self,
-        requirements: Sequence[Requirement],
-        constraints: Sequence[Requirement],
-        platform: str,
-        versions: Mapping[str, str],
-    ) -> tuple[Pin, ...]:
-        return resolve(
-            requirements,
-            constraints,
-            uv=self.uv,
-            python=self.python,
-            glibc=self.recipe.glibc,
-            platform=platform,
-            exclude_newer=self.exclude_newer,
-            preferences=versions,
-        )
-
-
-def _all_wheels(lock: Lock | None) -> list[Wheel]:
-    if lock is None:
-        return []
-    groups = [*lock.base.server.values(), *(target.wheels for target in lock.targets)]
-    return [wheel for group in groups for wheel in group]
-
-
-def _previous_wheels(previous: Lock | None, platform: str) -> tuple[Wheel, ...]:
-    for target in previous.targets if previous else ():
-        if target.platform == platform:
-            return target.wheels
-    return ()
 
 
 def _fitting(base: Base, recipe: BaseRecipe) -> Base | None:
@@ -343,6 +197,16 @@ def _fitting(base: Base, recipe: BaseRecipe) -> Base | None:
     return base
 
 
+def _server_wheels(section: Section, previous: Lock | None) -> dict[str, tuple[Wheel, ...]]:
+    before = previous.base.server if previous else {}
+    return {
+        platform: assign_layers(
+            _wheels(found, frozenset()), buckets=packing.SERVER_BUCKETS, previous=before.get(platform, ())
+        )
+        for platform, found in section.items()
+    }
+
+
 def _wheels(pins: Iterable[Pin], direct: frozenset[str]) -> list[Wheel]:
     return [
         Wheel(
@@ -356,13 +220,9 @@ def _wheels(pins: Iterable[Pin], direct: frozenset[str]) -> list[Wheel]:
 
 
 def _direct(spec: Spec) -> frozenset[str]:
-    return frozenset(canonicalize_name(Parsed(requirement.text).name) for requirement in spec.requirements)
-
-
-def _lacks_lab(pins: Iterable[Pin]) -> bool:
-    """A server in the user's environment is the one that runs, so it needs its user interface there too."""
-    names = {pin.name for pin in pins}
-    return "jupyter-server" in names and "jupyterlab" not in names
+    return frozenset(
+        canonicalize_name(parse_requirement(requirement).name) for requirement in spec.requirements
+    )
 
 
 def _common_bases(*sections: Section) -> list[str]:

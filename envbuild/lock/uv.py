@@ -19,7 +19,7 @@ from envbuild.lock.uv_process import Uv, UvFailure
 from envbuild.source import redact
 from envbuild.spec.model import Requirement
 
-__all__ = ["choose", "look_up", "resolve", "uv_platform"]
+__all__ = ["choose", "look_up", "parse_requirement", "resolve", "uv_platform"]
 
 
 def uv_platform(platform: str, glibc: str) -> str:
@@ -59,7 +59,7 @@ def resolve(
         RemoteError: the index cannot be reached.
     """
     for requirement in (*requirements, *constraints):
-        _check(requirement)
+        parse_requirement(requirement)
     options = ("--exclude-newer", exclude_newer) if exclude_newer else ()
     try:
         solution = uv.compile(
@@ -97,8 +97,12 @@ def look_up(
     )
 
 
-def _check(requirement: Requirement) -> None:
-    """Refuse what is not one plain requirement: uv would read it as an option, a path or a URL."""
+def parse_requirement(requirement: Requirement) -> Parsed:
+    """Read a requirement (PEP 508).
+
+    Raises:
+        RepoError: it is not one plain requirement; uv would read it as an option, a path or a URL.
+    """
     try:
         parsed = Parsed(requirement.text)
     except InvalidRequirement as error:
@@ -124,6 +128,7 @@ def _check(requirement: Requirement) -> None:
             file=requirement.file or None,
             line=requirement.line,
         )
+    return parsed
 
 
 def _pins(

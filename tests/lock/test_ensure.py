@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from envbuild.errors import RepoError
-from envbuild.lock.ensure import ensure_lock, keep_lock, read_lock, refuse_errors
+from envbuild.lock.ensure import ensure_lock, keep_lock, read_lock
 from envbuild.lock.freshness import inputs_digest
 from envbuild.lock.lockfile import FILENAME, dump_lock
+from envbuild.lock.make import refuse_errors
 from envbuild.lock.model import Lock
 from envbuild.progress import Silent
 from envbuild.source import Repo, open_repo

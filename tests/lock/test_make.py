@@ -350,6 +350,16 @@ def test_a_package_we_add_is_not_blamed_on_a_line(index: Index, make: Maker) -> 
     assert "requirements.txt:2" == caught.value.place
 
 
+def test_a_line_that_is_no_requirement(make: Maker) -> None:
+    with pytest.raises(RepoError) as caught:
+        make(spec("pip", "not a requirement"))
+    assert ("bad-requirement", "requirements.txt:2") == (caught.value.code, caught.value.place)
+
+
+def test_a_kernel_asked_for_elsewhere_only_is_added_here(make: Maker) -> None:
+    assert {"ipykernel", "pip"} == set(versions(make(spec("ipykernel; sys_platform == 'win32'"))))
+
+
 def test_a_mirror_that_fails_is_the_remotes_fault(make: Maker) -> None:
     make.debian.failure = RemoteError("no answer", code="mirror-unreachable")
     with pytest.raises(RemoteError, match="no answer"):

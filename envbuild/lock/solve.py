@@ -1,0 +1,193 @@
+"""The questions a lock puts to the package index: the server's packages and the user's, per platform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from packaging.utils import canonicalize_name
+
+from envbuild.base.recipe import BaseRecipe
+from envbuild.errors import RepoError
+from envbuild.lock.adopt import adopt
+from envbuild.lock.model import Base, Lock, Wheel
+from envbuild.lock.select import Pin, marker_environment
+from envbuild.lock.sizes import measure
+from envbuild.lock.uv import parse_requirement, resolve
+from envbuild.lock.uv_process import Uv
+from envbuild.source.repo import Repo
+from envbuild.spec.model import Requirement, Spec
+
+__all__ = ["Section", "Solver", "Upgrade", "previous_wheels"]
+
+# What every environment has, asked for or not: a kernel to run notebooks with, and pip for `%pip`.
+_ALWAYS = ("ipykernel", "pip")
+
+Section = dict[str, tuple[Pin, ...]]
+"""Pins by platform."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """Which earlier answers are forgotten."""
+
+    all: bool
+    packages: frozenset[str]
+
+    def preferences(self, wheels: Iterable[Wheel]) -> dict[str, str]:
+        """Versions by name to keep."""
+        if self.all:
+            return {}
+        return {wheel.name: wheel.version for wheel in wheels if wheel.name not in self.packages}
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """What all the questions have in common.
+
+    ``python`` is exact. ``kept`` is the part of ``previous`` that stays as it is. ``forget`` and
+    ``forget_server`` say which of the previous versions are no longer preferred.
+    """
+
+    spec: Spec
+    repo: Repo
+    uv: Uv
+    recipe: BaseRecipe
+    python: str
+    platforms: tuple[str, ...]
+    previous: Lock | None
+    kept: Base | None
+    forget: Upgrade
+    forget_server: Upgrade
+    exclude_newer: str | None
+
+    def answers(self) -> tuple[Section, Section]:
+        """The pins of the user's environment and of the server, with sizes."""
+        with ThreadPoolExecutor(1) as pool:
+            server_future = pool.submit(self.server)
+            user = self.user()
+            server = server_future.result()
+        known = {wheel.artifact.sha256: wheel.artifact.size for wheel in _all_wheels(self.previous)}
+        pins = [pin for section in (user, server) for found in section.values() for pin in found]
+        sized = {pin.sha256: pin for pin in measure(pins, store=self.uv.store, known=known)}
+        return (
+            {platform: tuple(sized[pin.sha256] for pin in found) for platform, found in user.items()},
+            {platform: tuple(sized[pin.sha256] for pin in found) for platform, found in server.items()},
+        )
+
+    def server(self) -> Section:
+        """The server's pins for the platforms for which they are not kept."""
+        requirements = [Requirement(text, f"base {self.recipe.name}") for text in self.recipe.server]
+        earlier = self.previous.base.server if self.previous else {}
+        versions = self.forget_server.preferences(wheel for wheels in earlier.values() for wheel in wheels)
+        section: Section = {}
+        for platform in self.platforms:
+            if self.kept and platform in self.kept.server:
+                continue
+            section[platform] = self._resolve(requirements, (), platform, versions)
+            versions = {pin.name: pin.version for pin in section[platform]}
+        return section
+
+    def user(self) -> Section:
+        """The pins of the user's environment, by platform."""
+        section: Section = {}
+        for platform in self.platforms:
+            versions = self.forget.preferences(previous_wheels(self.previous, platform))
+            # What one platform got is the first choice for the next one.
+            versions |= {pin.name: pin.version for found in section.values() for pin in found}
+            if self.spec.adopted is None:
+                section[platform] = self._solved(platform, versions)
+            else:
+                section[platform] = self._adopted(platform, versions)
+        return section
+
+    def _solved(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
+        asked = list(self.spec.requirements)
+        named = self._named(platform)
+        asked += [Requirement(name, "") for name in _ALWAYS if name not in named]
+        pins = self._resolve(asked, self.spec.constraints, platform, versions)
+        if not _lacks_lab(pins):
+            return pins
+        versions = {pin.name: pin.version for pin in pins}
+        asked.append(Requirement("jupyterlab", ""))
+        return self._resolve(asked, self.spec.constraints, platform, versions)
+
+    def _named(self, platform: str) -> set[str]:
+        """The packages that the repository's requirements name for ``platform``."""
+        environment = marker_environment(self.python, platform)
+        parsed = map(parse_requirement, self.spec.requirements)
+        return {
+            canonicalize_name(one.name)
+            for one in parsed
+            if one.marker is None or one.marker.evaluate({**environment, "extra": ""})
+        }
+
+    def _adopted(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
+        pins = adopt(
+            self.spec,
+            repo=self.repo,
+            uv=self.uv,
+            python=self.python,
+            glibc=self.recipe.glibc,
+            platform=platform,
+        )
+        names = {pin.name for pin in pins}
+        missing = [name for name in _ALWAYS if name not in names]
+        if _lacks_lab(pins):
+            missing.append("jupyterlab")
+        if not missing:
+            return pins
+        fixed = [Requirement(f"{pin.name}=={pin.version}", "") for pin in pins]
+        try:
+            added = self._resolve([Requirement(name, "") for name in missing], fixed, platform, versions)
+        except RepoError as error:
+            path = self.spec.adopted.path if self.spec.adopted else None
+            raise RepoError(
+                f"{', '.join(missing)} cannot be added to what this lock pins: {error.message}",
+                code="cannot-complete-lock",
+                file=path,
+                remedy=f"add {' and '.join(missing)} to the project and lock it again",
+                detail=error.detail,
+            ) from error
+        pins += tuple(pin for pin in added if pin.name not in names)
+        return tuple(sorted(pins, key=lambda pin: pin.name))
+
+    def _resolve(
+        self,
+        requirements: Sequence[Requirement],
+        constraints: Sequence[Requirement],
+        platform: str,
+        versions: Mapping[str, str],
+    ) -> tuple[Pin, ...]:
+        return resolve(
+            requirements,
+            constraints,
+            uv=self.uv,
+            python=self.python,
+            glibc=self.recipe.glibc,
+            platform=platform,
+            exclude_newer=self.exclude_newer,
+            preferences=versions,
+        )
+
+
+def _all_wheels(lock: Lock | None) -> list[Wheel]:
+    if lock is None:
+        return []
+    groups = [*lock.base.server.values(), *(target.wheels for target in lock.targets)]
+    return [wheel for group in groups for wheel in group]
+
+
+def previous_wheels(previous: Lock | None, platform: str) -> tuple[Wheel, ...]:
+    """The user's wheels of ``previous`` for ``platform``, none when it has none."""
+    for target in previous.targets if previous else ():
+        if target.platform == platform:
+            return target.wheels
+    return ()
+
+
+def _lacks_lab(pins: Iterable[Pin]) -> bool:
+    """A server in the user's environment is the one that runs, so it needs its user interface there too."""
+    names = {pin.name for pin in pins}
+    return "jupyter-server" in names and "jupyterlab" not in names
