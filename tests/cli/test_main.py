@@ -16,15 +16,6 @@ from envbuild.cli.main import run
 from envbuild.errors import MachineError, RemoteError, RepoError, UsageError
 
 
-@pytest.fixture(autouse=True)
-def _signals():
-    """``run`` sets signal handlers; put back what was there."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def _failing_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException) -> None:
     """Make ``envbuild cache list`` raise ``error``."""
 
