@@ -131,7 +131,9 @@ def make_lock(
             glibc=recipe.glibc,
             debs=dict(sorted(locked.debs.items())),
             server=(kept.server if kept else {}) | _server_wheels(server, previous),
-            date=kept.date if kept else _timestamp(now),
+            date=previous.base.date
+            if previous is not None and locked.debs == previous.base.debs
+            else _timestamp(now),
         ),
         targets=tuple(
             Target(

@@ -212,7 +212,9 @@ def test_the_date_of_the_base_is_that_of_its_debs(index: Index, make: Maker) -> 
 
 def test_locking_again_changes_nothing_when_nothing_is_new(make: Maker) -> None:
     first = make(spec("pip"))
-    assert first == make(spec("pip"), previous=first, now=NOW + timedelta(days=1))
+    later = NOW + timedelta(days=1)
+    assert first == make(spec("pip"), previous=first, now=later)
+    assert first == make(spec("pip"), previous=first, now=later, upgrade=True)
 
 
 def test_another_platform_later_gets_the_servers_versions(index: Index, make: Maker) -> None:
