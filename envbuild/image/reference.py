@@ -24,10 +24,9 @@ def full_name(text: str) -> str:
     Raises:
         UsageError: it is no name of an image.
     """
-    head, _, last = text.rpartition("/")
-    last, colon, tag = last.partition(":")
-    name = f"{head}/{last}" if head else last
-    tag = tag if colon else "latest"
+    cut = text.rfind(":")
+    has_tag = cut > text.rfind("/")  # otherwise the colon, if any, is that of a registry's port
+    name, tag = (text[:cut], text[cut + 1 :]) if has_tag else (text, "latest")
     if len(name) > 255 or not _NAME.fullmatch(name) or not _TAG.fullmatch(tag):
         raise UsageError(
             f"{text!r} is not a name for an image",
