@@ -242,7 +242,9 @@ _FAILURES = {
 
 
 def _error(notebook: str, failure: Mapping[str, Any], written: Path | None, log: Path) -> RepoError:
-    code = failure["kind"] if failure.get("kind") in _FAILURES else "not-executed"
+    code = str(failure.get("kind"))
+    if code not in _FAILURES:
+        code = "not-executed"
     said = plain_text(str(failure.get("message"))).strip()
     cell = failure.get("cell")
     place = f"cell {cell} (In [{failure.get('count')}])" if isinstance(cell, int) else "the notebook"

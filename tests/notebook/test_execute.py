@@ -1,0 +1,301 @@
+"""Running notebooks: the real runner and the real kernel of this Python, without a container."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from envbuild.engine.model import Command
+from envbuild.errors import MachineError
+from envbuild.notebook.execute import Executed, execute, run_command
+from envbuild.progress import Silent
+from envbuild.store import Store
+from tests.support.engines import EMPTY_IMAGE, FakeEngine
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+Run = Callable[..., tuple[Executed, ...]]
+
+
+def _runner(command: Command) -> str:
+    """The runner, with the host's paths in the place of the container's."""
+    repository, exchange, runner = (str(mount.source) for mount in command.mounts)
+    return f"""
+import pathlib, runpy, sys
+request = pathlib.Path({exchange!r}, "request.json")
+text = request.read_text().replace("/srv/repo", {repository!r})
+request.write_text(text.replace("/run/envbuild/exchange", {exchange!r}))
+sys.argv = ["runner.py", str(request)]
+runpy.run_path({runner!r}, run_name="__main__")
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "cache")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    made = tmp_path / "repository"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def run(store: Store, repository: Path) -> Run:
+    def call(*notebooks: str, engine: FakeEngine | None = None, **more: Any) -> tuple[Executed, ...]:
+        return execute(
+            EMPTY_IMAGE,
+            repository,
+            notebooks,
+            engine=engine or FakeEngine(_runner),
+            store=store,
+            reporter=Silent(),
+            **more,
+        )
+
+    return call
+
+
+def write(path: Path, *sources: str, kernel: str | None = "python3") -> None:
+    """A notebook of a text cell and these code cells."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"kernelspec": {"name": kernel, "display_name": kernel}} if kernel else {}
+    cells = [new_markdown_cell("# Text"), *map(new_code_cell, sources)]
+    nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
+
+
+def outputs(path: Path) -> list[str]:
+    """The text outputs of all cells."""
+    notebook = nbformat.read(path, as_version=4)
+    return [
+        output.get("text") or output.get("data", {}).get("text/plain") or output.get("ename")
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
+
+
+def test_the_executed_copy_is_written_beside_and_the_notebook_stays(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "x = 20", "x + 22")
+    before = (repository / "a.ipynb").read_bytes()
+    (result,) = run("a.ipynb")
+    assert result == Executed("a.ipynb", repository / "a.executed.ipynb", None)
+    assert outputs(repository / "a.executed.ipynb") == ["42"]
+    assert (repository / "a.ipynb").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_an_output_directory_mirrors_the_repository(run: Run, repository: Path, tmp_path: Path) -> None:
+    write(repository / "sub/a.ipynb", "import os; print(os.path.basename(os.getcwd()))")
+    (result,) = run("sub/a.ipynb", output=tmp_path / "out")
+    assert result.result == tmp_path / "out/sub/a.ipynb"
+    assert outputs(tmp_path / "out/sub/a.ipynb") == ["sub\n"]
+    assert [path.name for path in (repository / "sub").iterdir()] == ["a.ipynb"]
+
+
+def test_a_failing_cell_is_named_and_what_ran_is_kept(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "'before'", "1/0", "'after'")
+    ((notebook, result, error),) = [(one.notebook, one.result, one.error) for one in run("a.ipynb")]
+    assert error is not None
+    assert (notebook, error.code, error.file) == ("a.ipynb", "cell-failed", "a.ipynb")
+    assert error.message == "cell 3 (In [2]) failed: ZeroDivisionError: division by zero"
+    assert "----> 1 1/0" in (error.detail or "")
+    assert "\x1b" not in (error.detail or "")
+    assert result is not None
+    assert outputs(result) == ["'before'", "ZeroDivisionError"]
+    assert str(result) in (error.remedy or "")
+
+
+@pytest.mark.slow
+def test_a_failure_does_not_stop_the_other_notebooks(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "1/0")
+    write(repository / "b.ipynb", "1")
+    first, second = run("a.ipynb", "b.ipynb")
+    assert (first.error is not None, second.error) == (True, None)
+
+
+@pytest.mark.slow
+def test_a_cell_that_is_meant_to_fail_may(run: Run, repository: Path) -> None:
+    cell = new_code_cell("1/0", metadata={"tags": ["raises-exception"]})
+    nbformat.write(new_notebook(cells=[cell, new_code_cell("1")]), repository / "a.ipynb")
+    assert run("a.ipynb")[0].error is None
+
+
+@pytest.mark.slow
+def test_a_cell_may_not_take_longer_than_allowed(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "import time; time.sleep(60)")
+    (result,) = run("a.ipynb", timeout=1)
+    assert result.error is not None
+    assert (result.error.code, result.error.message) == (
+        "cell-timeout",
+        "cell 2 (In [1]) took longer than allowed",
+    )
+
+
+def test_a_kernel_that_dies_is_told(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "1", "import os; os._exit(1)")
+    (result,) = run("a.ipynb")
+    assert result.error is not None
+    assert (result.error.code, result.error.message) == ("kernel-died", "the kernel died in cell 3 (In [2])")
+
+
+def test_a_kernel_that_is_not_there_is_named(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "1", kernel="conda-env-x")
+    (result,) = run("a.ipynb")
+    assert result.error is not None
+    assert (result.error.code, result.result) == ("no-kernel", None)
+    assert "conda-env-x" in result.error.message
+
+
+@pytest.mark.slow
+def test_a_notebook_that_names_no_kernel_runs_on_python3(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "1", kernel=None)
+    assert run("a.ipynb")[0].error is None
+
+
+def test_what_is_no_notebook_is_told(run: Run, repository: Path) -> None:
+    (repository / "a.ipynb").write_text('{"cells": ')
+    (result,) = run("a.ipynb")
+    assert result.error is not None
+    assert (result.error.code, result.result) == ("unreadable", None)
+
+
+@pytest.mark.slow
+def test_the_same_run_gives_the_same_file(run: Run, repository: Path, tmp_path: Path) -> None:
+    write(repository / "a.ipynb", "print('x')", "1 + 1")
+    run("a.ipynb", output=tmp_path / "one")
+    run("a.ipynb", output=tmp_path / "two")
+    assert (tmp_path / "one/a.ipynb").read_bytes() == (tmp_path / "two/a.ipynb").read_bytes()
+
+
+@pytest.mark.slow
+def test_parameters_come_after_the_cell_tagged_so(run: Run, repository: Path) -> None:
+    tagged = new_code_cell("x = 1; y = 1", metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell("#"), tagged, new_code_cell("x, y, z")]
+    nbformat.write(new_notebook(cells=cells), repository / "a.ipynb")
+    (result,) = run("a.ipynb", parameters={"x": "it's", "z": None})
+    assert result.result is not None
+    assert outputs(result.result) == ['("it\'s", 1, None)']
+
+
+@pytest.mark.slow
+def test_progress_counts_code_cells(store: Store, repository: Path) -> None:
+    from contextlib import contextmanager
+
+    counts = {"total": 0, "done": 0}
+
+    class Counting(Silent):
+        @contextmanager
+        def stage(self, name: str, *, unit: str = "B") -> Any:
+            class Stage:
+                def add_total(self, amount: int) -> None:
+                    counts["total"] += amount
+
+                def advance(self, amount: int, *, cached: bool = False) -> None:
+                    counts["done"] += amount
+
+                def detail(self, text: str) -> None:
+                    pass
+
+            yield Stage()
+
+    write(repository / "a.ipynb", "1", "2", "3")
+    engine = FakeEngine(_runner)
+    execute(EMPTY_IMAGE, repository, ["a.ipynb"], engine=engine, store=store, reporter=Counting())
+    assert counts == {"total": 3, "done": 3}
+
+
+@pytest.mark.slow
+def test_nothing_is_left_behind(run: Run, store: Store, repository: Path) -> None:
+    write(repository / "a.ipynb", "1/0")
+    run("a.ipynb")
+    assert list(store.tmp.iterdir()) == []
+    assert sorted(path.name for path in repository.iterdir()) == ["a.executed.ipynb", "a.ipynb"]
+
+
+@pytest.mark.slow
+def test_an_output_that_cannot_be_written_is_an_error_that_names_it(
+    run: Run, repository: Path, tmp_path: Path
+) -> None:
+    write(repository / "a.ipynb", "1")
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(MachineError) as caught:
+        run("a.ipynb", output=tmp_path / "out")
+    assert (caught.value.code, caught.value.file) == ("not-writable", str(tmp_path / "out/a.ipynb"))
+
+
+# What follows: programs that do in the container what the code of a hostile notebook could.
+
+
+def _hostile(body: str) -> FakeEngine:
+    def program(command: Command) -> str:
+        exchange = str(command.mounts[1].source)
+        return f"import json, os\nos.chdir({exchange!r})\n{body}"
+
+    return FakeEngine(program)
+
+
+def test_a_result_that_became_a_link_is_not_followed(run: Run, repository: Path, tmp_path: Path) -> None:
+    write(repository / "a.ipynb", "1")
+    (tmp_path / "secret").write_text("secret")
+    engine = _hostile(f"os.remove('0.ipynb'); os.symlink({str(tmp_path / 'secret')!r}, '0.ipynb')")
+    (result,) = run("a.ipynb", engine=engine)
+    assert result.result is None
+    assert not (repository / "a.executed.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "not json",
+        "[]",
+        "7",
+        json.dumps({"notebook": 5, "event": "ended", "failure": None}),
+        json.dumps({"notebook": -1, "event": "ended", "failure": None}),
+        json.dumps({"notebook": "0", "event": "ended"}),
+        json.dumps({"event": "started", "notebook": 0, "cells": "many"}),
+        json.dumps({"notebook": 0, "event": ["ended"]}),
+    ],
+)
+def test_nonsense_among_the_events_is_passed_over(run: Run, repository: Path, line: str) -> None:
+    write(repository / "a.ipynb", "1")
+    engine = _hostile(f"open('events', 'a').write({line!r} + chr(10))")
+    (result,) = run("a.ipynb", engine=engine)
+    assert result.error is not None
+    assert result.error.code == "not-executed"
+
+
+def test_a_failure_of_the_wrong_shape_is_a_failure(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "1")
+    event = {"notebook": 0, "event": "ended", "failure": {"kind": ["x"], "cell": "y", "message": None}}
+    engine = _hostile(f"open('events', 'a').write({json.dumps(event)!r} + chr(10))")
+    (result,) = run("a.ipynb", engine=engine)
+    assert result.error is not None
+    assert result.error.code == "not-executed"
+
+
+def test_a_runner_that_dies_is_told_with_what_it_said(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "1")
+    (result,) = run("a.ipynb", engine=_hostile("raise SystemExit('\\x1b[31mno such module')"))
+    assert result.error is not None
+    assert (result.error.code, result.error.detail) == ("not-executed", "no such module")
+
+
+def test_any_command_runs_with_our_streams(repository: Path) -> None:
+    engine = FakeEngine(lambda command: "raise SystemExit(7)")
+    code = run_command(EMPTY_IMAGE, repository, ["make", "-j"], engine=engine, reporter=Silent())
+    (command,) = engine.commands
+    assert (code, command.argv, command.stdin, command.output) == (7, ("make", "-j"), True, None)
+    assert command.owner == repository.stat().st_uid
