@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from envbuild.certificates import trusting_context
-from envbuild.errors import RemoteError
+from envbuild.errors import RemoteError, RepoError
 from envbuild.lock.model import Artifact
 from envbuild.progress import Stage
 from envbuild.source.text import redact
@@ -144,7 +144,8 @@ class Fetcher:
         the same file twice downloads it once.
 
         Raises (through the future):
-            RemoteError: no source has the file, or a source gave something else.
+            RemoteError: no source has the file.
+            RepoError: a source gave something else than what the lock names.
             MachineError: the store cannot be written.
         """
         if stage is not None:
@@ -305,16 +306,18 @@ class _Transfer:
         self.size = 0
 
     def check(self, url: str) -> None:
-        """Raise :class:`RemoteError` unless this is the file the lock names."""
+        """Raise :class:`RepoError` unless this is the file the lock names."""
         if self.size != self.artifact.size:
             raise self._mismatch(url, f"{self.size} bytes instead of {self.artifact.size}")
         if self._hash.hexdigest() != self.artifact.sha256:
             raise self._mismatch(url, f"sha256 {self._hash.hexdigest()} instead of {self.artifact.sha256}")
 
-    def _mismatch(self, url: str, what: str) -> RemoteError:
-        return RemoteError(
+    def _mismatch(self, url: str, what: str) -> RepoError:
+        # The lock and the source contradict each other. It is the lock that people can look at and mend.
+        return RepoError(
             f"{self.artifact.filename} is not the locked file: {redact(url)} gave {what}",
-            code="artifact-mismatch",
+            code="hash-mismatch",
+            file="envbuild.lock",
             remedy="do not use it: ask who runs the source; "
             "if the file was replaced on purpose, lock again with `envbuild lock`",
         )

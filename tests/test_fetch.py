@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envbuild import fetch
-from envbuild.errors import RemoteError
+from envbuild.errors import RemoteError, RepoError
 from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.model import Artifact
 from envbuild.store import Store
@@ -93,9 +93,9 @@ def test_a_truncated_file_in_the_cache_is_replaced(index: Index, store: Store) -
 def test_another_file_than_the_locked_one_is_refused(index: Index, store: Store) -> None:
     entry, artifact = listed(index)
     expected = "0" * 64
-    with Fetcher(store, at(index.base)) as fetcher, pytest.raises(RemoteError) as caught:
+    with Fetcher(store, at(index.base)) as fetcher, pytest.raises(RepoError) as caught:
         fetcher.fetch(replace(artifact, sha256=expected))
-    assert caught.value.code == "artifact-mismatch"
+    assert caught.value.code == "hash-mismatch"
     for part in (artifact.filename, expected, entry.sha256):
         assert part in str(caught.value)
     assert [*store.tmp.iterdir(), *store.artifacts.iterdir()] == []
@@ -105,7 +105,7 @@ def test_another_file_than_the_locked_one_is_refused(index: Index, store: Store)
 def test_another_size_than_the_locked_one_is_refused(index: Index, store: Store, difference: int) -> None:
     _, artifact = listed(index)
     stage = CountingStage()
-    with Fetcher(store, at(index.base)) as fetcher, pytest.raises(RemoteError, match="not the locked file"):
+    with Fetcher(store, at(index.base)) as fetcher, pytest.raises(RepoError, match="not the locked file"):
         fetcher.fetch(replace(artifact, size=artifact.size + difference), stage)
     assert stage.done == 0
     assert list(store.artifacts.iterdir()) == []
@@ -274,7 +274,7 @@ def test_a_directory_of_wheels_is_a_source(store: Store, tmp_path: Path) -> None
     wrong = replace(artifact, sha256="0" * 64)
     with (
         Fetcher(store, Sources({}), locate=lambda _: f"file://{tmp_path}/a%20b%2Bc.whl") as fetcher,
-        pytest.raises(RemoteError, match="not the locked file"),
+        pytest.raises(RepoError, match="not the locked file"),
     ):
         fetcher.fetch(wrong)
     with (
