@@ -208,7 +208,15 @@ class Session:
     def show_problems(self, spec: Spec) -> None:
         """Say what reading found that is no error but should be acted on."""
         for problem in spec.problems:
+            place = (
+                f"{problem.file}:{problem.line}: "
+                if problem.line
+                else f"{problem.file}: "
+                if problem.file
+                else ""
+            )
+            remedy = f" ({problem.remedy})" if problem.remedy else ""
             if problem.level == "warning":
-                place = f"{problem.file}:{problem.line}" if problem.line else problem.file
-                remedy = f" ({problem.remedy})" if problem.remedy else ""
-                self.console.warn(f"{place + ': ' if place else ''}{problem.message}{remedy}")
+                self.console.warn(f"{place}{problem.message}{remedy}")
+            elif problem.level == "note":
+                self.console.note(f"{place}{problem.message}{remedy}")
