@@ -7,7 +7,7 @@ packed as soon as its own artifacts are there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from envbuild.base.interpreter import interpreter
 from envbuild.fetch import Fetcher
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.model import Image, Layer
-from envbuild.lock.model import Base, Lock
+from envbuild.lock.model import Base, Deb, Lock
 from envbuild.pack.layer import Packed, find_packed, pack_entries
 from envbuild.pack.tar import complete
 from envbuild.pack.tree import repo_entries
@@ -35,6 +35,8 @@ class Builder:
     """What a build works with.
 
     Parameters:
+        check: raises unless these packages, of Debian's architecture that is its second argument, may be run
+            on this machine (:func:`envbuild.base.signed.check_signed`).
         compression: ``zstd``, ``gzip`` or ``none``.
         jobs: how many layers are packed at once.
     """
@@ -42,6 +44,7 @@ class Builder:
     store: Store
     fetcher: Fetcher
     reporter: Reporter
+    check: Callable[[Sequence[Deb], str], None]
     compression: str = "zstd"
     jobs: int = os.cpu_count() or 1
 
@@ -114,15 +117,15 @@ class Builder:
         if not missing:
             return
         with self.reporter.stage("fetch") as stage, WorkerPool(self.store, self.jobs) as pool:
-            command: tuple[tuple[str, ...], dict[str, str]] = ((), {})
-            if any(not isinstance(layer, GlueLayer) for layer in missing.values()):
-                python = interpreter(base, store=self.store, fetch=self.fetcher.fetch)
-                command = (tuple(python.command), dict(python.environment))
             fetching: dict[str, dict[str, Future[Path]]] = {}
             for key, layer in sorted(missing.items(), key=_fetch_order):
                 fetching[key] = {
                     artifact.sha256: self.fetcher.submit(artifact, stage) for artifact in layer.artifacts
                 }
+            command: tuple[tuple[str, ...], dict[str, str]] = ((), {})
+            if any(not isinstance(layer, GlueLayer) for layer in missing.values()):
+                python = interpreter(base, store=self.store, fetch=self.fetcher.fetch, check=self.check)
+                command = (tuple(python.command), dict(python.environment))
             packing: dict[Future[Packed], str] = {}
             while fetching or packing:
                 for key in [key for key, files in fetching.items() if all(f.done() for f in files.values())]:

@@ -11,6 +11,7 @@ import lzma
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,13 +22,15 @@ import httpx
 import pysequoia
 
 from envbuild.base.mirrors import Mirrors
+from envbuild.base.recipe import debian_keyring
 from envbuild.errors import RemoteError
+from envbuild.fetch import http_client
 from envbuild.progress import Reporter
 from envbuild.source import redact
 from envbuild.store import Store
 from envbuild.store.store import write_atomic
 
-__all__ = ["Archive", "Index", "Release", "Source", "paragraphs", "read_release", "suites"]
+__all__ = ["Archive", "Index", "Release", "Source", "open_archive", "paragraphs", "read_release", "suites"]
 
 Source = Literal["debian", "debian-security"]
 
@@ -116,7 +119,8 @@ class Archive:
             raise RemoteError(
                 f"the index of Debian `{suite}` expired on {release.valid_until:%Y-%m-%d %H:%M} UTC",
                 code="mirror-expired",
-                remedy=f"check this machine's clock, or use another mirror (configuration key `{source}`)",
+                remedy="check this machine's clock, or use another mirror"
+                f" (configuration key `{source}-mirror`)",
             )
         return release
 
@@ -206,11 +210,26 @@ class Archive:
         return bytes(body)
 
 
+@contextmanager
+def open_archive(*, mirrors: Mirrors, store: Store, reporter: Reporter) -> Iterator[Archive]:
+    """The archive behind ``mirrors``, checked against the keys that envbuild ships."""
+    with http_client() as client:
+        yield Archive(
+            client=client,
+            mirrors=mirrors,
+            keyring=debian_keyring(),
+            store=store,
+            reporter=reporter,
+            now=datetime.now(UTC),
+        )
+
+
 def _unreachable(url: str, reason: str) -> RemoteError:
     return RemoteError(
         f"the Debian mirror does not give {redact(url)}: {redact(reason)}",
         code="mirror-unreachable",
-        remedy="check the network, or name another mirror (configuration keys `debian`, `debian-security`)",
+        remedy="check the network, or name another mirror"
+        " (configuration keys `debian-mirror`, `debian-security-mirror`)",
     )
 
 
@@ -230,7 +249,7 @@ def read_release(signed: bytes, source: Source, suite: str, *, keyring: Path) ->
         raise RemoteError(
             f"the index of Debian `{suite}` has no good signature by a Debian archive key",
             code="mirror-bad-signature",
-            remedy="use another mirror (configuration key `debian`); a proxy may have changed the file",
+            remedy="a proxy may have changed it; or use another mirror (configuration key `debian-mirror`)",
             detail=str(error),
         ) from error
     fields, files = _release_fields(text)

@@ -80,14 +80,23 @@ def host_platform() -> str:
     return _HOSTS[machine]
 
 
-def interpreter(base: Base, *, store: Store, fetch: Callable[[Artifact], Path]) -> Interpreter:
+def interpreter(
+    base: Base,
+    *,
+    store: Store,
+    fetch: Callable[[Artifact], Path],
+    check: Callable[[Sequence[Deb], str], None],
+) -> Interpreter:
     """The Python of ``base``, unpacked into the store unless it is there already.
 
     Parameters:
         fetch: downloads an artifact and returns where it is.
+        check: raises unless the packages, of Debian's architecture that is its second argument, may be run on
+            this machine (:func:`envbuild.base.signed.check_signed`).
 
     Raises:
         MachineError: this machine cannot run it.
+        RepoError: ``check`` refuses a package.
         RemoteError: a package cannot be fetched or is damaged.
     """
     host = host_platform()
@@ -104,6 +113,7 @@ def interpreter(base: Base, *, store: Store, fetch: Callable[[Artifact], Path]) 
     if not root.is_dir():
         with store.lock(f"interpreter-{key}"):
             if not root.is_dir():
+                check(debs, host.removeprefix("linux/"))
                 unpack_debs(debs, root, store=store, fetch=fetch, finish=finish)
     return Interpreter(_command(root, host, minor), _environment(root), key)
 

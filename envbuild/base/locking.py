@@ -8,12 +8,11 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from envbuild.base.mirrors import Mirrors
-from envbuild.base.recipe import BaseRecipe, debian_keyring
+from envbuild.base.recipe import BaseRecipe
 from envbuild.base.version import Version
 from envbuild.errors import RemoteError
 from envbuild.lock.model import Artifact, Deb
@@ -21,7 +20,7 @@ from envbuild.progress import Reporter
 from envbuild.store import Store
 from envbuild.store.store import write_atomic
 
-__all__ = ["LockedDebs", "lock_debs", "resolve_tool"]
+__all__ = ["LockedDebs", "kept_debs", "lock_debs", "resolve_tool"]
 
 MAX_AGE_SECONDS = 24 * 60 * 60
 
@@ -105,6 +104,12 @@ def resolve_tool(
     return resolved[architecture]
 
 
+def kept_debs(store: Store) -> set[Deb]:
+    """Every package in an answer that is still kept, however old: signed indexes have listed it."""
+    answers = (_read(path) for path in store.debian.glob("*.json"))
+    return {deb for answer in answers if answer for debs in answer.values() for deb in debs}
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     """What is to be resolved; its key names the cached answer."""
@@ -159,19 +164,10 @@ def _resolve_now(
 ) -> dict[str, tuple[Deb, ...]]:
     """Packages by architecture: what was found for the same indexes before, or found now."""
     # Slow to import, and most runs do not come here.
-    from envbuild.base.debian import Archive, Index, suites
+    from envbuild.base.debian import Index, open_archive, suites
     from envbuild.base.resolve import Catalog, closure
-    from envbuild.fetch import http_client
 
-    with http_client() as client:
-        archive = Archive(
-            client=client,
-            mirrors=mirrors,
-            keyring=debian_keyring(),
-            store=store,
-            reporter=reporter,
-            now=datetime.now(UTC),
-        )
+    with open_archive(mirrors=mirrors, store=store, reporter=reporter) as archive:
         releases = [archive.release(source, suite) for source, suite in suites(request.suite)]
         indexes = {name: [archive.index(one, name) for one in releases] for name in architectures}
 

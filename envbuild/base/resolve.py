@@ -16,7 +16,7 @@ from envbuild.base.version import Version, satisfies
 from envbuild.errors import RemoteError
 from envbuild.lock.model import Artifact, Deb
 
-__all__ = ["Catalog", "Package", "closure"]
+__all__ = ["Catalog", "Package", "closure", "parse_package"]
 
 _FIELD = re.compile(
     rb"^(Package|Version|Architecture|Depends|Pre-Depends|Provides|Filename|Size|SHA256): *(.*)$",
@@ -88,7 +88,8 @@ def _relations(field: str) -> tuple[tuple[Relation, ...], ...]:
     return tuple(groups)
 
 
-def _package(paragraph: bytes, source: Source) -> Package:
+def parse_package(paragraph: bytes, source: Source) -> Package:
+    """Read a paragraph of a packages index; raises :class:`RemoteError` when it is incomplete or unsafe."""
     fields = {key.decode(): value.decode().strip() for key, value in _FIELD.findall(paragraph)}
     try:
         path = fields["Filename"]
@@ -137,7 +138,9 @@ class Catalog:
     def newest(self, name: str) -> Package | None:
         """The newest version of the package ``name``; of equal ones the first index's."""
         if name not in self._newest:
-            packages = [_package(paragraph, source) for paragraph, source in self._paragraphs.get(name, ())]
+            packages = [
+                parse_package(paragraph, source) for paragraph, source in self._paragraphs.get(name, ())
+            ]
             self._newest[name] = max(packages, key=lambda one: Version(one.deb.version), default=None)
         return self._newest[name]
 

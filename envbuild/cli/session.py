@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -152,6 +152,7 @@ class Session:
 
     def builder(self, lock: Lock, settings: Settings) -> Builder:
         """What builds ``lock``; its downloads end with this command."""
+        from envbuild.base.signed import check_signed
         from envbuild.build import Builder
         from envbuild.lock.sources import lock_fetcher
 
@@ -167,6 +168,14 @@ class Session:
             store=self.store,
             fetcher=fetcher,
             reporter=self.console,
+            check=partial(
+                check_signed,
+                base=lock.base,
+                store=self.store,
+                mirrors=self.mirrors(settings),
+                reporter=self.console,
+                offline=settings.offline,
+            ),
             compression=settings.compression,
             jobs=settings.jobs,
         )

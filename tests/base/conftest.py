@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.base import locking
+from envbuild.base import debian
 from envbuild.base.mirrors import Mirrors, find_mirrors
 from envbuild.store import Store
 from tests.support.debian import DebianArchive
@@ -25,7 +25,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DebianA
     folder = tmp_path / "mirror"
     folder.mkdir()
     with DebianArchive(folder) as archive:
-        monkeypatch.setattr(locking, "debian_keyring", lambda: archive.keyring)
+        monkeypatch.setattr(debian, "debian_keyring", lambda: archive.keyring)
         yield archive
 
 

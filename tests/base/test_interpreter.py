@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from envbuild.base.interpreter import host_platform, interpreter, unpack_debs
 from envbuild.base.locking import lock_debs
 from envbuild.base.mirrors import find_mirrors
 from envbuild.base.recipe import BaseRecipe, load_recipes
+from envbuild.base.signed import check_signed
 from envbuild.errors import MachineError
 from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.model import Artifact, Base, Deb
@@ -129,11 +131,19 @@ def test_a_failure_leaves_nothing(store: Store, tmp_path: Path) -> None:
 def test_the_real_pythons_run_and_use_nothing_of_the_host(recipe: BaseRecipe, store: Store) -> None:
     mirrors = find_mirrors(at=datetime.now(UTC))
     locked = lock_debs(recipe, store=store, mirrors=mirrors, reporter=Silent())
-    base = Base(recipe.name, recipe.suite, locked.python, recipe.glibc, locked.debs, {}, "")
+    base = Base(
+        recipe.name, recipe.suite, locked.python, recipe.glibc, locked.debs, {}, "2026-11-20T00:00:00Z"
+    )
     sources = Sources({"debian": mirrors.debian, "debian-security": mirrors.security})
     with Fetcher(store, sources) as fetcher:
-        python = interpreter(base, store=store, fetch=fetcher.fetch)
-        again = interpreter(base, store=store, fetch=lambda _: pytest.fail("fetched twice"))
+        check = functools.partial(check_signed, base=base, store=store, mirrors=mirrors, reporter=Silent())
+        python = interpreter(base, store=store, fetch=fetcher.fetch, check=check)
+        again = interpreter(
+            base,
+            store=store,
+            fetch=lambda _: pytest.fail("fetched twice"),
+            check=lambda debs, architecture: pytest.fail("checked twice"),
+        )
     program = (
         "import sys, zipfile, lzma, bz2, zlib, hashlib, ctypes\n"
         "print('.'.join(map(str, sys.version_info[:3])), *sys.path)\n"
