@@ -48,7 +48,7 @@ def check_signed(
         return
     if offline:
         raise RemoteError(
-            f"offline, nobody can confirm that {_names(missing)} of the lock are Debian's packages",
+            f"offline, nobody can confirm that the lock's {_names(missing)} is Debian's",
             code="offline",
             remedy="run once without --offline",
         )
@@ -64,19 +64,20 @@ def check_signed(
             return
     if failure is not None:
         raise RemoteError(
-            f"nobody confirms that {_names(missing)} of the lock are Debian's packages: {failure.message}",
+            f"nobody confirms that the lock's {_names(missing)} is Debian's: {failure.message}",
             code="debian-unconfirmed",
             remedy="run `envbuild lock --upgrade-base`, or try again when Debian's snapshot archive answers",
         )
     raise RepoError(
-        f"the lock calls {_names(missing)} Debian's packages, but Debian `{base.suite}` has no such",
+        f"the lock's {_names(missing)} is not Debian's: `{base.suite}` has no such package",
         code="debian-unsigned",
         remedy="do not use this lock; make a new one with `envbuild lock --upgrade-base`",
     )
 
 
 def _names(debs: Iterable[Deb]) -> str:
-    return ", ".join(f"`{deb.name}` {deb.version}" for deb in sorted(debs))
+    first, *others = sorted(debs)
+    return f"`{first.name}` {first.version}" + (f" (and {len(others)} more)" if others else "")
 
 
 def _listed(
