@@ -46,8 +46,8 @@ REPOSITORIES: dict[str, dict[str, str]] = {
         "pyproject.toml": '[project]\nname = "river-levels"\nversion = "1"\nrequires-python = ">=3.11"\n',
     },
     "inferred": {
-        "one.ipynb": _notebook("import sklearn, PIL.Image\nfrom helpers import x"),
-        "helpers.py": "",
+        "one.ipynb": _notebook("import sklearn, PIL.Image\nfrom toolbox import x"),
+        "toolbox.py": "",
     },
     "broken": {
         "requirements.txt": "pandas >= = 2\n-r ../../outside.txt\n",
