@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +23,7 @@ from envbuild.image.blobs import uncompressed
 from envbuild.image.model import Image
 from envbuild.pack import recipe
 from envbuild.progress import Reporter
-from envbuild.registry.server import serve
+from envbuild.registry.server import Served, serve
 from envbuild.store import Store
 
 __all__ = ["Docker"]
@@ -87,9 +87,7 @@ class Docker:
                 self._tag(present, tags)
                 return
             with serve(image, self._store, sent=stage.advance) as served:
-                reason = self._pull(served.registry, served.repository, served.tag)
-                if served.error is not None:
-                    raise served.error
+                reason = self._pull(served)
                 if reason is None:
                     self._tag(served.reference, tags)
                     # Only the name goes: the image has others now.
@@ -97,6 +95,11 @@ class Docker:
             if reason is not None:
                 reporter.note(f"Docker cannot pull from this machine ({reason}); sending the whole image")
                 self._send_archive(image, tags)
+
+    def close(self) -> None:
+        """Close the connection to the daemon."""
+        if "_client" in self.__dict__:
+            self._client.close()
 
     def start(self, image: Image, command: Command) -> Container:
         """See :meth:`envbuild.engine.model.Engine.start`."""
@@ -126,17 +129,25 @@ class Docker:
         for tag in tags:
             self._client.api.tag(reference, *parse_repository_tag(tag))
 
-    def _pull(self, registry: str, repository: str, tag: str) -> str | None:
+    def _pull(self, served: Served) -> str | None:
         """Let the daemon pull; the reason when it could not."""
         from docker.errors import APIError
 
         try:
             # An empty auth_config: credentials of other registries are none of this one's business.
-            for event in self._client.api.pull(
-                f"{registry}/{repository}", tag=tag, stream=True, decode=True, auth_config={}
-            ):
-                if "error" in event:
-                    return str(event["error"]).splitlines()[0]
+            events = self._client.api.pull(
+                f"{served.registry}/{served.repository}",
+                tag=served.tag,
+                stream=True,
+                decode=True,
+                auth_config={},
+            )
+            with closing(events):
+                for event in events:
+                    if served.error is not None:
+                        raise served.error  # the daemon would go on trying for a minute
+                    if "error" in event:
+                        return str(event["error"]).splitlines()[0]
         except APIError as error:
             return str(error.explanation or error).splitlines()[0]
         return None
@@ -212,6 +223,8 @@ class Container:
         self._socket = self._api.attach_socket(
             self._id, {"stdin": int(command.stdin), "stdout": 1, "stderr": 1, "stream": 1}
         )
+        # The SDK gives a reader of the socket, whose closing would leave the socket itself open.
+        self._resources.callback(getattr(self._socket, "_sock", self._socket).close)
         self._resources.callback(self._socket.close)
 
     def _carry(self, command: Command) -> None:

@@ -1,0 +1,262 @@
+"""The real Docker (whatever version is installed) on a tiny image."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+import pytest
+
+from envbuild.engine import Command, Docker, Mount
+from envbuild.errors import MachineError
+from envbuild.image.model import Image
+from envbuild.pack.tar import file
+from envbuild.progress import Silent, Stage
+from envbuild.store import Store
+from tests.engine.conftest import PROGRAMS
+from tests.support.images import host_image, make_image
+from tests.support.servers import docker_daemon, missing
+
+pytestmark = pytest.mark.docker
+
+
+class Counting(Silent):
+    """Counts the bytes that are sent, and keeps notes."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.notes: list[str] = []
+
+    @contextmanager
+    def stage(self, name: str, *, unit: str = "B") -> Iterator[Stage]:
+        with super().stage(name) as stage:
+            stage.advance = self._advance  # type: ignore[method-assign]
+            yield stage
+
+    def _advance(self, amount: int, *, cached: bool = False) -> None:
+        self.sent += amount
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[str]:
+    reason = missing("dockerd", root=True)
+    if reason is not None:
+        pytest.skip(reason)
+    with docker_daemon() as address:
+        yield address
+
+
+@pytest.fixture
+def client(host: str) -> Iterator[docker.DockerClient]:
+    made = docker.DockerClient(host)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def engine(shared_store: Store, host: str) -> Iterator[Docker]:
+    made = Docker(shared_store, {"DOCKER_HOST": host})
+    assert made.unavailable() is None
+    yield made
+    made.close()
+
+
+def _layers(*contents: bytes) -> list[list[object]]:
+    return [[file(f"srv/{number}", content)] for number, content in enumerate(contents)]
+
+
+@pytest.mark.parametrize("compression", ["zstd", "gzip"])
+def test_the_image_id_is_ours_and_the_loopback_name_is_gone(
+    engine: Docker, client: docker.DockerClient, shared_store: Store, compression: str
+) -> None:
+    image = make_image(shared_store, _layers(b"a", compression.encode()), compression=compression)  # type: ignore[arg-type]
+    engine.load(image, [f"test/{compression}:one", f"test/{compression}:two"], reporter=Silent())
+    loaded = client.images.get(f"test/{compression}:one")
+    assert loaded.id == image.image_id
+    assert sorted(loaded.tags) == [f"test/{compression}:one", f"test/{compression}:two"]
+    assert loaded.attrs["RepoDigests"] == []
+
+
+def test_only_what_is_missing_is_sent(engine: Docker, shared_store: Store) -> None:
+    big, small = os.urandom(2_000_000), b"small"
+    first, again, bump = Counting(), Counting(), Counting()
+    engine.prepare(make_image(shared_store, _layers(big, small)), reporter=first)  # type: ignore[arg-type]
+    engine.prepare(make_image(shared_store, _layers(big, small)), reporter=again)  # type: ignore[arg-type]
+    engine.prepare(make_image(shared_store, _layers(big, b"other")), reporter=bump)  # type: ignore[arg-type]
+    assert first.sent > 2_000_000
+    assert again.sent == 0
+    assert 0 < bump.sent < 20_000
+
+
+def test_a_daemon_that_cannot_reach_us_gets_an_archive(
+    engine: Docker, client: docker.DockerClient, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_pull", lambda *_: "connection refused")
+    image = make_image(shared_store, _layers(b"archive"))  # type: ignore[arg-type]
+    reporter = Counting()
+    engine.load(image, ["test/archive:one"], reporter=reporter)
+    assert client.images.get("test/archive:one").id == image.image_id
+    assert "connection refused" in reporter.notes[0]
+
+
+def test_a_damaged_layer_is_reported_as_that(engine: Docker, shared_store: Store) -> None:
+    image = make_image(shared_store, _layers(os.urandom(1000)))  # type: ignore[arg-type]
+    shared_store.blob_path(image.layers[0].digest).write_bytes(b"damaged")
+    with pytest.raises(MachineError) as caught:
+        engine.prepare(image, reporter=Silent())
+    assert caught.value.code == "damaged-blob"
+
+
+@pytest.fixture
+def image(shared_store: Store, engine: Docker) -> Image:
+    made = host_image(shared_store, *PROGRAMS)
+    engine.prepare(made, reporter=Silent())
+    return made
+
+
+def _command(repository: Path, script: str, **more: object) -> Command:
+    return Command(
+        ("sh", "-c", script),
+        mounts=(Mount(repository, "/srv/repo", writable=True),),
+        output=repository.parent / "output",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_output_exit_code_user_and_environment(engine: Docker, image: Image, repository: Path) -> None:
+    repository.chmod(0o777)
+    script = "id -u; id -g; pwd; echo $TOKEN >&2; echo made > made; exit 7"
+    command = _command(repository, script, owner=4321, env={"TOKEN": "t"})
+    with engine.start(image, command) as running:
+        assert running.wait() == 7
+    # Docker keeps no order between the two streams.
+    lines = (repository.parent / "output").read_text().splitlines()
+    assert sorted(lines) == ["/srv/repo", "100", "4321", "t"]
+    assert (repository / "made").stat().st_uid == 4321
+
+
+def test_terminate_is_polite_and_nothing_is_left(
+    engine: Docker, image: Image, repository: Path, client: docker.DockerClient
+) -> None:
+    script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
+    with engine.start(image, _command(repository, script)) as running:
+        output = repository.parent / "output"
+        while output.read_text() != "ready\n":
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.terminate()
+        assert running.wait() == 3
+    assert output.read_text() == "ready\nbye\n"
+    assert client.containers.list(all=True) == []
+
+
+def test_an_exception_ends_and_removes_the_container(
+    engine: Docker, image: Image, repository: Path, client: docker.DockerClient
+) -> None:
+    script = "trap exit TERM; while :; do sleep 0.05; done"
+    with pytest.raises(KeyboardInterrupt), engine.start(image, _command(repository, script)):
+        raise KeyboardInterrupt
+    assert client.containers.list(all=True) == []
+
+
+def test_ports_are_published_on_loopback_only(
+    engine: Docker, image: Image, repository: Path, client: docker.DockerClient
+) -> None:
+    with engine.start(image, _command(repository, "trap exit TERM; sleep 60 & wait", port=18765)):
+        (container,) = client.containers.list()
+        assert container.attrs["HostConfig"]["PortBindings"] == {
+            "18765/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18765"}]
+        }
+
+
+def test_a_missing_mount_is_an_error_and_leaves_nothing(
+    engine: Docker, image: Image, repository: Path, client: docker.DockerClient
+) -> None:
+    with pytest.raises(MachineError, match="Docker: "):
+        engine.start(image, _command(repository / "missing", "true"))
+    assert client.containers.list(all=True) == []
+
+
+def test_standard_input_is_passed_on(
+    host: str, shared_store: Store, image: Image, repository: Path, client: docker.DockerClient
+) -> None:
+    """In a process of its own, because standard input is the process's."""
+    done = _in_a_process(host, shared_store, image, 'Command(("cat",), stdin=True, workdir="/")', "hello")
+    assert (done.stdout, done.returncode) == ("hello", 0)
+
+
+def test_the_container_of_a_killed_envbuild_is_removed_by_the_next(
+    host: str, engine: Docker, shared_store: Store, image: Image, client: docker.DockerClient
+) -> None:
+    program = 'Command(("sh", "-c", "echo started; sleep 60"), workdir="/")'
+    process = subprocess.Popen(
+        [sys.executable, "-c", _program(host, shared_store, program)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(_pickled(image))
+        process.stdin.close()
+        assert process.stdout.readline() == b"started\n"
+        process.kill()
+    assert len(client.containers.list()) == 1
+    engine.prepare(image, reporter=Silent())
+    assert client.containers.list(all=True) == []
+
+
+def _pickled(image: Image) -> bytes:
+    return pickle.dumps(image).hex().encode() + b"\n"
+
+
+def _program(host: str, store: Store, command: str) -> str:
+    return textwrap.dedent(
+        f"""
+        import os, pickle, sys
+        from pathlib import Path
+        from envbuild.engine import Command, Docker
+        from envbuild.store import Store
+        line = b""
+        while not line.endswith(b"\\n"):
+            line += os.read(0, 1)
+        engine = Docker(Store(Path({str(store.root)!r})), {{"DOCKER_HOST": {host!r}}})
+        with engine.start(pickle.loads(bytes.fromhex(line.decode())), {command}) as running:
+            sys.exit(running.wait())
+        """
+    )
+
+
+def _in_a_process(
+    host: str, store: Store, image: Image, command: str, text: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", _program(host, store, command)],
+        input=_pickled(image).decode() + text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_without_a_daemon_the_reason_says_what_to_do(store: Store, tmp_path: Path) -> None:
+    reason = Docker(store, {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}).unavailable()
+    gc.collect()  # the SDK forgets to close what it could not connect
+    assert reason is not None
+    assert reason.endswith("start Docker, or set DOCKER_HOST")
