@@ -9,12 +9,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from envbuild.base.interpreter import host_platform
 from envbuild.base.mirrors import Mirrors
 from envbuild.base.recipe import load_recipes
+from envbuild.certificates import authorities
 from envbuild.engine import Engine
 from envbuild.errors import EnvbuildError
 from envbuild.fetch import http_client
@@ -56,7 +56,13 @@ def examine(
         engines: in the order of preference.
         offline: leave out what needs the network.
     """
-    checks = [_python(), _platform(), _disk(store), _certificates(), *_uv(store, environment, offline)]
+    checks = [
+        _python(),
+        _platform(),
+        _disk(store),
+        _certificates(environment),
+        *_uv(store, environment, offline),
+    ]
     if not offline:
         checks.append(_debian(mirrors))
     return (*checks, *_engines(engines))
@@ -82,17 +88,18 @@ def _disk(store: Store) -> Check:
     return Check("cache", "warn" if free >= _LITTLE_BYTES else "fail", message, remedy)
 
 
-def _certificates() -> Check:
-    paths = ssl.get_default_verify_paths()
+def _certificates(environment: Mapping[str, str]) -> Check:
+    bundle = authorities(environment)
     remedy = "install the system's CA certificates, or set SSL_CERT_FILE to a bundle"
+    if bundle is None:
+        where = environment.get("SSL_CERT_FILE") or "the usual places"
+        return Check("certificates", "fail", f"there are no CA certificates at {where}", remedy)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        count = len(ssl.create_default_context().get_ca_certs())
+        context.load_verify_locations(bundle)
     except (OSError, ssl.SSLError) as error:
-        return Check("certificates", "fail", f"{paths.cafile or paths.openssl_cafile}: {error}", remedy)
-    # A directory of certificates is only read when one is needed, so none may be loaded yet.
-    if count or (paths.capath and any(Path(paths.capath).iterdir())):
-        return Check("certificates", "ok", str(paths.cafile or paths.capath))
-    return Check("certificates", "fail", "there are no CA certificates", remedy)
+        return Check("certificates", "fail", f"{bundle}: {error}", remedy)
+    return Check("certificates", "ok", f"{bundle}, {context.cert_store_stats()['x509_ca']} authorities")
 
 
 def _uv(store: Store, environment: Mapping[str, str], offline: bool) -> tuple[Check, ...]:

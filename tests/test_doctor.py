@@ -28,14 +28,17 @@ _WORKS = _Engine("bubblewrap", None)
 _NOWHERE = Mirrors(("http://127.0.0.1:9/debian",), ("http://127.0.0.1:9/security",))
 
 
-def _examine(
-    tmp_path: Path, *engines: _Engine, mirrors: Mirrors = _NOWHERE, offline: bool = True
-) -> dict[str, Check]:
+def _examine(tmp_path: Path, *engines: _Engine, offline: bool = True, **environment: str) -> dict[str, Check]:
+    """The checks by name, on a machine whose index and mirror do not answer."""
     store = Store(tmp_path / "cache")
     store.prepare()
-    environment = {"UV_DEFAULT_INDEX": "http://me:secret@127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
+    settings = {"UV_DEFAULT_INDEX": "http://me:secret@127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
     checks = examine(
-        store, environment=environment, mirrors=mirrors, engines=engines or (_WORKS,), offline=offline
+        store,
+        environment=settings | environment,
+        mirrors=_NOWHERE,
+        engines=engines or (_WORKS,),
+        offline=offline,
     )
     return {check.name: check for check in checks}
 
@@ -79,14 +82,13 @@ def test_free_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, 
     assert status == _examine(tmp_path)["cache"].status
 
 
-def test_no_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    empty = tmp_path / "certificates"
-    empty.mkdir()
-    (tmp_path / "empty.pem").touch()
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
-    monkeypatch.setenv("SSL_CERT_DIR", str(empty))
+@pytest.mark.parametrize("content", [None, "", "not a certificate"])
+def test_certificates_that_cannot_be_used(tmp_path: Path, content: str | None) -> None:
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_text(content)
 
-    assert "fail" == _examine(tmp_path)["certificates"].status
+    assert "fail" == _examine(tmp_path, SSL_CERT_FILE=str(bundle))["certificates"].status
 
 
 def test_machine_of_another_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
