@@ -204,10 +204,12 @@ class Session:
         """An engine that works, and this machine's image without the repository's files."""
         from envbuild.base.interpreter import host_platform
         from envbuild.engine import choose
+        from envbuild.engine.network import OnThisNetwork
         from envbuild.store.images import record_image
 
         platform = host_platform()
-        engine = choose(project.settings.engine, self.engines(project.settings))
+        chosen = choose(project.settings.engine, self.engines(project.settings))
+        engine = OnThisNetwork(chosen, self.environment)
         self.console.note(f"engine: {engine.name}")
         file = self.ensure_lock(project, (platform,), locked=locked)
         (image,) = self.builder(file.lock, project.settings).environment(file.lock, file.data, (platform,))
