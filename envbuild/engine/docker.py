@@ -24,6 +24,7 @@ from envbuild.image.model import Image
 from envbuild.pack import recipe
 from envbuild.progress import Reporter
 from envbuild.registry.server import Served, serve
+from envbuild.source.text import redact
 from envbuild.store import Store
 
 __all__ = ["Docker"]
@@ -48,14 +49,22 @@ class Docker:
         self._environment = environment
 
     @cached_property
-    def _client(self) -> Any:
-        import docker
+    def _host(self) -> str:
+        """The daemon's address: ``DOCKER_HOST``, else that of the current context of Docker's own client."""
+        from docker.constants import DEFAULT_UNIX_SOCKET
         from docker.context import ContextAPI
 
-        environment = dict(self._environment)
-        if not environment.get("DOCKER_HOST"):
-            with suppress(Exception):  # no context, or one that is broken: the SDK's default is tried
-                environment["DOCKER_HOST"] = ContextAPI.get_current_context().Host
+        host = self._environment.get("DOCKER_HOST")
+        if not host:
+            with suppress(Exception):  # no context, or one that is broken
+                host = ContextAPI.get_current_context().Host
+        return host or DEFAULT_UNIX_SOCKET
+
+    @cached_property
+    def _client(self) -> Any:
+        import docker
+
+        environment = {**self._environment, "DOCKER_HOST": self._host}
         return docker.from_env(environment=environment, timeout=_TIMEOUT_SECONDS)
 
     def unavailable(self) -> str | None:
@@ -65,8 +74,7 @@ class Docker:
         try:
             self._client.ping()
         except (DockerException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            return f"no Docker daemon answers ({reason}); start Docker, or set DOCKER_HOST"
+            return _unreachable(self._host, str(error))
         return None
 
     def prepare(self, image: Image, *, reporter: Reporter) -> None:
@@ -303,6 +311,15 @@ class Container:
 def _write(handle: int, data: bytes) -> None:
     while data:
         data = data[os.write(handle, data) :]
+
+
+def _unreachable(host: str, said: str) -> str:
+    host = redact(host)
+    if "Permission denied" in said:
+        return f"you may not use the Docker daemon at {host}; join the group `docker`"
+    known = ("No such file or directory", "Connection refused")
+    reason = next((text for text in known if text in said), said.splitlines()[0])
+    return f"no Docker daemon answers at {host} ({reason}); start Docker, or set DOCKER_HOST"
 
 
 @contextmanager
