@@ -26,7 +26,7 @@ _EXPECTED: dict[str, dict[str, Any]] = {
     "pyproject-groups": {
         "requirements": {"polars>=1.9", "tabulate>=0.9"},
         "python": {"==3.11.*"},
-        "kernels": {"python3", "word-report"},
+        "kernels": {"python3", "letter-report"},
         "inferred": False,
     },
     "quickstart": {
