@@ -117,26 +117,28 @@ class Builder:
         if not missing:
             return
         with self.reporter.stage("fetch") as stage, WorkerPool(self.store, self.jobs) as pool:
-            fetching: dict[str, dict[str, Future[Path]]] = {}
-            for key, layer in sorted(missing.items(), key=_fetch_order):
-                fetching[key] = {
-                    artifact.sha256: self.fetcher.submit(artifact, stage) for artifact in layer.artifacts
-                }
+            files: dict[str, Future[Path]] = {}
+            waiting = dict(sorted(missing.items(), key=_fetch_order))
+            for layer in waiting.values():
+                for artifact in layer.artifacts:
+                    if artifact.sha256 not in files:  # the server and the user have packages in common
+                        files[artifact.sha256] = self.fetcher.submit(artifact, stage)
             command: tuple[tuple[str, ...], dict[str, str]] = ((), {})
             if any(not isinstance(layer, GlueLayer) for layer in missing.values()):
                 python = interpreter(base, store=self.store, fetch=self.fetcher.fetch, check=self.check)
                 command = (tuple(python.command), dict(python.environment))
             packing: dict[Future[Packed], str] = {}
-            while fetching or packing:
-                for key in [key for key, files in fetching.items() if all(f.done() for f in files.values())]:
-                    files = {sha256: future.result() for sha256, future in fetching.pop(key).items()}
-                    packing[pool.submit(Job(missing[key], files, self.compression, command))] = key
-                waiting: list[Future[Any]] = [*packing]
-                waiting += [f for files in fetching.values() for f in files.values() if not f.done()]
-                finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future, key in [item for item in packing.items() if item[0] in finished]:
-                    del packing[future]
-                    yield key, future.result()
+            while waiting or packing:
+                for key, layer in list(waiting.items()):
+                    of = {artifact.sha256: files[artifact.sha256] for artifact in layer.artifacts}
+                    if all(future.done() for future in of.values()):
+                        del waiting[key]
+                        paths = {sha256: future.result() for sha256, future in of.items()}
+                        packing[pool.submit(Job(layer, paths, self.compression, command))] = key
+                running: list[Future[Any]] = [*packing, *(f for f in files.values() if not f.done())]
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished & packing.keys():
+                    yield packing.pop(future), future.result()
 
 
 def _fetch_order(item: tuple[str, LayerPlan]) -> tuple[int, str]:

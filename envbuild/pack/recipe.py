@@ -1,7 +1,7 @@
 """Every constant that affects a byte of an image.
 
 Changing anything here changes digests: raise :data:`VERSION` in the same commit, and the golden tests
-(``tests/pack/test_golden.py``) with it. A lock records the version it was made for.
+(``tests/pack/test_tar.py``, ``test_codec.py``) with it. A lock records the version it was made for.
 """
 
 from __future__ import annotations
@@ -69,3 +69,6 @@ DIRECTORIES: Final[dict[str, tuple[int, int, int]]] = {
     "tmp": (0o1777, 0, 0),
     "var/tmp": (0o1777, 0, 0),
 }
+# Directories of the environment: `%pip install` in a session replaces files in them. The user of the image
+# may, and so may any user in group 0, which is what OpenShift starts containers with.
+ENV_DIRECTORY: Final = (0o775, UID, 0)

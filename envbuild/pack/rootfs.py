@@ -234,7 +234,7 @@ class _Tree:
             case "symlink":
                 return tar.symlink(path, member.target)
             case "hardlink":
-                # A copy: layers have no hard links (docs/adr), and packages hardly any.
+                # A copy: layers have no hard links (docs/adr/0012-tar.md), and packages hardly any.
                 original = self.entries.get(merge_usr(member.target))
                 if original is None or original.kind != "file":
                     raise RemoteError(

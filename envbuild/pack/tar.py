@@ -90,7 +90,11 @@ def directory(path: str | bytes) -> Entry:
     '0o1777'
     """
     encoded = _encode(path)
-    mode, uid, gid = recipe.DIRECTORIES.get(encoded.decode("utf-8", "replace"), (recipe.DIR_MODE, 0, 0))
+    name = encoded.decode("utf-8", "replace")
+    usual = (recipe.DIR_MODE, 0, 0)
+    if f"{name}/".startswith(f"{recipe.ENV_PREFIX}/"):
+        usual = recipe.ENV_DIRECTORY
+    mode, uid, gid = recipe.DIRECTORIES.get(name, usual)
     return Entry(encoded, "dir", mode, uid=uid, gid=gid)
 
 

@@ -34,7 +34,7 @@ def test_golden_bytes() -> None:
 
     assert recipe.VERSION == 1
     assert (
-        hashlib.sha256(data).hexdigest() == "834ea22cd44cd974a9f8d7a0102238ba8c0d11179e5edab0b9b811cca626741f"
+        hashlib.sha256(data).hexdigest() == "0c262141bfe1450809dec954ab5cb853aa5f98ab08c5055dff2f7affffec67ac"
     )
 
 
@@ -54,6 +54,15 @@ def test_parents_come_first_and_have_one_form() -> None:
         ("home/jovyan/a", "0o755", 0, 0),
         ("home/jovyan/a/b", "0o644", 0, 0),
     ]
+
+
+def test_an_environments_directories_can_be_written_by_who_uses_the_image() -> None:
+    """`%pip install` works as the image's user and, as on OpenShift, as any user in group 0."""
+    entries = complete([file("srv/env/lib/python3.11/site-packages/x.py", b""), file("srv/envy/x", b"")])
+    modes = {entry.path: (oct(entry.mode), entry.uid, entry.gid) for entry in entries if entry.kind == "dir"}
+
+    assert modes[b"srv/env"] == modes[b"srv/env/lib/python3.11/site-packages"] == ("0o775", recipe.UID, 0)
+    assert modes[b"srv"] == modes[b"srv/envy"] == ("0o755", 0, 0)
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", "a/./b", "a/../../b", "", "a\0b"])
