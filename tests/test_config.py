@@ -45,9 +45,7 @@ def test_defaults_without_any_setting() -> None:
 
 
 def test_an_empty_flag_is_not_given() -> None:
-    settings = load_settings(
-        flags={"extras": (), "python": None}, environment={"ENVBUILD_EXTRAS": "plot io"}
-    )
+    settings = load_settings(flags={"extras": (), "python": None}, environment={"ENVBUILD_EXTRAS": "plot io"})
 
     assert ("plot", "io") == settings.extras
 
