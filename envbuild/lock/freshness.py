@@ -20,17 +20,16 @@ __all__ = ["check", "inputs_digest"]
 def inputs_digest(spec: Spec, adopted: bytes | None = None) -> str:
     """``sha256:<hex>`` of everything in ``spec`` that locking depends on.
 
-    Where a requirement is written does not count, nor does the order. What notebooks say about the Python
-    they ran on counts only when nothing else decides the version.
+    Where a requirement is written does not count, nor does the order. Nor does what notebooks say about the
+    Python they ran on: Jupyter writes that whenever one is saved, which must not make a lock stale.
 
     Parameters:
         adopted: the content of the lock that ``spec.adopted`` names.
     """
-    firm = [request for request in spec.python if not request.hint]
     content = {
         "name": spec.name,
         "display_name": spec.display_name,
-        "python": sorted({request.specifier for request in firm or spec.python}),
+        "python": sorted({request.specifier for request in spec.python if not request.hint}),
         "requirements": sorted([item.text, sorted(item.hashes)] for item in spec.requirements),
         "constraints": sorted([item.text, sorted(item.hashes)] for item in spec.constraints),
         "kernels": sorted(spec.kernels),
