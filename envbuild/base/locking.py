@@ -40,10 +40,12 @@ def lock_debs(
     mirrors: Mirrors,
     reporter: Reporter,
     refresh: bool = False,
+    offline: bool = False,
 ) -> LockedDebs:
     """The packages of ``recipe`` for all its platforms, in their newest versions.
 
-    An answer less than a day old is given again without asking the mirror, unless ``refresh``.
+    An answer less than a day old is given again without asking the mirror, unless ``refresh``; ``offline``,
+    any earlier answer.
 
     Raises:
         RemoteError: the mirror cannot be reached or believed, or the packages cannot be had together.
@@ -59,6 +61,7 @@ def lock_debs(
         mirrors=mirrors,
         reporter=reporter,
         refresh=refresh,
+        offline=offline,
     )
     debs = {platform: resolved[architecture] for platform, architecture in architectures.items()}
     name = f"python{recipe.python_minor}"
@@ -82,6 +85,7 @@ def resolve_tool(
     mirrors: Mirrors,
     reporter: Reporter,
     refresh: bool = False,
+    offline: bool = False,
 ) -> tuple[Deb, ...]:
     """The packages a tool for this machine consists of (``bubblewrap`` and the libraries it links to).
 
@@ -100,6 +104,7 @@ def resolve_tool(
         mirrors=mirrors,
         reporter=reporter,
         refresh=refresh,
+        offline=offline,
     )
     return resolved[architecture]
 
@@ -142,6 +147,7 @@ def _resolve(
     mirrors: Mirrors,
     reporter: Reporter,
     refresh: bool,
+    offline: bool,
 ) -> dict[str, tuple[Deb, ...]]:
     """Packages by architecture: the day's answer, or a new one."""
     if mirrors.at is None:
@@ -149,8 +155,14 @@ def _resolve(
     else:
         sources = [f"snapshot of {mirrors.at:%Y-%m-%d}"]
     today = store.debian / f"{request.key(architectures, *sources)}.json"
-    if not refresh and (kept := _read(today, MAX_AGE_SECONDS)) is not None:
+    if not refresh and (kept := _read(today, None if offline else MAX_AGE_SECONDS)) is not None:
         return kept
+    if offline:
+        raise RemoteError(
+            f"the packages of {request.what} were never looked up and this is an offline run",
+            code="offline",
+            remedy="run once without --offline",
+        )
     with store.lock(f"debian-{request.suite}"):
         if not refresh and (kept := _read(today, MAX_AGE_SECONDS)) is not None:
             return kept

@@ -41,6 +41,7 @@ def machine_engines(
             store=store,
             mirrors=mirrors,
             reporter=reporter,
+            offline=offline,
         )
         sources = Sources({"debian": mirrors.debian, "debian-security": mirrors.security})
         with Fetcher(store, sources, offline=offline) as fetcher, reporter.stage("engine") as stage:

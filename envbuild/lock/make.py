@@ -102,7 +102,14 @@ def make_lock(
             lambda: (
                 LockedDebs(kept.python, kept.debs)
                 if kept
-                else lock_debs(recipe, store=store, mirrors=mirrors, reporter=reporter, refresh=upgrade_base)
+                else lock_debs(
+                    recipe,
+                    store=store,
+                    mirrors=mirrors,
+                    reporter=reporter,
+                    refresh=upgrade_base,
+                    offline=offline,
+                )
             )
         )
         user, server = solver.answers()

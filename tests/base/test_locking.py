@@ -42,8 +42,31 @@ def fill(archive: DebianArchive, *, arm64: str = "3.13.5-2") -> None:
     archive.publish()
 
 
-def lock(store: Store, mirrors: Mirrors, recipe: BaseRecipe = RECIPE, *, refresh: bool = False) -> LockedDebs:
-    return lock_debs(recipe, store=store, mirrors=mirrors, reporter=Silent(), refresh=refresh)
+def lock(
+    store: Store,
+    mirrors: Mirrors,
+    recipe: BaseRecipe = RECIPE,
+    *,
+    refresh: bool = False,
+    offline: bool = False,
+) -> LockedDebs:
+    return lock_debs(
+        recipe, store=store, mirrors=mirrors, reporter=Silent(), refresh=refresh, offline=offline
+    )
+
+
+def test_offline_any_earlier_answer_will_do_and_none_is_an_error(
+    archive: DebianArchive, store: Store, mirrors: Mirrors
+) -> None:
+    fill(archive)
+    with pytest.raises(RemoteError, match="offline"):
+        lock(store, mirrors, offline=True)
+
+    first = lock(store, mirrors)
+    for answer in store.debian.glob("*.json"):
+        os.utime(answer, (0, 0))
+
+    assert first == lock(store, mirrors, offline=True)
 
 
 def test_lock_debs(archive: DebianArchive, store: Store, mirrors: Mirrors) -> None:
