@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import sys
 import termios
 import threading
@@ -18,16 +17,20 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-__all__ = ["TerminalRelay", "has_terminal"]
+from envbuild.engine.model import Command
+
+__all__ = ["TERM", "TerminalRelay", "gets_terminal"]
+
+TERM = "xterm"  # what every terminal can do and every terminfo database knows
 
 _STDIN, _STDOUT = 0, 1
 _CHUNK = 1 << 16
 _SIZE_CHECK_SECONDS = 0.5
 
 
-def has_terminal() -> bool:
-    """Whether standard input and output are both a terminal."""
-    return os.isatty(_STDIN) and os.isatty(_STDOUT)
+def gets_terminal(command: Command) -> bool:
+    """Whether ``command`` gets a terminal: when it has our streams and they are one."""
+    return command.stdin and command.output is None and os.isatty(_STDIN) and os.isatty(_STDOUT)
 
 
 class TerminalRelay:
@@ -65,7 +68,7 @@ class TerminalRelay:
         size = None
         sources = [_STDIN, self._remote, self._wake]
         while True:
-            if size != (current := shutil.get_terminal_size()):
+            if size != (current := os.get_terminal_size(_STDOUT)):
                 size = current
                 with suppress(Exception):  # a wrong size is better than no session
                     self._resize(*size)
