@@ -23,7 +23,7 @@ from typing import Self
 
 from envbuild.engine.bubblewrap_tool import find_bubblewrap
 from envbuild.engine.model import GRACE_SECONDS, Command
-from envbuild.engine.terminal import TerminalRelay, has_terminal
+from envbuild.engine.terminal import TERM, TerminalRelay, gets_terminal
 from envbuild.engine.trees import unpack
 from envbuild.errors import MachineError
 from envbuild.image.model import Image
@@ -106,7 +106,10 @@ def _mounts(command: Command) -> list[str]:
 
 
 def _environment(image: Iterable[str], command: Command) -> list[str]:
-    values = dict(variable.partition("=")[::2] for variable in image) | dict(command.env)
+    values = dict(variable.partition("=")[::2] for variable in image)
+    if gets_terminal(command):
+        values["TERM"] = TERM
+    values |= command.env
     options = ["--clearenv"]
     for name, value in sorted(values.items()):
         options += ["--setenv", name, value]
@@ -130,7 +133,7 @@ class Contained:
             terminal: int | None = None
             if command.output is not None:
                 output = opened.enter_context(command.output.open("ab")).fileno()
-            if command.stdin and command.output is None and has_terminal():
+            if gets_terminal(command):
                 terminal, inner = os.openpty()
                 opened.callback(os.close, inner)
                 self._resources.callback(os.close, terminal)

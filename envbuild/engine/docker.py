@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from envbuild.engine import docker_session
 from envbuild.engine.model import GRACE_SECONDS, Command
-from envbuild.engine.terminal import TerminalRelay, has_terminal
+from envbuild.engine.terminal import TerminalRelay, gets_terminal
 from envbuild.errors import MachineError
 from envbuild.image.archive import write_archive
 from envbuild.image.blobs import uncompressed
@@ -190,7 +190,7 @@ class Container:
         self._api = client.api
         self._code: int | None = None
         self._resources = ExitStack()
-        terminal = command.stdin and command.output is None and has_terminal()
+        terminal = gets_terminal(command)
         self._id = self._create(reference, command, terminal)
         try:
             self._attach(command, terminal)

@@ -29,6 +29,7 @@ from envbuild.image.blobs import damaged, layer_chunks
 from envbuild.image.model import Image, Layer
 from envbuild.progress import Reporter, Stage
 from envbuild.store import Store
+from envbuild.store.store import disk_errors
 
 __all__ = ["LAYERS_PER_TREE", "unpack"]
 
@@ -50,7 +51,7 @@ def unpack(image: Image, store: Store, reporter: Reporter) -> tuple[Path, ...]:
     runs = [layers[start : start + LAYERS_PER_TREE] for start in range(0, len(layers), LAYERS_PER_TREE)]
     trees = {_run_tree(store, run): run for run in runs}
     if not all(tree.is_dir() for tree in trees):
-        with store.lock("trees"):
+        with store.lock("trees"), disk_errors(store.root):
             missing = {tree: run for tree, run in trees.items() if not tree.is_dir()}
             with reporter.stage("unpack") as stage:
                 _unpack_layers([layer for run in missing.values() for layer in run], store, stage)

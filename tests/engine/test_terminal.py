@@ -12,8 +12,10 @@ from pathlib import Path
 
 PROGRAM = """
 import os, sys, termios
-from envbuild.engine.terminal import TerminalRelay, has_terminal
-assert has_terminal()
+from envbuild.engine.terminal import TerminalRelay, gets_terminal
+from envbuild.engine.model import Command
+assert gets_terminal(Command((), stdin=True))
+assert not gets_terminal(Command(()))
 here, there = os.openpty()
 sizes = []
 with TerminalRelay(here, lambda columns, rows: sizes.append((columns, rows))):

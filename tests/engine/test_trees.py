@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -164,3 +165,37 @@ def test_a_layer_is_named_by_what_it_holds(store: Store) -> None:
     (tree,) = unpack(image, store, Silent())
     raw = b"".join(trees.layer_chunks(store, image.layers[0]))
     assert tree.name == hashlib.sha256(raw).hexdigest()
+
+
+def test_a_full_disk_is_an_error_with_a_remedy_and_leaves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(handle: int, data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    image = make_image(store, [[file("a", b"1")]])
+    monkeypatch.setattr(trees.os, "write", write)
+    with pytest.raises(MachineError) as caught:
+        unpack(image, store, Silent())
+    assert (caught.value.code, list(store.tmp.iterdir()), list(store.trees.iterdir())) == (
+        "disk-full",
+        [],
+        [],
+    )
+
+
+def test_an_interruption_leaves_nothing_and_the_next_try_succeeds(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = make_image(store, [[file(f"{number}", b"1")] for number in range(20)])
+    with monkeypatch.context() as patched:
+        patched.setattr(trees, "as_completed", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            unpack(image, store, Silent())
+    assert list(store.tmp.iterdir()) == []
+    merged = [_content(tree) for tree in unpack(image, store, Silent())]
+    assert sum(map(len, merged)) == 20
+
+
+def _interrupt(futures: object) -> None:
+    raise KeyboardInterrupt
