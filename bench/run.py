@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="only contestants whose name begins with this")
     arguments = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # envbuild itself is compiled, as after `pip install`
     work: Path = arguments.directory.resolve()
     load = os.getloadavg()[0]
     repositories = [repository(work / name, pin) for name, pin in _PINS.items()]
