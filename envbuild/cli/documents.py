@@ -97,8 +97,15 @@ def _changes(previous: Lock | None, lock: Lock) -> list[dict[str, str | None]]:
     ]
 
 
-def plan_document(spec: Spec, lock: Lock | None, stale: Sequence[str], plan: Plan | None) -> dict[str, Any]:
-    """``plan``: what is read and would be built. ``lock`` and ``plan`` are those of a lock that is there."""
+def plan_document(
+    spec: Spec, lock: Lock | None, stale: Sequence[str], plan: Plan | None, *, python: str | None
+) -> dict[str, Any]:
+    """``plan``: what is read and would be built.
+
+    Parameters:
+        lock, plan: those of a lock that is there.
+        python: the version that locking anew would give, None when no base fits.
+    """
     return {
         "name": spec.name,
         "files": [
@@ -124,6 +131,7 @@ def plan_document(spec: Spec, lock: Lock | None, stale: Sequence[str], plan: Pla
                 }
                 for request in spec.python
             ],
+            "chosen": python,
             "locked": lock.base.python if lock else None,
         },
         "requirements": [

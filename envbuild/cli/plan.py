@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from envbuild.cli.options import common_options, platform_option, source_argument, spec_options
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns
+
+if TYPE_CHECKING:
+    from envbuild.spec import Spec
 
 __all__ = ["plan"]
 
@@ -34,11 +37,27 @@ def plan(session: Session, source: str) -> None:
     platforms = project.settings.platforms or (host_platform(),)
     stale = stale_reasons(found, project.spec, project.repo, platforms)
     planned = make_plan(found.lock, platforms[0], found.data) if found and not stale else None
-    document = plan_document(project.spec, found.lock if found else None, stale, planned)
+    spec, python = _with_python(project.spec)
+    document = plan_document(spec, found.lock if found else None, stale, planned, python=python)
     session.console.result(*_text(document))
     session.console.document(document)
     if any(problem["level"] == "error" for problem in document["problems"]):
         raise click.exceptions.Exit(1)
+
+
+def _with_python(spec: Spec) -> tuple[Spec, str | None]:
+    """The Python that locking anew would give; when no base has it, that is one problem more."""
+    from dataclasses import replace
+
+    from envbuild.base.recipe import choose, load_recipes
+    from envbuild.errors import RepoError
+    from envbuild.spec.model import Problem
+
+    try:
+        return spec, choose(spec.python, load_recipes()).python
+    except RepoError as error:
+        problem = Problem("error", error.code, error.message, error.file, error.line, error.remedy)
+        return replace(spec, problems=(*spec.problems, problem)), None
 
 
 def _text(document: dict[str, Any]) -> list[str]:
@@ -85,7 +104,12 @@ def _environment(document: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (
             "  Python",
-            ", ".join([*filter(None, [document["python"]["locked"]]), *asked]) or "any that is offered",
+            ", ".join(
+                [
+                    document["python"]["locked"] or document["python"]["chosen"] or "none that is offered",
+                    *asked,
+                ]
+            ),
         ),
         ("  kernels", ", ".join(document["kernels"])),
         ("  lock", "; ".join(stale) if stale else "up to date"),

@@ -54,7 +54,7 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     error = RepoError("cell 2 failed", code="cell-failed", file="a.ipynb")
     yield "Errors", error.to_json()
-    yield "plan", plan_document(spec, lock, [], make_plan(lock, "linux/amd64", b""))
+    yield "plan", plan_document(spec, lock, [], make_plan(lock, "linux/amd64", b""), python="3.11.2")
     yield "lock", lock_document(LockFile(lock, b"", None), None, {"lock": 1.0})
     yield (
         "build, base build",
