@@ -101,15 +101,11 @@ def _environment(document: dict[str, Any]) -> list[tuple[str, str]]:
         if not request["hint"]
     ]
     stale = document["lock"]["stale"]
+    version = document["python"]["locked"] or document["python"]["chosen"] or "none that is offered"
     return [
         (
             "  Python",
-            ", ".join(
-                [
-                    document["python"]["locked"] or document["python"]["chosen"] or "none that is offered",
-                    *asked,
-                ]
-            ),
+            "; ".join([version, *(["asked for: " + ", ".join(asked)] if asked else [])]),
         ),
         ("  kernels", ", ".join(document["kernels"])),
         ("  lock", "; ".join(stale) if stale else "up to date"),
