@@ -27,6 +27,7 @@ __all__ = ["Served", "serve"]
 
 _TAG = "image"
 _IDLE_SECONDS = 60
+_TLS_HANDSHAKE = b"\x16"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -92,6 +93,16 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = _IDLE_SECONDS
     server: _Server
+    raw_requestline: bytes
+
+    def parse_request(self) -> bool:
+        if self.raw_requestline[:1] == _TLS_HANDSHAKE:
+            # Daemons try HTTPS first; containerd's goes on with HTTP only when the answer to its handshake
+            # reads like HTTP.
+            self.wfile.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            self.close_connection = True
+            return False
+        return super().parse_request()
 
     def do_GET(self) -> None:
         self._answer(with_body=True)

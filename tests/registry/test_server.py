@@ -160,3 +160,11 @@ def test_names_cannot_be_guessed_and_ports_are_closed_afterwards(store: Store, i
     host, port = first.registry.split(":")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)), timeout=5)
+
+
+def test_https_is_answered_in_a_way_that_makes_clients_try_http(served: Served) -> None:
+    """Go says "server gave HTTP response to HTTPS client" only when the answer begins like this."""
+    host, port = served.registry.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x0a" * 100)
+        assert connection.recv(5) == b"HTTP/"
