@@ -91,7 +91,7 @@ class _Reader:
             for path in paths:
                 if declared is not None:
                     if path != declared.winner:
-                        self._findings.ignored(path, kind, f"{declared.winner} is used")
+                        self._findings.ignored(path, kind, f"{declared.winner} comes first")
                 elif reader := readers.get(kind):
                     declared = reader(path)
                 else:
