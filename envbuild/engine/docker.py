@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from functools import cached_property
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from envbuild.engine import docker_session
-from envbuild.engine.model import GRACE_SECONDS, Command
-from envbuild.engine.terminal import TerminalRelay, gets_terminal
+from envbuild.engine.docker_container import Container, docker_errors, docker_failed
+from envbuild.engine.model import Command
 from envbuild.errors import MachineError
 from envbuild.image.archive import write_archive
 from envbuild.image.blobs import uncompressed
 from envbuild.image.model import Image
-from envbuild.pack import recipe
-from envbuild.progress import Reporter
+from envbuild.pack.tar import Sink
+from envbuild.progress import Reporter, Stage
 from envbuild.registry.server import Served, serve
 from envbuild.source.text import redact
 from envbuild.store import Store
@@ -89,12 +89,13 @@ class Docker:
         Raises:
             MachineError: the daemon cannot take it, or the cache is damaged.
         """
-        with _docker_errors(), reporter.stage("load") as stage:
+        with docker_errors(), reporter.stage("load") as stage:
             present = self._present(image)
             if present is not None:
                 self._tag(present, tags)
                 return
-            with serve(image, self._store, sent=stage.advance) as served:
+            progress = _Sent(stage, sum(layer.raw_size for layer in image.layers))
+            with serve(image, self._store, sent=progress.add) as served:
                 reason = self._pull(served)
                 if reason is None:
                     self._tag(served.reference, tags)
@@ -102,7 +103,8 @@ class Docker:
                     self._client.api.remove_image(served.reference)
             if reason is not None:
                 reporter.note(f"Docker cannot pull from this machine ({reason}); sending the whole image")
-                self._send_archive(image, tags)
+                self._send_archive(image, tags, progress)
+            progress.finish()
 
     def close(self) -> None:
         """Close the connection to the daemon."""
@@ -111,7 +113,13 @@ class Docker:
 
     def start(self, image: Image, command: Command) -> Container:
         """See :meth:`envbuild.engine.model.Engine.start`."""
-        with _docker_errors():
+        with docker_errors():
+            if command.mounts and not _is_here(self._host):
+                raise MachineError(
+                    f"the Docker daemon at {redact(self._host)} cannot see the files of this machine",
+                    code="engine-elsewhere",
+                    remedy="use a Docker daemon of this machine, or --engine bubblewrap",
+                )
             reference = self._present(image)
             if reference is None:
                 raise MachineError("the image is not in Docker", code="image-not-loaded")
@@ -160,14 +168,14 @@ class Docker:
             return str(error.explanation or error).splitlines()[0]
         return None
 
-    def _send_archive(self, image: Image, tags: Sequence[str]) -> None:
+    def _send_archive(self, image: Image, tags: Sequence[str], progress: _Sent) -> None:
         reader, writer = os.pipe()
         failures: list[BaseException] = []
 
         def write() -> None:
             try:
                 with os.fdopen(writer, "wb") as sink:
-                    write_archive(image, self._store, sink, tags)
+                    write_archive(image, self._store, progress.counted(sink), tags)
             except BrokenPipeError:
                 pass  # the daemon's own error says more
             except BaseException as error:
@@ -177,140 +185,52 @@ class Docker:
         with os.fdopen(reader, "rb") as archive:
             thread.start()
             events = list(self._client.api.load_image(archive))
-            failures.extend(_failed(event["error"]) for event in events if "error" in event)
+            failures.extend(docker_failed(event["error"]) for event in events if "error" in event)
         thread.join()
         if failures:
             raise failures[0]
 
 
-class Container:
-    """A process in a container; see :class:`envbuild.engine.model.Running`."""
+class _Sent:
+    """How much of an image was sent; what was not at the end, the daemon had."""
 
-    def __init__(self, client: Any, reference: str, command: Command) -> None:
-        self._api = client.api
-        self._code: int | None = None
-        self._resources = ExitStack()
-        terminal = gets_terminal(command)
-        self._id = self._create(reference, command, terminal)
-        try:
-            self._attach(command, terminal)
-            self._api.start(self._id)
-            if terminal:
-                self._resources.enter_context(TerminalRelay(self._socket.fileno(), self._resize))
-            else:
-                self._carry(command)
-        except BaseException:
-            self._remove()
-            raise
+    def __init__(self, stage: Stage, total: int) -> None:
+        self._stage = stage
+        self._missing = total
+        self._lock = threading.Lock()
+        stage.add_total(total)
 
-    def _create(self, reference: str, command: Command, terminal: bool) -> str:
-        from docker.types import Mount
+    def add(self, size: int) -> None:
+        """``size`` more bytes were sent."""
+        with self._lock:
+            size = min(size, self._missing)  # manifests and repeated pieces are not in the total
+            self._missing -= size
+        self._stage.advance(size)
 
-        mounts = [
-            Mount(mount.target, str(mount.source), type="bind", read_only=not mount.writable)
-            for mount in command.mounts
-        ]
-        ports = {} if command.port is None else {command.port: ("127.0.0.1", command.port)}
-        created = self._api.create_container(
-            reference,
-            list(command.argv),
-            environment=dict(command.env),
-            working_dir=command.workdir,
-            user=None if command.owner is None else f"{command.owner}:{recipe.GID}",
-            ports=list(ports),
-            stdin_open=command.stdin,
-            tty=terminal,
-            labels=docker_session.labels(),
-            host_config=self._api.create_host_config(mounts=mounts, port_bindings=ports),
-        )
-        identifier: str = created["Id"]
-        return identifier
+    def counted(self, sink: Sink) -> Sink:
+        """A sink that counts what goes to ``sink``."""
+        add = self.add
 
-    def _attach(self, command: Command, terminal: bool) -> None:
-        # Before the start, so that nothing is missed.
-        self._socket = self._api.attach_socket(
-            self._id, {"stdin": int(command.stdin), "stdout": 1, "stderr": 1, "stream": 1}
-        )
-        # The SDK gives a reader of the socket, whose closing would leave the socket itself open.
-        self._resources.callback(getattr(self._socket, "_sock", self._socket).close)
-        self._resources.callback(self._socket.close)
+        class Counted:
+            def write(self, data: bytes, /) -> None:
+                sink.write(data)
+                add(len(data))
 
-    def _carry(self, command: Command) -> None:
-        """Carry output, and input if wanted, until the container's end."""
-        from docker.utils.socket import frames_iter
+        return Counted()
 
-        targets = {1: 1, 2: 2}
-        if command.output is not None:
-            stream = self._resources.enter_context(command.output.open("ab"))
-            targets = {1: stream.fileno(), 2: stream.fileno()}
-
-        def carry_output() -> None:
-            with suppress(OSError, ValueError):
-                for kind, data in frames_iter(self._socket, tty=False):
-                    _write(targets[kind], data)
-
-        def carry_input() -> None:
-            with suppress(OSError, ValueError):
-                while data := os.read(0, 1 << 16):
-                    _write(self._socket.fileno(), data)
-                self._socket._sock.shutdown(1)
-
-        self._output = threading.Thread(target=carry_output, name="output", daemon=True)
-        self._output.start()
-        self._resources.callback(self._output.join, 2)
-        if command.stdin:
-            threading.Thread(target=carry_input, name="input", daemon=True).start()
-
-    def _resize(self, columns: int, rows: int) -> None:
-        self._api.resize(self._id, height=rows, width=columns)
-
-    def poll(self) -> int | None:
-        """See :meth:`envbuild.engine.model.Running.poll`."""
-        if self._code is None:
-            with _docker_errors():
-                state = self._api.inspect_container(self._id)["State"]
-                if not state["Running"] and state["Status"] != "created":
-                    self._code = int(state["ExitCode"])
-        return self._code
-
-    def wait(self) -> int:
-        """See :meth:`envbuild.engine.model.Running.wait`."""
-        if self._code is None:
-            with _docker_errors():
-                self._code = int(self._api.wait(self._id, timeout=None)["StatusCode"])
-        return self._code
-
-    def terminate(self, grace: float = GRACE_SECONDS) -> None:
-        """See :meth:`envbuild.engine.model.Running.terminate`."""
-        from docker.errors import NotFound
-
-        with _docker_errors(), suppress(NotFound):
-            self._api.stop(self._id, timeout=max(1, round(grace)))
-
-    def _remove(self) -> None:
-        from docker.errors import NotFound
-
-        with suppress(NotFound):
-            self._api.remove_container(self._id, force=True, v=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if self._code is None:
-                self.terminate()
-        finally:
-            with _docker_errors():
-                self._remove()
-            self._resources.close()
+    def finish(self) -> None:
+        """All that is needed was sent."""
+        self._stage.advance(self._missing, cached=True)
 
 
-def _write(handle: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(handle, data) :]
+def _is_here(host: str) -> bool:
+    """Whether a daemon's address is one of this machine."""
+    parts = urllib.parse.urlsplit(host)
+    return parts.scheme in ("unix", "http+unix", "npipe") or parts.hostname in (
+        "127.0.0.1",
+        "::1",
+        "localhost",
+    )
 
 
 def _unreachable(host: str, said: str) -> str:
@@ -320,19 +240,3 @@ def _unreachable(host: str, said: str) -> str:
     known = ("No such file or directory", "Connection refused")
     reason = next((text for text in known if text in said), said.splitlines()[0])
     return f"no Docker daemon answers at {host} ({reason}); start Docker, or set DOCKER_HOST"
-
-
-@contextmanager
-def _docker_errors() -> Iterator[None]:
-    """Turn what the SDK raises into an error with a remedy."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
-    try:
-        yield
-    except (DockerException, RequestException) as error:
-        raise _failed(str(getattr(error, "explanation", None) or error)) from error
-
-
-def _failed(said: str) -> MachineError:
-    return MachineError(f"Docker: {said.splitlines()[0]}", code="docker-failed")

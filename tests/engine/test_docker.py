@@ -43,7 +43,7 @@ class Counting(Silent):
             yield stage
 
     def _advance(self, amount: int, *, cached: bool = False) -> None:
-        self.sent += amount
+        self.sent += 0 if cached else amount
 
     def note(self, message: str) -> None:
         self.notes.append(message)
@@ -260,3 +260,11 @@ def test_without_a_daemon_the_reason_says_what_to_do(store: Store, tmp_path: Pat
     gc.collect()  # the SDK forgets to close what it could not connect
     assert reason is not None
     assert reason.endswith("start Docker, or set DOCKER_HOST")
+
+
+@pytest.mark.parametrize("host", ["ssh://me:secret@example.org", "tcp://192.0.2.1:2376"])
+def test_a_daemon_elsewhere_cannot_be_given_our_files(store: Store, repository: Path, host: str) -> None:
+    engine = Docker(store, {"DOCKER_HOST": host})
+    with pytest.raises(MachineError) as caught:
+        engine.start(make_image(store, [[]]), _command(repository, "true"))
+    assert (caught.value.code, "secret" in caught.value.message) == ("engine-elsewhere", False)
