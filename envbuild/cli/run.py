@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import keyword
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,6 +39,15 @@ __all__ = ["run"]
     metavar="SECONDS",
     help="For each cell. Default: none.",
 )
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="A variable the notebooks start with; VALUE is JSON, or else text.",
+)
 @engine_option
 @locked_option
 @jobs_option
@@ -43,13 +55,19 @@ __all__ = ["run"]
 @spec_options
 @common_options
 def run(
-    session: Session, arguments: tuple[str, ...], output: Path | None, timeout: float | None, locked: bool
+    session: Session,
+    arguments: tuple[str, ...],
+    output: Path | None,
+    timeout: float | None,
+    parameters: tuple[tuple[str, str], ...],
+    locked: bool,
 ) -> None:
     """Run notebooks from top to bottom in the repository's environment, or the command after --.
 
     Notebooks are not changed; what comes of them is written elsewhere. Exit code 1: one of them failed.
     """
     command = rest_of_command_line()
+    values = _values(parameters)
     source, notebooks = _split(arguments)
     if command is None and not notebooks:
         raise click.UsageError("name a notebook, or a command after --")
@@ -60,7 +78,7 @@ def run(
     if command is not None:
         _run_command(session, source, command, locked=locked)
     else:
-        _run_notebooks(session, source, notebooks, output, timeout, locked=locked)
+        _run_notebooks(session, source, notebooks, output, timeout, values, locked=locked)
 
 
 def _split(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -68,6 +86,28 @@ def _split(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     if not arguments or arguments[0].endswith(".ipynb"):
         return ".", arguments
     return arguments[0], arguments[1:]
+
+
+def _values(parameters: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The variables of ``--parameter``.
+
+    >>> _values((("n", "3"), ("label", "a b"), ("flag", "true")))
+    {'n': 3, 'label': 'a b', 'flag': True}
+    """
+    values: dict[str, Any] = {}
+    for name, text in parameters:
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise click.UsageError(f"{name!r} is not the name of a variable")
+        try:
+            # The parser's NaN and Infinity are neither JSON nor Python.
+            values[name] = json.loads(text, parse_constant=_refuse)
+        except ValueError:
+            values[name] = text
+    return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _run_command(session: Session, source: str, command: tuple[str, ...], *, locked: bool) -> None:
@@ -85,6 +125,7 @@ def _run_notebooks(
     notebooks: tuple[str, ...],
     output: Path | None,
     timeout: float | None,
+    parameters: dict[str, Any],
     *,
     locked: bool,
 ) -> None:
@@ -104,6 +145,7 @@ def _run_notebooks(
         reporter=session.console,
         output=output,
         timeout=timeout,
+        parameters=parameters,
     )
     for result in results:
         if result.error is not None:
