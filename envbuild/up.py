@@ -15,7 +15,7 @@ from pathlib import Path
 from envbuild.engine.model import Command, Engine, Mount, Running
 from envbuild.errors import MachineError, RepoError
 from envbuild.image.model import Image
-from envbuild.notebook.text import plain_text
+from envbuild.notebook.text import last_lines
 from envbuild.pack import recipe
 from envbuild.progress import Reporter
 from envbuild.store import Store
@@ -26,8 +26,6 @@ _HOST = "127.0.0.1"
 _USUAL_PORTS = range(8888, 8898)  # the first is what Jupyter users expect
 _START_SECONDS = 180.0
 _POLL_SECONDS = 0.05
-_LOG_LINES = 20
-_LOG_BYTES = 1 << 16
 
 
 def up(
@@ -161,7 +159,7 @@ def _wait_until_answering(
     raise RepoError(
         f"the server did not answer within {_START_SECONDS:.0f} seconds",
         code="server-silent",
-        detail=_tail(log),
+        detail=last_lines(log) if log else None,
     )
 
 
@@ -182,15 +180,5 @@ def _failed(code: int, log: Path | None) -> RepoError:
         f"the server ended with exit code {code}",
         code="server-failed",
         remedy="its last words are below; --verbose shows everything it says",
-        detail=_tail(log),
+        detail=last_lines(log) if log else None,
     )
-
-
-def _tail(log: Path | None) -> str | None:
-    """The last lines of the server's log."""
-    if log is None:
-        return None
-    with log.open("rb") as stream:
-        stream.seek(max(0, log.stat().st_size - _LOG_BYTES))
-        lines = stream.read().decode("utf-8", "replace").splitlines()
-    return plain_text("\n".join(lines[-_LOG_LINES:]))

@@ -18,7 +18,7 @@ from typing import IO, Any
 from envbuild.engine.model import Command, Engine, Mount, Running
 from envbuild.errors import MachineError, RepoError
 from envbuild.image.model import Image
-from envbuild.notebook.text import plain_text
+from envbuild.notebook.text import last_lines, plain_text
 from envbuild.pack import recipe
 from envbuild.progress import Reporter, Stage
 from envbuild.store import Store
@@ -32,7 +32,6 @@ _RUNNER = "/run/envbuild/runner.py"
 _POLL_SECONDS = 0.05
 _LONGEST_EVENT = 1 << 20
 _LARGEST_RESULT = 1 << 30
-_LOG_BYTES = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +248,14 @@ def _error(notebook: str, failure: Mapping[str, Any], written: Path | None, log:
     cell = failure.get("cell")
     place = f"cell {cell} (In [{failure.get('count')}])" if isinstance(cell, int) else "the notebook"
     message, remedy = _FAILURES[code]
-    traceback = plain_text(str(failure.get("traceback") or ""))
-    log_end = plain_text(log.read_bytes()[-_LOG_BYTES:].decode("utf-8", "replace")).strip()
+    detail = plain_text(str(failure.get("traceback") or ""))
+    if not detail and code in ("kernel-died", "not-executed"):
+        detail = last_lines(log)
     remedies = [remedy, None if written is None else f"what was run until then is in {written}"]
     return RepoError(
         message.format(place=place, said=said.partition("\n")[0]),
         code=code,
         file=notebook,
         remedy="; ".join(filter(None, remedies)) or None,
-        detail=traceback or (log_end if code in ("kernel-died", "not-executed") else None) or None,
+        detail=detail or None,
     )

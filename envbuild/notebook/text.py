@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-__all__ = ["plain_text"]
+__all__ = ["last_lines", "plain_text"]
+
+_LOG_LINES = 20
+_LOG_BYTES = 1 << 16
 
 # ECMA-48: CSI sequences, OSC and other strings, two-character escapes
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_].*?(?:\x07|\x1b\\|$)|[ -/]*[0-~])", re.DOTALL)
@@ -18,3 +22,11 @@ def plain_text(text: str) -> str:
     'ZeroDivisionError: division by zero'
     """
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
+
+
+def last_lines(log: Path) -> str:
+    """The last lines of a program's log, as plain text."""
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - _LOG_BYTES))
+        lines = stream.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
+    return plain_text("\n".join(lines[-_LOG_LINES:]))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuild.notebook.text import plain_text
+from envbuild.notebook.text import last_lines, plain_text
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,9 @@ def test_no_control_character_survives(text: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cc"])))
 def test_plain_text_stays(text: str) -> None:
     assert plain_text(text) == text
+
+
+def test_the_end_of_a_long_log_is_shown(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * 1_000_000 + b"".join(b"\n\x1b[1m%d\xff" % number for number in range(100)))
+    assert last_lines(log) == "\n".join(f"{number}\N{REPLACEMENT CHARACTER}" for number in range(80, 100))
