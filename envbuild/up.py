@@ -87,7 +87,7 @@ def up(
             try:
                 ready(url)
                 if browser:
-                    webbrowser.open(url)
+                    _open_browser(url)
                 code = running.wait()
             except KeyboardInterrupt:
                 return
@@ -173,6 +173,16 @@ def _ask(port: int, token: str) -> int | None:
         return None
     finally:
         connection.close()
+
+
+def _open_browser(url: str) -> None:
+    """Open ``url`` in a browser with windows, if there is one: those for terminals would take over ours."""
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return
+    if not type(browser).__name__.startswith(("GenericBrowser", "Elinks")):
+        browser.open(url)
 
 
 def _failed(code: int, log: Path | None) -> RepoError:

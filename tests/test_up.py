@@ -185,18 +185,37 @@ def test_ctrl_c_before_the_server_answers_is_the_callers(
     assert (engine.running[0].poll() is not None, list(store.tmp.iterdir())) == (True, [])
 
 
-def test_the_browser_opens_only_when_wanted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
+class Browser:
+    """Stands in for a browser; opening ends the test's server."""
 
-    def open_browser(url: str) -> None:
-        opened.append(url)
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+
+    def open(self, url: str) -> None:
+        self.opened.append(url)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(webbrowser, "open", open_browser)
-    urls: list[str] = []
+
+def test_the_browser_opens_only_when_wanted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, urls = Browser(), []
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
     _up(_server(), store, ready=urls.append, browser=True)
     _up(_server(), store, browser=False)
-    assert opened == urls
+    assert browser.opened == urls
+
+
+def test_browsers_for_terminals_are_left_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("w3m"))
+    monkeypatch.setattr(webbrowser.GenericBrowser, "open", lambda *_: pytest.fail("it was opened"))
+    up_module._open_browser("http://127.0.0.1/")
+
+
+def test_no_browser_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get() -> None:
+        raise webbrowser.Error("could not locate runnable browser")
+
+    monkeypatch.setattr(webbrowser, "get", get)
+    up_module._open_browser("http://127.0.0.1/")
 
 
 def test_a_repository_of_somebody_else_is_warned_about(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
