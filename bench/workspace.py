@@ -17,29 +17,29 @@ _QUICKSTART = _HERE.parent / "examples" / "quickstart"
 _PYTHON = "3.11.2"  # Debian 12's, for all contestants
 
 
-def repository(directory: Path, pin: str) -> Path:
-    """A repository with exact pins for the peers and the same pins in envbuild.lock.
+def repository(directory: Path, pin: str, previous: Path | None = None) -> Path:
+    """A repository with the same pins in ``pins.txt``, for the peers, and in ``envbuild.lock``.
 
     Parameters:
         pin: the version of one package, like ``seaborn==0.13.1``.
+        previous: the same repository before that version changed.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    pins = directory / "requirements.txt"
-    if not pins.exists():
-        compile_pins = [str(PROGRAMS / "uv"), "pip", "compile", str(_HERE / "science.in"), "--output-file"]
-        compile_pins += [str(pins), "--python-version", _PYTHON, "--python-platform", "x86_64-manylinux_2_36"]
-        constraint = directory.with_suffix(".constraint")
-        constraint.write_text(f"{pin}\n")
-        output_of(
-            [*compile_pins, "--no-annotate", "--no-header", "--constraint", str(constraint)], os.environ
-        )
-        constraint.unlink()
-    shutil.copy(_QUICKSTART / "analysis.ipynb", directory)
-    shutil.copytree(_QUICKSTART / "data", directory / "data", dirs_exist_ok=True)
-    (directory / ".dockerignore").write_text("envbuild.lock\n")
+    if (directory / "envbuild.lock").exists():
+        return directory
+    shutil.copytree(_QUICKSTART, directory, dirs_exist_ok=True)
+    names = (_HERE / "science.in").read_text()
+    (directory / "requirements.txt").write_text(f"{names}-c pins.txt\n")
     (directory / "envbuild.toml").write_text(f'name = "bench"\npython = "{_PYTHON.rpartition(".")[0]}"\n')
-    if not (directory / "envbuild.lock").exists():
-        output_of([str(PROGRAMS / "envbuild"), "lock", str(directory)], os.environ)
+    (directory / ".dockerignore").write_text("envbuild.lock\n")
+    wanted = directory / "wanted.in"
+    wanted.write_text(f"{names}{pin}\n")
+    resolve = [str(PROGRAMS / "uv"), "pip", "compile", str(wanted), "--no-annotate", "--no-header"]
+    resolve += ["--python-version", _PYTHON, "--python-platform", "x86_64-manylinux_2_36"]
+    output_of([*resolve, "--output-file", str(directory / "pins.txt")], os.environ)
+    wanted.unlink()
+    if previous is not None:
+        shutil.copy(previous / "envbuild.lock", directory)
+    output_of([str(PROGRAMS / "envbuild"), "lock", str(directory)], os.environ)
     return directory
 
 
