@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_client.manager import start_new_kernel  # type: ignore[import-not-found]  # only in the image
+from jupyter_client.manager import start_new_kernel
 
 manager, client = start_new_kernel(kernel_name="python3")
 reply = client.execute_interactive(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="only contestants whose name begins with this")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped then, too
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # envbuild itself is compiled, as after `pip install`
     work: Path = arguments.directory.resolve()
     load = os.getloadavg()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import pytest
 
 from tests.support.programs import Envbuild, require
 from tests.support.servers import containerd, docker_daemon, docker_registry, scratch_directory
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the servers, as Ctrl-C does
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
 
