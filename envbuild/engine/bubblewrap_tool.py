@@ -78,6 +78,7 @@ def _version(argv: tuple[str, ...]) -> tuple[int, ...]:
             [*argv, "--version"],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_PROBE_SECONDS,
             stdin=subprocess.DEVNULL,
         )
@@ -98,6 +99,7 @@ def _trouble(argv: tuple[str, ...], lower: Path) -> str | None:
             [*argv, *probe, "--", *argv, "--version"],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_PROBE_SECONDS,
             stdin=subprocess.DEVNULL,
         )
@@ -106,6 +108,8 @@ def _trouble(argv: tuple[str, ...], lower: Path) -> str | None:
     if result.returncode == 0:
         return None
     said = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+    if not said.startswith("bwrap:"):
+        return f"{argv[-1]} does not run: {said}"
     return f"this system does not let users make namespaces ({said}); {_remedy()}"
 
 

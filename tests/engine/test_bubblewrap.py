@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from envbuild.image.model import Image
 from envbuild.pack.tar import file
 from envbuild.progress import Silent
 from envbuild.store import Store
-from tests.support.images import make_image
+from tests.support.images import host_image, make_image
 
 pytestmark = pytest.mark.network
 
@@ -202,3 +203,18 @@ def test_a_hundred_layers_start(
     more = make_image(shared_store, [[file(f"etc/{number}", str(number).encode())] for number in range(100)])
     many = Image(image.platform, image.config, image.manifest, (*image.layers, *more.layers))
     assert Shell(bubblewrap, many, repository)("cat /etc/0 /etc/99") == (0, "099")
+
+
+def test_names_with_every_kind_of_character(bubblewrap: Bubblewrap, image: Image, tmp_path: Path) -> None:
+    """Commas and backslashes mean something in overlay options. (Colons do to the dynamic loader.)"""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a b,c\\d\n'\"=\xff"))
+    repository = odd / "repository: x"
+    repository.mkdir(parents=True)
+    store = Store(odd / "cache")
+    store.prepare()
+    here = host_image(store, "cat")
+    (repository / "file").write_text("content")
+    installed = list(bubblewrap._store.tools.iterdir())  # none when the host has its own
+    engine = Bubblewrap(store, lambda place: shutil.copytree(installed[0], place, symlinks=True))
+    assert engine.unavailable() is None
+    assert Shell(engine, here, repository)("cat file") == (0, "content")
