@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -66,9 +67,8 @@ class Container:
         self._socket = self._api.attach_socket(
             self._id, {"stdin": int(command.stdin), "stdout": 1, "stderr": 1, "stream": 1}
         )
-        # The SDK gives a reader of the socket, whose closing would leave the socket itself open.
-        self._resources.callback(getattr(self._socket, "_sock", self._socket).close)
-        self._resources.callback(self._socket.close)
+        # The SDK gives a reader of the socket; what has to be closed is the response that it came with.
+        self._resources.callback(self._socket._response.close)
 
     def _carry(self, command: Command) -> None:
         """Carry output, and input if wanted, until the container's end."""
@@ -88,7 +88,7 @@ class Container:
             with suppress(OSError, ValueError):
                 while data := os.read(0, 1 << 16):
                     _write(self._socket.fileno(), data)
-                self._socket._sock.shutdown(1)
+                getattr(self._socket, "_sock", self._socket).shutdown(socket.SHUT_WR)
 
         self._output = threading.Thread(target=carry_output, name="output", daemon=True)
         self._output.start()
