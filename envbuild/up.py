@@ -189,6 +189,6 @@ def _failed(code: int, log: Path | None) -> RepoError:
     return RepoError(
         f"the server ended with exit code {code}",
         code="server-failed",
-        remedy="its last words are below; --verbose shows everything it says",
+        remedy="--verbose shows everything it says",
         detail=last_lines(log) if log else None,
     )
