@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from envbuild.base.recipe import BaseRecipe
-from envbuild.image.model import Image
-from envbuild.lock.ensure import LockFile
-from envbuild.lock.model import Lock
-from envbuild.notebook.execute import Executed
-from envbuild.plan import Plan
-from envbuild.spec import Spec
-from envbuild.store import Store
 from envbuild.store.images import contents, stored_images
 from envbuild.store.prune import usage
+
+if TYPE_CHECKING:  # each verb needs few of these, and loading them all would take a sixth of a cached build
+    from envbuild.base.recipe import BaseRecipe
+    from envbuild.image.model import Image
+    from envbuild.lock.ensure import LockFile
+    from envbuild.lock.model import Lock
+    from envbuild.notebook.execute import Executed
+    from envbuild.plan import Plan
+    from envbuild.spec import Spec
+    from envbuild.store import Store
 
 __all__ = [
     "bases_document",

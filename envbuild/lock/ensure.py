@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuild.errors import RepoError
-from envbuild.lock.freshness import check
+from envbuild.lock.freshness import adopted_bytes, check
 from envbuild.lock.lockfile import FILENAME, dump_lock, load_lock
-from envbuild.lock.make import adopted_bytes, refuse_errors
 from envbuild.lock.model import Lock
 from envbuild.progress import Reporter
 from envbuild.source import Repo
 from envbuild.spec import Spec
+from envbuild.spec.findings import refuse_errors
 from envbuild.store import Store
 from envbuild.store.store import write_atomic
 

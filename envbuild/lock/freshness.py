@@ -12,9 +12,21 @@ from packaging.utils import canonicalize_name
 
 from envbuild.lock.model import Lock, Wheel
 from envbuild.lock.select import marker_environment
+from envbuild.source import Repo
 from envbuild.spec.model import Requirement, Spec
 
-__all__ = ["check", "inputs_digest"]
+__all__ = ["adopted_bytes", "check", "inputs_digest"]
+
+_MOST_ADOPTED_BYTES = 64_000_000
+
+
+def adopted_bytes(spec: Spec, repo: Repo) -> bytes | None:
+    """The content of the lock that ``spec`` takes over, None when there is none.
+
+    Raises:
+        RepoError: it cannot be read.
+    """
+    return None if spec.adopted is None else repo.read(spec.adopted.path, _MOST_ADOPTED_BYTES)
 
 
 def inputs_digest(spec: Spec, adopted: bytes | None = None) -> str:

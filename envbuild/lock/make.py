@@ -14,9 +14,9 @@ from packaging.utils import canonicalize_name
 from envbuild.base.locking import LockedDebs, lock_debs
 from envbuild.base.mirrors import Mirrors
 from envbuild.base.recipe import BaseRecipe, check_python, choose, load_recipes
-from envbuild.errors import RepoError, UsageError
+from envbuild.errors import UsageError
 from envbuild.lock.addresses import remember, split_url
-from envbuild.lock.freshness import inputs_digest
+from envbuild.lock.freshness import adopted_bytes, inputs_digest
 from envbuild.lock.model import Artifact, Base, Lock, Target, Wheel
 from envbuild.lock.select import Pin
 from envbuild.lock.solve import Section, Solver, Upgrade, previous_wheels
@@ -26,12 +26,12 @@ from envbuild.pack import recipe as packing
 from envbuild.plan import assign_layers
 from envbuild.progress import Reporter
 from envbuild.source.repo import Repo
+from envbuild.spec.findings import refuse_errors
 from envbuild.spec.model import Spec
 from envbuild.store import Store
 
-__all__ = ["adopted_bytes", "make_lock", "refuse_errors"]
+__all__ = ["make_lock"]
 
-_MOST_ADOPTED_BYTES = 64_000_000
 
 LockDebs = Callable[..., LockedDebs]
 
@@ -157,35 +157,6 @@ def make_lock(
     if previous is not None and exclude_newer is None and replace(lock, cutoff=previous.cutoff) == previous:
         return previous  # nothing is new but the time; do not make a new image of that
     return lock
-
-
-def refuse_errors(spec: Spec) -> None:
-    """Raise for the errors that reading the repository found: the first one, the others as its detail.
-
-    Raises:
-        RepoError: there is one.
-    """
-    errors = [problem for problem in spec.problems if problem.level == "error"]
-    if not errors:
-        return
-    first, *others = [
-        RepoError(
-            problem.message, code=problem.code, file=problem.file, line=problem.line, remedy=problem.remedy
-        )
-        for problem in errors
-    ]
-    if others:
-        first.detail = "\n".join(["also:", *(str(error) for error in others)])
-    raise first
-
-
-def adopted_bytes(spec: Spec, repo: Repo) -> bytes | None:
-    """The content of the lock that ``spec`` takes over, None when there is none.
-
-    Raises:
-        RepoError: it cannot be read.
-    """
-    return None if spec.adopted is None else repo.read(spec.adopted.path, _MOST_ADOPTED_BYTES)
 
 
 def _fitting(base: Base, recipe: BaseRecipe) -> Base | None:

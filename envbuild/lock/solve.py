@@ -107,8 +107,9 @@ class Solver:
         named = self._named(platform)
         asked += [Requirement(name, "") for name in _ALWAYS if name not in named]
         pins = self._resolve(asked, self.spec.constraints, platform, versions)
-        if not _lacks_lab(pins):
-            return pins
+        complete = self._with_server(pins, platform, versions)
+        if complete is not None:
+            return complete
         versions = {pin.name: pin.version for pin in pins}
         asked.append(Requirement("jupyterlab", ""))
         return self._resolve(asked, self.spec.constraints, platform, versions)
@@ -133,14 +134,16 @@ class Solver:
             platform=platform,
         )
         names = {pin.name for pin in pins}
-        missing = [name for name in _ALWAYS if name not in names]
-        if _lacks_lab(pins):
-            missing.append("jupyterlab")
-        if not missing:
-            return pins
-        fixed = [Requirement(f"{pin.name}=={pin.version}", "") for pin in pins]
+        pins = self._completed(pins, [name for name in _ALWAYS if name not in names], platform, versions)
+        complete = self._with_server(pins, platform, versions)
+        return self._completed(pins, ["jupyterlab"], platform, versions) if complete is None else complete
+
+    def _completed(
+        self, pins: tuple[Pin, ...], missing: Sequence[str], platform: str, versions: Mapping[str, str]
+    ) -> tuple[Pin, ...]:
+        """What a lock of the repository's pins, and ``missing``, which it has to get along with."""
         try:
-            added = self._resolve([Requirement(name, "") for name in missing], fixed, platform, versions)
+            return self._added(pins, missing, platform, versions)
         except RepoError as error:
             path = self.spec.adopted.path if self.spec.adopted else None
             raise RepoError(
@@ -150,8 +153,42 @@ class Solver:
                 remedy=f"add {' and '.join(missing)} to the project and lock it again",
                 detail=error.detail,
             ) from error
+
+    def _added(
+        self, pins: tuple[Pin, ...], missing: Sequence[str], platform: str, versions: Mapping[str, str]
+    ) -> tuple[Pin, ...]:
+        """``pins``, untouched, and what ``missing`` needs beside them."""
+        if not missing:
+            return pins
+        names = {pin.name for pin in pins}
+        fixed = [Requirement(f"{pin.name}=={pin.version}", "") for pin in pins]
+        added = self._resolve([Requirement(text, "") for text in missing], fixed, platform, versions)
         pins += tuple(pin for pin in added if pin.name not in names)
         return tuple(sorted(pins, key=lambda pin: pin.name))
+
+    def _with_server(
+        self, pins: tuple[Pin, ...], platform: str, versions: Mapping[str, str]
+    ) -> tuple[Pin, ...] | None:
+        """``pins`` completed to a whole server when there is a part of one among them.
+
+        A server in the user's environment is the one that runs, for its extensions are there. When the whole
+        of it fits, the image needs no second one beside it (plan.py); when it does not fit, the base's stays.
+
+        Returns:
+            None when there is a server but no user interface for it, and the whole does not fit.
+        """
+        names = {pin.name for pin in pins}
+        if "jupyter-server" not in names:
+            return pins
+        missing = [
+            text
+            for text in self.recipe.server
+            if canonicalize_name(parse_requirement(Requirement(text, "")).name) not in names
+        ]
+        try:
+            return self._added(pins, missing, platform, versions)
+        except RepoError:
+            return pins if "jupyterlab" in names else None
 
     def _resolve(
         self,
@@ -185,9 +222,3 @@ def previous_wheels(previous: Lock | None, platform: str) -> tuple[Wheel, ...]:
         if target.platform == platform:
             return target.wheels
     return ()
-
-
-def _lacks_lab(pins: Iterable[Pin]) -> bool:
-    """A server in the user's environment is the one that runs, so it needs its user interface there too."""
-    names = {pin.name for pin in pins}
-    return "jupyter-server" in names and "jupyterlab" not in names

@@ -14,7 +14,6 @@ from envbuild.pack.bytecode import Compiler
 from envbuild.pack.glue import glue_entries
 from envbuild.pack.rootfs import os_entries
 from envbuild.pack.tar import Entry, complete, write_tar
-from envbuild.pack.wheel import Prefix, wheel_entries
 from envbuild.plan import GlueLayer, LayerPlan, OsLayer, WheelLayer
 from envbuild.store import Store
 from envbuild.store.store import HashingWriter
@@ -115,6 +114,7 @@ def pack_layer(
                 python=layer.python,
                 kernels=layer.kernels,
                 lock=layer.lock,
+                own_server=layer.own_server,
             )
         elif isinstance(layer, OsLayer):
             entries = _os_layer(layer, files, store, compiler, stack)
@@ -142,6 +142,9 @@ def _os_layer(
 def _wheel_layer(
     layer: WheelLayer, files: dict[str, Path], store: Store, compiler: Compiler | None, stack: ExitStack
 ) -> list[Entry]:
+    # Here, because a build that finds all its layers in the store never needs it.
+    from envbuild.pack.wheel import Prefix, wheel_entries
+
     assert compiler is not None
     prefix = Prefix(layer.prefix, layer.python)
     merged: dict[bytes, Entry] = {}

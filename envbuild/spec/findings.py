@@ -6,9 +6,9 @@ from typing import Literal
 
 from envbuild.errors import RepoError
 from envbuild.source import printable
-from envbuild.spec.model import FileUse, Problem
+from envbuild.spec.model import FileUse, Problem, Spec
 
-__all__ = ["NOT_SUPPORTED_REMEDY", "Findings"]
+__all__ = ["NOT_SUPPORTED_REMEDY", "Findings", "refuse_errors"]
 
 NOT_SUPPORTED_REMEDY = "put the files envbuild should use into a directory `binder/`, or remove this one"
 
@@ -93,3 +93,23 @@ class Findings:
         remedy: str | None,
     ) -> None:
         self._problems[Problem(level, code, message, file, line, remedy)] = None
+
+
+def refuse_errors(spec: Spec) -> None:
+    """Raise for the errors that reading the repository found: the first one, the others as its detail.
+
+    Raises:
+        RepoError: there is one.
+    """
+    errors = [problem for problem in spec.problems if problem.level == "error"]
+    if not errors:
+        return
+    first, *others = [
+        RepoError(
+            problem.message, code=problem.code, file=problem.file, line=problem.line, remedy=problem.remedy
+        )
+        for problem in errors
+    ]
+    if others:
+        first.detail = "\n".join(["also:", *(str(error) for error in others)])
+    raise first

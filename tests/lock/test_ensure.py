@@ -13,10 +13,10 @@ from envbuild.errors import RepoError
 from envbuild.lock.ensure import ensure_lock, keep_lock, read_lock
 from envbuild.lock.freshness import inputs_digest
 from envbuild.lock.lockfile import FILENAME, dump_lock
-from envbuild.lock.make import refuse_errors
 from envbuild.lock.model import Lock
 from envbuild.progress import Silent
 from envbuild.source import Repo, open_repo
+from envbuild.spec.findings import refuse_errors
 from envbuild.spec.model import Problem, Requirement, Spec
 from envbuild.store import Store
 from tests.support.locks import PLATFORM, small_lock, small_wheel
