@@ -3,8 +3,8 @@
 Order, bottom to top, is by how rarely things change, because Docker's classic store fetches everything
 above the first changed layer again (docs/adr/0003-layers.md)::
 
-    operating system and Python | Jupyter server | the user's big wheels | small wheels in buckets
-    | small wheels the user asked for | glue
+    operating system and Python | Jupyter server, unless the user's packages include one
+    | the user's big wheels | small wheels in buckets | small wheels the user asked for | glue
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from envbuild.lock.model import Artifact, Base, Deb, Lock, Wheel
+from envbuild.lock.model import Artifact, Base, Deb, Lock, Target, Wheel
 from envbuild.pack import recipe
 
 __all__ = [
@@ -167,13 +167,17 @@ class WheelLayer:
 
 @dataclass(frozen=True, slots=True)
 class GlueLayer:
-    """What belongs to no package: virtual environments' skeletons, kernelspecs, entry point, lock."""
+    """What belongs to no package: virtual environments' skeletons, kernelspecs, entry point, lock.
+
+    ``own_server``: the Jupyter server is in the user's environment, and there is no other.
+    """
 
     name: str
     display_name: str
     python: str
     kernels: tuple[str, ...]
     lock: bytes
+    own_server: bool
     title: str = "environment, kernels and entry point"
     artifacts: tuple[Artifact, ...] = ()
     packages: tuple[str, ...] = ()
@@ -189,6 +193,7 @@ class GlueLayer:
                 "python": self.python,
                 "kernels": list(self.kernels),
                 "lock": hashlib.sha256(self.lock).hexdigest(),
+                "own_server": self.own_server,
             },
         )
 
@@ -227,8 +232,11 @@ def environment_id(lock: Lock) -> str:
             if any(target.platform == platform for target in lock.targets)
         },
         {
-            platform: [[wheel.artifact.sha256, wheel.layer] for wheel in wheels]
-            for platform, wheels in lock.base.server.items()
+            target.platform: [
+                [wheel.artifact.sha256, wheel.layer] for wheel in lock.base.server[target.platform]
+            ]
+            for target in lock.targets
+            if not _has_server(target)
         },
         {
             target.platform: [[wheel.artifact.sha256, wheel.layer] for wheel in target.wheels]
@@ -237,6 +245,11 @@ def environment_id(lock: Lock) -> str:
     ]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return "env-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _has_server(target: Target) -> bool:
+    """Whether the user's environment holds the whole Jupyter server, so that the base's is left out."""
+    return {wheel.name for wheel in target.wheels} >= recipe.SERVER_PACKAGES
 
 
 def _interpreter(base: Base) -> str:
@@ -290,11 +303,13 @@ def make_plan(lock: Lock, platform: str, lock_bytes: bytes) -> Plan:
     """
     target = lock.target(platform)
     base = lock.base
+    own_server = _has_server(target)
+    server = () if own_server else base.server[platform]
     layers: list[LayerPlan] = [
         OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform]),
-        *_wheel_layers(base.server[platform], recipe.SERVER_PREFIX, base, "Jupyter server"),
+        *_wheel_layers(server, recipe.SERVER_PREFIX, base, "Jupyter server"),
         *_wheel_layers(target.wheels, recipe.ENV_PREFIX, base, "packages"),
-        GlueLayer(lock.name, lock.display_name, base.python, lock.kernels, lock_bytes),
+        GlueLayer(lock.name, lock.display_name, base.python, lock.kernels, lock_bytes, own_server),
     ]
     digest = "sha256:" + hashlib.sha256(lock_bytes).hexdigest()
     return Plan(platform, environment_id(lock), digest, lock, tuple(layers))

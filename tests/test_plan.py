@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
+from envbuild.base.recipe import load_recipes
 from envbuild.lock.model import Artifact, Base, Deb, Lock, Target, Wheel
 from envbuild.pack import recipe
-from envbuild.plan import WheelLayer, assign_layers, environment_id, make_plan
+from envbuild.plan import LayerPlan, WheelLayer, assign_layers, environment_id, make_plan
 
 
 def wheel(name: str, version: str = "1.0", size: int = 1000, *, direct: bool = False) -> Wheel:
@@ -109,6 +111,24 @@ def test_big_wheels_are_below_small_ones_and_direct_small_ones_on_top() -> None:
     titles = [layer.packages for layer in make_plan(lock(wheels), "linux/amd64", b"").layers[1:]]
 
     assert titles == [("big==1.0",), ("bigasked==1.0",), ("small==1.0",), ("asked==1.0",), ()]
+
+
+def test_an_environment_with_a_whole_server_gets_no_second_one() -> None:
+    server = tuple(wheel(name) for name in sorted(recipe.SERVER_PACKAGES))
+    part = make_plan(lock(server[1:], server), "linux/amd64", b"")
+    whole = make_plan(lock(server, server), "linux/amd64", b"")
+
+    def prefixes(layers: tuple[LayerPlan, ...]) -> set[str]:
+        return {layer.prefix for layer in layers if isinstance(layer, WheelLayer)}
+
+    assert prefixes(part.layers) == {recipe.ENV_PREFIX, recipe.SERVER_PREFIX}
+    assert prefixes(whole.layers) == {recipe.ENV_PREFIX}
+    assert part.layers[-1].key != whole.layers[-1].key
+
+
+def test_the_packages_of_a_server_are_those_of_the_bases() -> None:
+    for base in load_recipes():
+        assert {Requirement(text).name for text in base.server} == recipe.SERVER_PACKAGES
 
 
 def test_the_environment_id_ignores_what_it_was_locked_from_and_when() -> None:

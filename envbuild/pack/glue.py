@@ -44,7 +44,13 @@ def _virtual_environment(prefix: str, python: str) -> list[Entry]:
 
 
 def glue_entries(
-    *, name: str, display_name: str, python: str, kernels: tuple[str, ...], lock: bytes
+    *,
+    name: str,
+    display_name: str,
+    python: str,
+    kernels: tuple[str, ...],
+    lock: bytes,
+    own_server: bool,
 ) -> list[Entry]:
     """Entries of the glue layer.
 
@@ -53,10 +59,15 @@ def glue_entries(
         python: the exact version (``3.11.2``).
         kernels: further kernelspec names, as notebooks use them.
         lock: the lock file, to be kept in the image.
+        own_server: the Jupyter server is in the user's environment; then its own place leads there.
     """
     entries = [
         *_virtual_environment(recipe.ENV_PREFIX, python),
-        *_virtual_environment(recipe.SERVER_PREFIX, python),
+        *(
+            [symlink(recipe.SERVER_PREFIX, f"/{recipe.ENV_PREFIX}")]
+            if own_server
+            else _virtual_environment(recipe.SERVER_PREFIX, python)
+        ),
         file(ENTRYPOINT, _ENTRYPOINT_SCRIPT.encode(), executable=True),
         file(LOCK_PATH, lock),
         directory(recipe.HOME),

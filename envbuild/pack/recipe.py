@@ -18,6 +18,11 @@ MTIME: Final = 315532801  # 1980-01-01T00:00:01Z
 ENV_PREFIX: Final = "srv/env"
 SERVER_PREFIX: Final = "srv/jupyter"
 REPO_DIR: Final = "srv/repo"
+# What a Jupyter server consists of, by the commands an image has to have. An environment with all of these
+# gets no second server beside it.
+SERVER_PACKAGES: Final = frozenset(
+    {"ipykernel", "jupyterhub", "jupyterlab", "nbclient", "nbconvert", "notebook"}
+)
 HOME: Final = "home/jovyan"
 USER_NAME: Final = "jovyan"
 UID: Final = 1000

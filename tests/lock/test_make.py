@@ -277,6 +277,35 @@ def test_a_server_among_the_packages_gets_its_lab(make: Maker) -> None:
     assert {"jupyter-server", "jupyterlab", "ipykernel", "pip"} == set(versions(lock))
 
 
+def test_a_server_among_the_packages_is_completed_when_that_changes_nothing(
+    index: Index, make: Maker
+) -> None:
+    """Then the image needs no second server beside it."""
+    index.add(make_wheel("jupyterhub", requires=["traitlets"]))
+    recipes = (replace(RECIPE, server=("jupyterhub", "jupyterlab>=4")),)
+
+    lock = make(spec("jupyterlab"), recipes=recipes)
+    without = make(spec("traitlets"), recipes=recipes)
+
+    assert {"jupyterhub", "jupyterlab", "jupyter-server"} <= set(versions(lock))
+    assert {"ipykernel", "pip", "traitlets"} == set(versions(without))
+    assert ["jupyterlab"] == [wheel.name for wheel in lock.target("linux/amd64").wheels if wheel.direct]
+
+
+def test_a_server_that_does_not_fit_beside_the_users_pins_stays_out_of_them(
+    index: Index, make: Maker
+) -> None:
+    index.add(make_wheel("jupyterhub", requires=["traitlets>=2"]))
+    index.add(make_wheel("traitlets", "2.0"))
+    recipes = (replace(RECIPE, server=("jupyterhub", "jupyterlab>=4")),)
+
+    lock = make(spec("jupyterlab", "traitlets<2"), recipes=recipes)
+
+    assert "jupyterhub" not in versions(lock)
+    assert "1.0" == versions(lock)["traitlets"]
+    assert "2.0" == server(lock)["traitlets"]
+
+
 def test_exclude_newer_is_passed_on_and_recorded(index: Index, make: Maker) -> None:
     for entry in index.files.values():
         entry.attributes["data-upload-time"] = "2025-01-01T00:00:00Z"

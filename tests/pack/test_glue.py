@@ -21,6 +21,7 @@ def glue(**changes: object) -> dict[str, bytes]:
         "python": "3.11.2",
         "kernels": ("conda-env-x-py",),
         "lock": b"version = 1\n",
+        "own_server": False,
         **changes,
     }
     entries = complete(glue_entries(**arguments))  # type: ignore[arg-type]
@@ -44,6 +45,13 @@ def test_virtual_environments_point_to_the_bases_python() -> None:
     assert files["srv/jupyter/bin/python3.11"] == b"python3"
     assert b"version = 3.11.2" in files["srv/env/pyvenv.cfg"]
     assert files[LOCK_PATH] == b"version = 1\n"
+
+
+def test_with_a_server_in_the_environment_the_servers_place_leads_there() -> None:
+    files = glue(own_server=True)
+
+    assert files["srv/jupyter"] == b"/srv/env"
+    assert not [path for path in files if path.startswith("srv/jupyter/")]
 
 
 def test_kernel_names_are_safe_and_differ_by_more_than_case() -> None:
