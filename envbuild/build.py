@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from envbuild.base.interpreter import interpreter
 from envbuild.fetch import Fetcher
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.model import Image, Layer
 from envbuild.lock.model import Base, Deb, Lock
-from envbuild.pack.layer import Packed, find_packed, pack_entries
+from envbuild.pack.blob import Packed, find_packed, pack_entries
 from envbuild.pack.tar import complete
 from envbuild.pack.tree import repo_entries
-from envbuild.pack.worker import Job, WorkerPool
 from envbuild.plan import GlueLayer, LayerPlan, Plan, make_plan
 from envbuild.progress import Reporter
 from envbuild.source import Repo
@@ -98,8 +97,12 @@ class Builder:
         with self.reporter.stage("pack", unit="layers") as stage:
             unique = {layer.key: layer for layer in planned}
             stage.add_total(len(unique))
-            for key, layer in unique.items():
-                packed = find_packed(self.store, key, self.compression)
+            found = partial(find_packed, self.store, compression=self.compression)
+            with ThreadPoolExecutor(
+                self.jobs
+            ) as pool:  # what is there in another compression is encoded anew
+                lookups = list(pool.map(found, unique))
+            for (key, layer), packed in zip(unique.items(), lookups, strict=True):
                 if packed is None:
                     missing[key] = layer
                 else:
@@ -116,6 +119,10 @@ class Builder:
         """Fetch for and pack ``missing``; yields ``(key, packed)`` as layers are finished."""
         if not missing:
             return
+        # Slow to import, and a build that finds everything does not come here.
+        from envbuild.base.interpreter import interpreter
+        from envbuild.pack.worker import Job, WorkerPool
+
         with self.reporter.stage("fetch") as stage, WorkerPool(self.store, self.jobs) as pool:
             files: dict[str, Future[Path]] = {}
             waiting = dict(sorted(missing.items(), key=_fetch_order))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from envbuild.base.interpreter import host_platform
+from envbuild.base.host import host_platform
 from envbuild.base.mirrors import Mirrors
 from envbuild.base.recipe import load_recipes
 from envbuild.certificates import authorities

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from envbuild.base.host import host_platform
 from envbuild.errors import MachineError
 from envbuild.lock.model import Artifact, Base, Deb
 from envbuild.pack.deb import merge_usr, open_deb
 from envbuild.store import Store
 
-__all__ = ["Interpreter", "host_platform", "interpreter", "unpack_debs"]
+__all__ = ["Interpreter", "interpreter", "unpack_debs"]
 
 # What the standard library's modules that a compiler may import link to; what is missing here would be taken
 # from the host.
@@ -42,7 +41,6 @@ _LIBRARIES = (
 # What pack/_compile_worker.py imports.
 _WARM_MODULES = ("importlib.util", "io", "json", "marshal", "zipfile")
 
-_HOSTS = {"x86_64": "linux/amd64", "amd64": "linux/amd64", "aarch64": "linux/arm64", "arm64": "linux/arm64"}
 # Where each architecture's libraries are below the root, and the loader among them. (Not the loader's path
 # in ELF files: that may be an absolute link, which would lead to the host's.)
 _LIBRARY_DIRECTORIES = {
@@ -62,22 +60,6 @@ class Interpreter:
     command: tuple[str, ...]
     environment: dict[str, str]
     key: str
-
-
-def host_platform() -> str:
-    """This machine as a platform (``linux/amd64``).
-
-    Raises:
-        MachineError: Linux programs for none of our architectures run here.
-    """
-    machine = platform.machine().lower()
-    if not sys.platform.startswith("linux") or machine not in _HOSTS:
-        raise MachineError(
-            f"bases cannot be run on this machine ({platform.system()} {machine}) to compile bytecode",
-            code="unsupported-machine",
-            remedy="run envbuild on Linux on x86-64 or aarch64, for example in a container",
-        )
-    return _HOSTS[machine]
 
 
 def interpreter(

@@ -62,7 +62,7 @@ def build_base(
 
     Its layers are shared by all images on that base: have them built, pushed or pulled in advance.
     """
-    from envbuild.base.interpreter import host_platform
+    from envbuild.base.host import host_platform
     from envbuild.base.recipe import base_images, recipe_named
     from envbuild.lock.lockfile import dump_lock
     from envbuild.source import open_repo

@@ -37,7 +37,7 @@ def build(
 
     The result is kept in the cache. Nothing of the repository is executed.
     """
-    from envbuild.base.interpreter import host_platform
+    from envbuild.base.host import host_platform
 
     project = session.project(source)
     platforms = project.settings.platforms or (host_platform(),)

@@ -55,9 +55,7 @@ class Delivery:
     ) -> None:
         """Record ``images`` (one per platform), write and load them, and print what they are."""
         from envbuild.cli.documents import build_document
-        from envbuild.engine import choose
         from envbuild.image.layout import image_index
-        from envbuild.image.output import write_output
         from envbuild.plan import environment_id
         from envbuild.store.images import record_image
 
@@ -66,10 +64,14 @@ class Delivery:
             for name in names:
                 record_image(session.store, name, image.platform, image.manifest)
         for place in self.places:
+            from envbuild.image.output import write_output
+
             with session.console.stage("write") as stage:
                 stage.detail(str(place))
                 write_output(images, session.store, place, self.names)
         if self.load:
+            from envbuild.engine import choose
+
             _, docker = session.engines(settings)
             choose(docker.name, [docker])
             docker.load(_native(images), names, reporter=session.console)
@@ -105,7 +107,7 @@ def parse_delivery(
 
 def _native(images: Sequence[Image]) -> Image:
     """The image that runs here, else the first one."""
-    from envbuild.base.interpreter import host_platform
+    from envbuild.base.host import host_platform
 
     return next((image for image in images if image.platform == host_platform()), images[0])
 

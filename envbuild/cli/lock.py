@@ -36,7 +36,7 @@ def lock(
 
     Versions that are locked already are kept as long as they fit.
     """
-    from envbuild.base.interpreter import host_platform
+    from envbuild.base.host import host_platform
     from envbuild.cli.documents import lock_document
     from envbuild.lock.ensure import keep_lock, read_lock
 

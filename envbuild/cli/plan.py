@@ -27,7 +27,7 @@ def plan(session: Session, source: str) -> None:
 
     Nothing is locked, downloaded or built. Exit code 1: something keeps the image from being built.
     """
-    from envbuild.base.interpreter import host_platform
+    from envbuild.base.host import host_platform
     from envbuild.cli.documents import plan_document
     from envbuild.lock.ensure import read_lock, stale_reasons
     from envbuild.plan import make_plan

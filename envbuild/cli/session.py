@@ -202,7 +202,7 @@ class Session:
 
     def environment_image(self, project: Project, *, locked: bool) -> tuple[Engine, Image]:
         """An engine that works, and this machine's image without the repository's files."""
-        from envbuild.base.interpreter import host_platform
+        from envbuild.base.host import host_platform
         from envbuild.engine import choose
         from envbuild.engine.network import OnThisNetwork
         from envbuild.store.images import record_image

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from envbuild.base.interpreter import host_platform, unpack_debs
+from envbuild.base.host import host_platform
+from envbuild.base.interpreter import unpack_debs
 from envbuild.base.locking import resolve_tool
 from envbuild.base.mirrors import Mirrors
 from envbuild.engine.bubblewrap import Bubblewrap

@@ -1,97 +1,20 @@
-"""From a layer's plan to a blob in the store: pack, hash, compress, in one pass."""
+"""From a layer's plan and its artifacts to a blob in the store."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from envbuild.base.recipe import recipe_named
-from envbuild.pack import codec, recipe
+from envbuild.pack.blob import Packed, pack_entries
 from envbuild.pack.bytecode import Compiler
 from envbuild.pack.glue import glue_entries
 from envbuild.pack.rootfs import os_entries
-from envbuild.pack.tar import Entry, complete, write_tar
+from envbuild.pack.tar import Entry, complete
 from envbuild.plan import GlueLayer, LayerPlan, OsLayer, WheelLayer
 from envbuild.store import Store
-from envbuild.store.store import HashingWriter
 
-__all__ = ["Packed", "find_packed", "pack_entries", "pack_layer"]
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """A layer blob: its identity (``diff_id``, ``raw_size``) and how it is stored; sizes in bytes."""
-
-    diff_id: str
-    raw_size: int
-    digest: str
-    size: int
-    compression: str
-
-
-def _encoding_key(diff_id: str, compression: str) -> str:
-    return hashlib.sha256(f"encoded {diff_id} {recipe.ENCODERS[compression]}".encode()).hexdigest()
-
-
-def _find_encoded(store: Store, diff_id: str, raw_size: int, compression: str) -> Packed | None:
-    record = store.action(_encoding_key(diff_id, compression))
-    if record is None or not store.has_blob(record["digest"], record["size"]):
-        return None
-    return Packed(diff_id, raw_size, record["digest"], record["size"], compression)
-
-
-def _keep_encoded(store: Store, packed: Packed) -> None:
-    record = {"digest": packed.digest, "size": packed.size}
-    store.put_action(_encoding_key(packed.diff_id, packed.compression), record)
-
-
-def find_packed(store: Store, key: str, compression: str) -> Packed | None:
-    """The layer with this plan key, if the store has it; in another encoding it is encoded anew."""
-    record = store.action(key)
-    if record is None:
-        return None
-    diff_id, raw_size = str(record["diff_id"]), int(record["raw_size"])
-    found = _find_encoded(store, diff_id, raw_size, compression)
-    if found is not None:
-        return found
-    for other in sorted(recipe.ENCODERS):
-        source = _find_encoded(store, diff_id, raw_size, other)
-        if source is not None:
-            return _transcode(store, source, compression)
-    return None
-
-
-def _transcode(store: Store, source: Packed, compression: str) -> Packed | None:
-    """``source`` in another compression; None when its blob turns out to be damaged."""
-    with store.blob_writer() as blob, store.blob_path(source.digest).open("rb") as stream:
-        encoder = codec.encoder(compression, blob)
-        raw = HashingWriter(encoder)
-        try:
-            for chunk in codec.decode(source.compression, stream):
-                raw.write(chunk)
-        except ValueError:
-            return None
-        if raw.digest != source.diff_id:
-            return None
-        encoder.finish()
-    packed = Packed(source.diff_id, source.raw_size, blob.digest, blob.size, compression)
-    _keep_encoded(store, packed)
-    return packed
-
-
-def pack_entries(store: Store, entries: Iterable[Entry], compression: str) -> Packed:
-    """Write ``entries`` (see :func:`tar.complete`) as a layer blob."""
-    with store.blob_writer() as blob:
-        encoder = codec.encoder(compression, blob)
-        raw = HashingWriter(encoder)
-        write_tar(entries, raw)
-        encoder.finish()
-    packed = Packed(raw.digest, raw.size, blob.digest, blob.size, compression)
-    _keep_encoded(store, packed)
-    return packed
+__all__ = ["pack_layer"]
 
 
 def pack_layer(

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import TracebackType
 
 from envbuild.errors import EnvbuildError, MachineError
+from envbuild.pack.blob import Packed
 from envbuild.pack.bytecode import Compiler
-from envbuild.pack.layer import Packed, pack_layer
+from envbuild.pack.layer import pack_layer
 from envbuild.plan import GlueLayer, LayerPlan
 from envbuild.store import Store
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
-
 from envbuild.errors import RepoError
 from envbuild.source import Repo
 from envbuild.source.text import clean, quote
@@ -38,6 +36,9 @@ def read_pylock(repo: Repo, path: str) -> ForeignLock:
     Raises:
         RepoError: it cannot be read or is not valid by PEP 751.
     """
+    # Slow to import, and most repositories have none.
+    from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
+
     file = parse_toml(repo, path, _FILE_LIMIT)
     try:
         lock = Pylock.from_dict(file.data)

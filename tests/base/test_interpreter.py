@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.base.interpreter import host_platform, interpreter, unpack_debs
+from envbuild.base.host import host_platform
+from envbuild.base.interpreter import interpreter, unpack_debs
 from envbuild.base.locking import lock_debs
 from envbuild.base.mirrors import find_mirrors
 from envbuild.base.recipe import BaseRecipe, load_recipes

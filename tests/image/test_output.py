@@ -16,7 +16,7 @@ from envbuild.image.blobs import layer_chunks, uncompressed
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.layout import write_layout
 from envbuild.image.model import Image, Layer
-from envbuild.pack.layer import pack_entries
+from envbuild.pack.blob import pack_entries
 from envbuild.pack.tar import complete, file
 from envbuild.store import Store
 from tests.test_plan import lock, wheel

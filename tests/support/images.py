@@ -11,7 +11,7 @@ from pathlib import Path
 
 from envbuild.image.config import canonical, image_manifest
 from envbuild.image.model import Image, Layer
-from envbuild.pack.layer import pack_entries
+from envbuild.pack.blob import pack_entries
 from envbuild.pack.tar import Entry, complete, directory, file
 from envbuild.store import Store
 
