@@ -31,17 +31,28 @@ class Blob:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the disk's refusals into errors with a remedy."""
+def _space_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk into an error with a remedy."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MachineError(
-                f"no space left on the disk that holds the cache ({path})",
+                f"no space left on the disk that holds {path}",
                 code="disk-full",
-                remedy="free some space, run `envbuild cache prune`, or set ENVBUILD_CACHE_DIR",
+                remedy="free some space; the cache can be pruned (`envbuild cache prune`) or be on another"
+                " disk (ENVBUILD_CACHE_DIR)",
             ) from error
+        raise
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the disk's refusals into errors with a remedy."""
+    try:
+        with _space_errors(path):
+            yield
+    except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise MachineError(
                 f"the cache directory {path} cannot be written: {error.strerror}",
@@ -55,11 +66,13 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write ``data`` to ``path`` so that readers see the old file or the new one, never a part.
 
     Raises:
+        MachineError: the disk is full.
         OSError: as the file system reports it.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with _space_errors(path.parent):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with _space_errors(path.parent), os.fdopen(handle, "wb") as stream:
             stream.write(data)
         Path(name).chmod(mode)
         Path(name).replace(path)
@@ -201,14 +214,18 @@ class Store:
 
     @contextmanager
     def temporary_file(self) -> Iterator[Path]:
-        """A path for a file in ``tmp/`` that is gone after the block unless it was renamed away."""
+        """A path for a file in ``tmp/`` that is gone after the block unless it was renamed away.
+
+        A disk that gets full in the block, wherever, is this class's error too: it is where the block writes.
+        """
         with disk_errors(self.root):
             handle, name = tempfile.mkstemp(dir=self.tmp)
             os.close(handle)
             path = Path(name)
             path.chmod(0o644)
         try:
-            yield path
+            with _space_errors(self.root):
+                yield path
         finally:
             path.unlink(missing_ok=True)
 
@@ -218,7 +235,8 @@ class Store:
         with disk_errors(self.root):
             path = Path(tempfile.mkdtemp(dir=self.tmp))
         try:
-            yield path
+            with _space_errors(self.root):
+                yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
