@@ -74,11 +74,12 @@ def test_interrupted_build_cleans_up(built: Built, downloads_only: Callable[[str
     assert built.document["digest"] == document["digest"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with too little space for an image."""
+@pytest.fixture(params=[10, 60, 100])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system with too little space, in megabytes: for indexes, the interpreter, the layers."""
     require("mount", "umount", root=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(tmp_path)], check=True)
+    options = f"size={request.param}m"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(tmp_path)], check=True)
     yield tmp_path
     subprocess.run(["umount", str(tmp_path)], check=True)
 
