@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="envbuild and Dockerfiles, side by side")
     parser.add_argument("directory", type=Path, help="made by bench/prepare")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", help="only contestants whose name begins with this")
+    parser.add_argument("--only", nargs="+", help="only contestants whose names begin with these")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped then, too
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # envbuild itself is compiled, as after `pip install`
@@ -59,7 +59,7 @@ def main() -> None:
             Dockerfile("uv", environment, daemon=daemon, uv=uv),
             Dockerfile("pip", environment, daemon=daemon, uv=uv),
         ]
-        contestants = [one for one in contestants if one.name.startswith(arguments.only or "")]
+        contestants = [one for one in contestants if one.name.startswith(tuple(arguments.only or [""]))]
         results: dict[str, Measurements] = {one.name: {} for one in contestants}
         for number in range(arguments.rounds):
             # Another one goes first each time, so that none profits from the order.
