@@ -5,7 +5,8 @@ Reads one JSON request per line from standard input::
     {"source": PATH, "files": [[MEMBER, FINAL_PATH], ...], "output": PATH}
 
 ``source`` is a zip file. The bytecode of all members is written to ``output``, one after the other; the
-answer is ``{"sizes": [N, ...]}`` with -1 for a source that is not valid Python, or ``{"error": TEXT}``.
+answer is ``{"sizes": [N, ...]}`` with -1 for a source that is not valid Python, or
+``{"error": TEXT, "errno": N or null}``.
 
 Each request is served by a fork of this process, which itself never compiles anything: what a ``.pyc``
 looks like depends on what was compiled before in the same process (python/cpython#129724).
@@ -60,7 +61,7 @@ def main() -> None:
             try:
                 answer = serve(json.loads(line))
             except BaseException as error:
-                answer = {"error": f"{type(error).__name__}: {error}"}
+                answer = {"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)}
             with os.fdopen(writing, "wb") as pipe:
                 pipe.write(json.dumps(answer).encode())
             os._exit(0)

@@ -5,6 +5,7 @@ See docs/adr/0006-bytecode.md for why it is compiled at build time, by which int
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -96,6 +97,7 @@ class Compiler:
 
         Raises:
             MachineError: the interpreter cannot run on this machine or died.
+            OSError: the disk that ``spool`` is on is full.
         """
         if not files:
             return []
@@ -115,6 +117,8 @@ class Compiler:
                 remedy="run `envbuild doctor`, and `envbuild cache prune --all` if the cache is damaged",
             )
         answer = json.loads(line)
+        if answer.get("errno") == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(spool))
         if "error" in answer:
             raise MachineError(
                 f"compiling {source.name} to bytecode failed: {answer['error']}", code="bytecode-failed"

@@ -88,7 +88,7 @@ def test_full_disk_is_this_machines_lack(built: Built, small_disk: Path) -> None
     """Exit code 3, and the remedy names the cache."""
     done = Envbuild(small_disk / "cache").run("build", built.repository, *_BUILD, "--json")
     document = json.loads(done.stdout)
-    assert (3, 3) == (done.returncode, document["exit_code"])
+    assert (3, 3) == (done.returncode, document["exit_code"]), document
     assert "space" in document["message"]
     assert document["remedy"]
     assert "Traceback" not in done.stderr
