@@ -30,6 +30,18 @@ exec "$@"
 """
 
 
+# JupyterLab asks every new user (and every session has a new home) about news, and looks for updates of what
+# is locked here.
+_LAB_SETTINGS = b"""\
+{
+ "@jupyterlab/apputils-extension:notification": {
+  "checkForUpdates": false,
+  "fetchNews": "false"
+ }
+}
+"""
+
+
 def _virtual_environment(prefix: str, python: str) -> list[Entry]:
     """A virtual environment's own files (PEP 405); ``python`` is ``3.11.2``."""
     minor = ".".join(python.split(".")[:2])
@@ -61,8 +73,10 @@ def glue_entries(
         lock: the lock file, to be kept in the image.
         own_server: the Jupyter server is in the user's environment; then its own place leads there.
     """
+    server = recipe.ENV_PREFIX if own_server else recipe.SERVER_PREFIX
     entries = [
         *_virtual_environment(recipe.ENV_PREFIX, python),
+        file(f"{server}/share/jupyter/lab/settings/overrides.json", _LAB_SETTINGS),
         *(
             [symlink(recipe.SERVER_PREFIX, f"/{recipe.ENV_PREFIX}")]
             if own_server

@@ -47,6 +47,13 @@ def test_virtual_environments_point_to_the_bases_python() -> None:
     assert files[LOCK_PATH] == b"version = 1\n"
 
 
+@pytest.mark.parametrize(("own_server", "place"), [(False, "srv/jupyter"), (True, "srv/env")])
+def test_jupyterlab_asks_nobody_about_news(own_server: bool, place: str) -> None:
+    settings = json.loads(glue(own_server=own_server)[f"{place}/share/jupyter/lab/settings/overrides.json"])
+
+    assert settings["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+
+
 def test_with_a_server_in_the_environment_the_servers_place_leads_there() -> None:
     files = glue(own_server=True)
 
