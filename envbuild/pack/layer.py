@@ -6,11 +6,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from envbuild.base.recipe import recipe_named
+from envbuild.errors import RepoError
 from envbuild.pack.blob import Packed, pack_entries
 from envbuild.pack.bytecode import Compiler
 from envbuild.pack.glue import glue_entries
 from envbuild.pack.rootfs import os_entries
 from envbuild.pack.tar import Entry, complete
+from envbuild.pack.wheel import Prefix, wheel_entries
 from envbuild.plan import GlueLayer, LayerPlan, OsLayer, WheelLayer
 from envbuild.store import Store
 
@@ -27,7 +29,7 @@ def pack_layer(
         compiler: the base's interpreter; only the glue layer does without.
 
     Raises:
-        RepoError: a package is damaged or unsafe.
+        RepoError: a package is damaged or unsafe, or two cannot be together.
     """
     with ExitStack() as stack:
         if isinstance(layer, GlueLayer):
@@ -43,7 +45,16 @@ def pack_layer(
             entries = _os_layer(layer, files, store, compiler, stack)
         else:
             entries = _wheel_layer(layer, files, store, compiler, stack)
-        packed = pack_entries(store, complete(entries), compression)
+        try:
+            entries = complete(entries)
+        except ValueError as error:
+            raise RepoError(
+                f"packages of the layer `{layer.title}` contradict each other: {error}",
+                code="packages-conflict",
+                remedy="one of them is broken: leave it out, or lock another version of it",
+                detail=" ".join(layer.packages),
+            ) from error
+        packed = pack_entries(store, entries, compression)
     store.put_action(layer.key, {"diff_id": packed.diff_id, "raw_size": packed.raw_size})
     return packed
 
@@ -65,9 +76,6 @@ def _os_layer(
 def _wheel_layer(
     layer: WheelLayer, files: dict[str, Path], store: Store, compiler: Compiler | None, stack: ExitStack
 ) -> list[Entry]:
-    # Here, because a build that finds all its layers in the store never needs it.
-    from envbuild.pack.wheel import Prefix, wheel_entries
-
     assert compiler is not None
     prefix = Prefix(layer.prefix, layer.python)
     merged: dict[bytes, Entry] = {}

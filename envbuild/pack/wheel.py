@@ -15,6 +15,7 @@ import os
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class WheelArchive(WheelFile):
                 with self.archive.open(info) as stream:
                     while chunk := stream.read(_CHUNK):
                         yield chunk
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+            except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
                 raise _damaged(self.filename, f"{info.filename}: {error}") from error
 
         return chunks

@@ -71,11 +71,12 @@ class _Worker:
         assert isinstance(answer, Packed)
         return answer
 
-    def close(self, *, now: bool) -> None:
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        if now:
-            self._process.kill()
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.stdout.close()
@@ -116,11 +117,10 @@ class WorkerPool:
     ) -> None:
         if kind is not None:
             for worker in self._all:
-                worker.close(now=True)
+                worker.kill()
         self._executor.shutdown(cancel_futures=True)
-        if kind is None:
-            for worker in self._all:
-                worker.close(now=False)
+        for worker in self._all:
+            worker.close()
 
 
 def _serve(store: Store) -> None:
@@ -147,6 +147,8 @@ def _serve(store: Store) -> None:
                 )
             except (EnvbuildError, OSError) as error:
                 answer = error
+            except Exception as error:  # a bug; not every exception can be sent, but its text can
+                answer = RuntimeError(f"packing {job.layer.title}: {type(error).__name__}: {error}")
             pickle.dump(answer, sink)
             sink.flush()
 
