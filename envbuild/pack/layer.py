@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 
 from envbuild.base.recipe import recipe_named
-from envbuild.errors import RepoError
+from envbuild.errors import EnvbuildError, MachineError, RepoError
 from envbuild.pack.blob import Packed, pack_entries
 from envbuild.pack.bytecode import Compiler
 from envbuild.pack.glue import glue_entries
@@ -30,7 +31,34 @@ def pack_layer(
 
     Raises:
         RepoError: a package is damaged or unsafe, or two cannot be together.
+        MachineError: an artifact in the cache was damaged; it is removed.
     """
+    try:
+        packed = _pack(layer, files, store, compression, compiler)
+    except EnvbuildError as error:
+        _refuse_damaged(files, error)
+        raise
+    store.put_action(layer.key, {"diff_id": packed.diff_id, "raw_size": packed.raw_size})
+    return packed
+
+
+def _refuse_damaged(files: dict[str, Path], cause: EnvbuildError) -> None:
+    """Blame the cache rather than the package when an artifact is no longer what was downloaded."""
+    for sha256, path in sorted(files.items()):
+        with path.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
+                continue
+        path.unlink()
+        raise MachineError(
+            f"the downloaded file {sha256} in the cache was damaged and has been removed",
+            code="damaged-artifact",
+            remedy="run the same command again: it will be fetched anew",
+        ) from cause
+
+
+def _pack(
+    layer: LayerPlan, files: dict[str, Path], store: Store, compression: str, compiler: Compiler | None
+) -> Packed:
     with ExitStack() as stack:
         if isinstance(layer, GlueLayer):
             entries = glue_entries(
@@ -54,9 +82,7 @@ def pack_layer(
                 remedy="one of them is broken: leave it out, or lock another version of it",
                 detail=" ".join(layer.packages),
             ) from error
-        packed = pack_entries(store, entries, compression)
-    store.put_action(layer.key, {"diff_id": packed.diff_id, "raw_size": packed.raw_size})
-    return packed
+        return pack_entries(store, entries, compression)
 
 
 def _os_layer(

@@ -74,6 +74,18 @@ def test_a_damaged_wheel_is_an_error_and_the_worker_goes_on(store: Store) -> Non
     assert [] == list(store.tmp.iterdir())
 
 
+def test_a_download_damaged_in_the_cache_is_removed_and_the_package_not_blamed(store: Store) -> None:
+    wheel = make_wheel("demo", padding=5000)
+    one = job(store, wheel)
+    (path,) = one.files.values()
+    path.write_bytes(wheel.data[:2000] + b"\xff" * 500 + wheel.data[2500:])
+    with WorkerPool(store, 1) as pool, pytest.raises(MachineError) as caught:
+        pool.submit(one).result()
+
+    assert caught.value.code == "damaged-artifact"
+    assert not path.exists()
+
+
 def test_an_interpreter_that_does_not_run_is_an_error(store: Store) -> None:
     with WorkerPool(store, 1) as pool, pytest.raises(MachineError) as caught:
         pool.submit(job(store, make_wheel("demo"), python="/bin/false")).result()
