@@ -4,7 +4,8 @@ Order, bottom to top, is by how rarely things change, because Docker's classic s
 above the first changed layer again (docs/adr/0003-layers.md)::
 
     operating system and Python | Jupyter server, unless the user's packages include one
-    | the user's big wheels | small wheels in buckets | small wheels the user asked for | glue
+    | Debian packages of apt.txt | conda packages | the user's big wheels | small wheels in buckets
+    | small wheels the user asked for | glue
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from envbuild.lock.model import Artifact, Base, Deb, Lock, Target, Wheel
+from envbuild.lock.model import Artifact, Base, CondaPackage, Deb, Lock, Target, Wheel
 from envbuild.pack import recipe
 
 __all__ = [
+    "AptLayer",
+    "CondaLayer",
     "GlueLayer",
     "LayerPlan",
     "OsLayer",
@@ -51,10 +54,13 @@ def assign_layer(name: str, size: int, *, direct: bool, buckets: int) -> str:
     return f"bucket-{number % buckets:02d}"
 
 
+_Package = TypeVar("_Package", Wheel, CondaPackage)
+
+
 def assign_layers(
-    wheels: Iterable[Wheel], *, buckets: int, previous: Iterable[Wheel] = ()
-) -> tuple[Wheel, ...]:
-    """``wheels`` with :attr:`Wheel.layer` set, sorted by name.
+    wheels: Iterable[_Package], *, buckets: int, previous: Iterable[_Package] = ()
+) -> tuple[_Package, ...]:
+    """``wheels`` (or conda packages) with :attr:`Wheel.layer` set, sorted by name.
 
     A package that was locked before keeps its layer. When too many are large, only the largest stay alone.
 
@@ -161,6 +167,79 @@ class WheelLayer:
                 "python": self.python,
                 "interpreter": self.interpreter,
                 "wheels": [[wheel.artifact.filename, wheel.artifact.sha256] for wheel in self.wheels],
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CondaLayer:
+    """Some conda packages installed into the environment's prefix.
+
+    ``python`` is the environment's (``3.12``), "" when it has none; ``interpreter`` identifies the build of
+    Python that compiles the bytecode of ``noarch`` packages, "" when none of the base's can.
+    """
+
+    title: str
+    prefix: str
+    python: str
+    interpreter: str
+    conda: tuple[CondaPackage, ...]
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What has to be fetched to pack this layer."""
+        return tuple(package.artifact for package in self.conda)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """``name==version`` of what is inside."""
+        return tuple(f"{package.name}=={package.version}" for package in self.conda)
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything the layer's bytes depend on."""
+        return _key(
+            "conda",
+            {
+                "prefix": self.prefix,
+                "python": self.python,
+                "interpreter": self.interpreter,
+                "conda": [[package.artifact.filename, package.artifact.sha256] for package in self.conda],
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AptLayer:
+    """The Debian packages of ``apt.txt``, installed in the sandbox on top of the base's layer.
+
+    ``base`` is the key of that layer: the same packages give other files on another base.
+    """
+
+    platform: str
+    base: str
+    debs: tuple[Deb, ...]
+    title: str = "Debian packages of apt.txt"
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What has to be fetched to pack this layer."""
+        return tuple(deb.artifact for deb in self.debs)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """``name==version`` of what is inside."""
+        return tuple(f"{deb.name}=={deb.version}" for deb in self.debs)
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything the layer's bytes depend on, if its scripts are deterministic."""
+        return _key(
+            "apt",
+            {
+                "platform": self.platform,
+                "base": self.base,
+                "debs": sorted(deb.artifact.sha256 for deb in self.debs),
             },
         )
 

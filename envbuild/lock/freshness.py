@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Parsed
@@ -44,7 +46,13 @@ def inputs_digest(spec: Spec, adopted: bytes | None = None) -> str:
         "python": sorted({request.specifier for request in spec.python if not request.hint}),
         "requirements": sorted([item.text, sorted(item.hashes)] for item in spec.requirements),
         "constraints": sorted([item.text, sorted(item.hashes)] for item in spec.constraints),
+        "sources": sorted(_without_place(asdict(source)) for source in spec.sources),
+        "conda": None
+        if spec.conda is None
+        else [list(spec.conda.channels), sorted(item.text for item in spec.conda.packages)],
+        "apt": sorted([package.name, package.version or ""] for package in spec.apt),
         "kernels": sorted(spec.kernels),
+        "other_kernels": sorted({(kernel.name, kernel.language) for kernel in spec.other_kernels}),
         "adopted": None
         if spec.adopted is None
         else [
@@ -56,6 +64,10 @@ def inputs_digest(spec: Spec, adopted: bytes | None = None) -> str:
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_place(values: dict[str, Any]) -> list[tuple[str, str]]:
+    return sorted((key, repr(value)) for key, value in values.items() if key not in ("file", "line"))
 
 
 def check(

@@ -18,7 +18,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from envbuild.errors import RepoError
-from envbuild.lock.model import Artifact, Base, Deb, Lock, Target, Wheel
+from envbuild.lock.model import Artifact, Base, CondaPackage, Deb, Lock, Target, Wheel
 from envbuild.lock.select import MACHINES
 
 __all__ = ["FILENAME", "VERSION", "dump_lock", "load_lock"]
@@ -39,6 +39,12 @@ _PYTHON = re.compile(r"3\.\d{1,3}\.\d{1,3}")
 _GLIBC = re.compile(r"2\.\d{1,3}")
 _DEB_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _DEB_VERSION = re.compile(r"[0-9][A-Za-z0-9.+~:-]*")
+_CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9._-]*")
+_CONDA_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!]*")
+_CONDA_BUILD = re.compile(r"[A-Za-z0-9_.+]+")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_NOARCH = re.compile(r"python|generic")
+_MATCH_SPEC = re.compile(r"[ -~]{1,500}")
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~%!$&'()*+,;=:@/-]*")
 
 
@@ -75,6 +81,10 @@ def dump_lock(lock: Lock) -> bytes:
     for target in sorted(lock.targets, key=lambda target: target.platform):
         lines += ["", "[[target]]", f"platform = {_quote(target.platform)}"]
         lines += _array("wheels", (_wheel_row(wheel) for wheel in sorted(target.wheels)))
+        if target.conda:
+            lines += _array("conda", (_conda_row(package) for package in sorted(target.conda)))
+        if target.apt:
+            lines += _array("apt", (_deb_row(deb) for deb in sorted(target.apt)))
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -83,7 +93,10 @@ def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _array(key: str, rows: Iterable[dict[str, str | int | bool]]) -> list[str]:
+_Row = dict[str, "str | int | bool | tuple[str, ...]"]
+
+
+def _array(key: str, rows: Iterable[_Row]) -> list[str]:
     lines = []
     for row in rows:
         cells = (f"{name} = {_value(value)}" for name, value in row.items())
@@ -91,25 +104,47 @@ def _array(key: str, rows: Iterable[dict[str, str | int | bool]]) -> list[str]:
     return [f"{key} = [", *lines, "]"] if lines else [f"{key} = []"]
 
 
-def _value(value: str | int | bool) -> str:
+def _value(value: str | int | bool | tuple[str, ...]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_quote, value))}]"
     return str(value) if isinstance(value, int) else _quote(value)
 
 
-def _deb_row(deb: Deb) -> dict[str, str | int | bool]:
+def _deb_row(deb: Deb) -> _Row:
     return {"name": deb.name, "version": deb.version, "arch": deb.arch, **_artifact_row(deb.artifact)}
 
 
-def _wheel_row(wheel: Wheel) -> dict[str, str | int | bool]:
-    row: dict[str, str | int | bool] = {"name": wheel.name, "version": wheel.version, "layer": wheel.layer}
+def _wheel_row(wheel: Wheel) -> _Row:
+    row: _Row = {"name": wheel.name, "version": wheel.version, "layer": wheel.layer}
     if wheel.direct:
         row["direct"] = True
     return {**row, **_artifact_row(wheel.artifact)}
 
 
-def _artifact_row(artifact: Artifact) -> dict[str, str | int | bool]:
-    row: dict[str, str | int | bool] = {"source": artifact.source}
+def _conda_row(package: CondaPackage) -> _Row:
+    row: _Row = {
+        "name": package.name,
+        "version": package.version,
+        "build": package.build,
+        "subdir": package.subdir,
+        "layer": package.layer,
+    }
+    if package.direct:
+        row["direct"] = True
+    row |= _artifact_row(package.artifact)
+    if package.md5:
+        row["md5"] = package.md5
+    if package.noarch:
+        row["noarch"] = package.noarch
+    if package.depends:
+        row["depends"] = package.depends
+    return row
+
+
+def _artifact_row(artifact: Artifact) -> _Row:
+    row: _Row = {"source": artifact.source}
     if artifact.path:
         row["path"] = artifact.path
     if _last_part(artifact.path) != artifact.filename:
@@ -228,7 +263,12 @@ class _Reader:
     def _target(self, table: _Table) -> Target:
         platform = table.text("platform", None)
         self._check_platform(platform)
-        target = Target(platform, self._rows(table, "wheels", _wheel))
+        target = Target(
+            platform,
+            self._rows(table, "wheels", _wheel),
+            self._rows(table, "conda", _conda) if table.has("conda") else (),
+            self._rows(table, "apt", _deb) if table.has("apt") else (),
+        )
         table.finish()
         return target
 
@@ -369,6 +409,25 @@ def _wheel(table: _Table) -> Wheel:
         layer=table.text("layer", _WORD),
         direct=table.truth("direct") if table.has("direct") else False,
     )
+
+
+def _conda(table: _Table) -> CondaPackage:
+    package = CondaPackage(
+        name=table.text("name", _CONDA_NAME),
+        version=table.text("version", _CONDA_VERSION),
+        build=table.text("build", _CONDA_BUILD),
+        subdir=table.text("subdir", _WORD),
+        artifact=_artifact(table),
+        md5=table.text("md5", _MD5) if table.has("md5") else "",
+        noarch=table.text("noarch", _NOARCH) if table.has("noarch") else "",
+        depends=tuple(table.texts("depends", _MATCH_SPEC)) if table.has("depends") else (),
+        layer=table.text("layer", _CONDA_NAME),
+        direct=table.truth("direct") if table.has("direct") else False,
+    )
+    stem = f"{package.name}-{package.version}-{package.build}"
+    if package.artifact.filename not in (f"{stem}.conda", f"{stem}.tar.bz2"):
+        table.fail(f"{package.artifact.filename[:100]!r} is not the package {stem}")
+    return package
 
 
 def _deb(table: _Table) -> Deb:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Artifact", "Base", "Deb", "Lock", "Target", "Wheel"]
+__all__ = ["Artifact", "Base", "CondaPackage", "Deb", "Lock", "Target", "Wheel"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,6 +48,26 @@ class Deb:
     artifact: Artifact
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class CondaPackage:
+    """One locked conda package; ``build`` and ``subdir`` (``linux-64``, ``noarch``) as in its record.
+
+    The artifact's ``source`` is the channel's name, its path ``<subdir>/<file name>``. ``depends`` are the
+    record's own, which ``conda-meta`` in the image repeats. ``layer`` and ``direct`` as for :class:`Wheel`.
+    """
+
+    name: str
+    version: str
+    build: str
+    subdir: str
+    artifact: Artifact
+    md5: str = ""
+    noarch: str = ""
+    depends: tuple[str, ...] = ()
+    layer: str = ""
+    direct: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """The locked base image: an operating system with a Python, and the Jupyter server beside it.
@@ -75,10 +95,16 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the user's environment is on one platform (``linux/amd64``, ``linux/arm64``)."""
+    """What the user's environment is on one platform (``linux/amd64``, ``linux/arm64``).
+
+    With ``conda`` packages the environment is a conda prefix with their Python, and ``wheels`` are installed
+    into that. ``apt`` are the Debian packages that ``apt.txt`` adds to the base, with all they need.
+    """
 
     platform: str
     wheels: tuple[Wheel, ...]
+    conda: tuple[CondaPackage, ...] = ()
+    apt: tuple[Deb, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

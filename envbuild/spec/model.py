@@ -10,15 +10,33 @@ from typing import Literal
 
 __all__ = [
     "Adopted",
+    "AdoptedKind",
+    "AptPackage",
+    "CondaRequest",
+    "Execution",
     "FileUse",
     "InstallLine",
     "Notebook",
+    "OtherKernel",
     "Problem",
     "PythonRequest",
     "Requirement",
+    "SourceRequirement",
     "Spec",
     "SpecOptions",
 ]
+
+AdoptedKind = Literal[
+    "uv.lock",
+    "pylock.toml",
+    "requirements.txt",
+    "poetry.lock",
+    "Pipfile.lock",
+    "pdm.lock",
+    "conda-lock.yml",
+    "pixi.lock",
+]
+"""The locks of others that can be taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,77 @@ class Requirement:
     file: str
     line: int | None = None
     hashes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRequirement:
+    """A requirement on something that no index has as a wheel: it has to be built, in the sandbox.
+
+    ``kind`` is ``"vcs"`` (a git repository), ``"url"`` (an archive or a wheel) or ``"path"`` (a project, an
+    archive or a wheel in the repository). ``location`` is the URL without credentials, revision and
+    fragment, or the path relative to the repository's root ("." for the root). ``name`` is canonical, None
+    when the line does not give one. ``revision`` is a git ref, None for the default branch.
+    """
+
+    kind: Literal["vcs", "url", "path"]
+    location: str
+    file: str
+    line: int | None = None
+    name: str | None = None
+    extras: tuple[str, ...] = ()
+    marker: str | None = None
+    editable: bool = False
+    revision: str | None = None
+    subdirectory: str = ""
+    hashes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AptPackage:
+    """One line of ``apt.txt``: a Debian package's ``name``, and the ``version`` if one is demanded."""
+
+    name: str
+    file: str
+    line: int
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CondaRequest:
+    """What is asked of conda: ``channels`` in order of priority and ``packages`` (conda MatchSpecs).
+
+    The ``pip:`` section of an ``environment.yml`` is in :attr:`Spec.requirements`. A channel is a name
+    (``conda-forge``) or a URL without credentials.
+    """
+
+    file: str
+    channels: tuple[str, ...]
+    packages: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherKernel:
+    """A kernel that is not Python's: the name and the language (lower case) a notebook states."""
+
+    name: str
+    language: str
+    notebook: str
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Something that has to run, in the sandbox, for the image to be what was asked for.
+
+    ``what`` is for people (``postBuild``), ``why`` a sentence, ``when`` tells the step of envbuild that runs
+    it, ``network`` whether it may reach the network.
+    """
+
+    what: str
+    why: str
+    when: Literal["lock", "build"]
+    file: str
+    line: int | None = None
+    network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +215,11 @@ class Problem:
 class Adopted:
     """A lock the repository already has, to be taken over as it is.
 
-    ``kind`` is ``"uv.lock"``, ``"pylock.toml"`` or ``"requirements.txt"`` (every line pinned and hashed;
-    then the pins are in :attr:`Spec.requirements`). ``extras`` and ``groups`` select from the other two.
+    ``kind`` ``"requirements.txt"`` means that every line is pinned and hashed; then the pins are in
+    :attr:`Spec.requirements`. ``extras`` and ``groups`` select from the others.
     """
 
-    kind: Literal["uv.lock", "pylock.toml", "requirements.txt"]
+    kind: AdoptedKind
     path: str
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -143,6 +232,8 @@ class Spec:
     ``name`` is the project's name, valid as a kernelspec name (``[A-Za-z0-9._-]+``, lower case);
     ``display_name`` is for people. ``kernels`` are the kernelspec names the Python notebooks use, sorted.
     ``inferred`` is true when the requirements come from the notebooks' imports because no file declares any.
+    ``other_kernels`` are those of notebooks in other languages. ``post_build`` is the path of a script that
+    runs when everything else is in the image. ``executions`` says what will run, in this order.
     """
 
     name: str
@@ -150,9 +241,15 @@ class Spec:
     python: tuple[PythonRequest, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     constraints: tuple[Requirement, ...] = ()
+    sources: tuple[SourceRequirement, ...] = ()
+    conda: CondaRequest | None = None
+    apt: tuple[AptPackage, ...] = ()
+    post_build: str | None = None
+    executions: tuple[Execution, ...] = ()
     adopted: Adopted | None = None
     inferred: bool = False
     notebooks: tuple[Notebook, ...] = ()
     kernels: tuple[str, ...] = ()
+    other_kernels: tuple[OtherKernel, ...] = ()
     files: tuple[FileUse, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
