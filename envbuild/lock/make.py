@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from envbuild.base.locking import LockedDebs, lock_debs
 from envbuild.base.mirrors import Mirrors
 from envbuild.base.recipe import BaseRecipe, check_python, choose, load_recipes
-from envbuild.errors import UsageError
+from envbuild.errors import RepoError, UsageError
 from envbuild.lock.addresses import remember, split_url
 from envbuild.lock.freshness import adopted_bytes, inputs_digest
 from envbuild.lock.model import Artifact, Base, Lock, Target, Wheel
@@ -76,6 +76,14 @@ def make_lock(
         RemoteError: an index or a mirror failed.
     """
     refuse_errors(spec)
+    for source in spec.sources:
+        raise RepoError(
+            f"{source.name or source.location}: building from source is not supported yet",
+            code="not-supported-yet",
+            file=source.file,
+            line=source.line,
+            remedy="name a released version of the package instead",
+        )
     if resolver != "uv":
         raise UsageError(
             f"the resolver {resolver!r} is not supported yet", code="unknown-resolver", remedy="use uv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,10 +12,11 @@ from envbuild.source import Repo
 from envbuild.source.text import quote
 from envbuild.spec.detection import ADDED_KINDS, DEPENDENCY_KINDS, WHOLE_KINDS, Listing
 from envbuild.spec.findings import Findings
+from envbuild.spec.local import read_local, with_local
 from envbuild.spec.locks import ForeignLock, read_pylock, read_uv_lock
-from envbuild.spec.model import Adopted, PythonRequest, Requirement, SpecOptions
+from envbuild.spec.model import Adopted, PythonRequest, Requirement, SourceRequirement, SpecOptions
 from envbuild.spec.pep508 import parse_requirement
-from envbuild.spec.pyproject import Pyproject, read_pyproject
+from envbuild.spec.pyproject import Dependencies, Pyproject, read_pyproject
 from envbuild.spec.requirements import Requirements, read_requirements
 
 __all__ = ["Declared", "read_declared"]
@@ -33,6 +35,7 @@ class Declared:
     project_name: str | None = None
     requirements: tuple[Requirement, ...] = ()
     constraints: tuple[Requirement, ...] = ()
+    sources: tuple[SourceRequirement, ...] = ()
     adopted: Adopted | None = None
     python: tuple[PythonRequest, ...] = ()
     packages: frozenset[str] | None = None
@@ -82,6 +85,7 @@ class _Reader:
             "requirements.in": self._requirements_in,
             "pyproject.toml": self._project,
             "setup.cfg": self._setup_cfg,
+            "setup.py": self._setup_py,
         }
         declared = self._overridden()
         for kind, names in DEPENDENCY_KINDS:
@@ -134,7 +138,7 @@ class _Reader:
                     remedy="write `name`, or `name>=version`, as PEP 508 says",
                 )
             requirements.append(Requirement(parsed.text, "command line"))
-        return _declared("command line", tuple(requirements))
+        return _declared("command line", Dependencies(tuple(requirements)))
 
     def _pylock(self, path: str) -> Declared:
         self._selected = True
@@ -170,9 +174,11 @@ class _Reader:
             return Declared(path)
         extras, groups = self._options.extras, self._options.groups
         self._findings.used(path, "uv.lock", "declares the environment; taken over without solving again")
+        dependencies = self._pyproject.dependencies(extras, groups, self._findings)
         return Declared(
             path,
-            requirements=self._pyproject.dependencies(extras, groups, self._findings),
+            requirements=dependencies.requirements,
+            sources=self._own_project(self._pyproject, groups=())[0] if self._pyproject.is_package else (),
             adopted=Adopted("uv.lock", path, extras, groups),
             python=(lock.python,) if lock.python else (),
             packages=lock.names,
@@ -211,7 +217,11 @@ class _Reader:
         self._findings.used(path, kind, reason)
         for included in result.included:
             self._findings.used(included, kind, f"included by {path}")
-        return _declared(path, tuple(result.requirements), tuple(result.constraints), adopted)
+        sources, more = with_local(self._repo, tuple(result.sources), self._findings)
+        requirements = tuple(result.requirements)
+        if adopted is None:  # a lock has what its project depends on
+            requirements = tuple(dict.fromkeys((*requirements, *more.requirements)))
+        return _declared(path, Dependencies(requirements, sources), tuple(result.constraints), adopted)
 
     def _project(self, path: str) -> Declared | None:
         self._selected = True
@@ -222,15 +232,35 @@ class _Reader:
             self._findings.not_supported(path, f"tool.{tool}")
             return Declared(path)
         groups = f"; groups not selected: {', '.join(project.groups)}" if project.groups else ""
+        if project.is_package:
+            (source,), dependencies = self._own_project(project, self._options.groups)
+            project.check_tool_uv(dependencies.requirements, self._findings)
+            self._findings.used(path, "pyproject.toml", "declares the environment; the project is installed")
+            return _declared(path, Dependencies(dependencies.requirements, (source, *dependencies.sources)))
         if not project.has_dependencies and not self._options.groups:
             self._findings.ignored(path, "pyproject.toml", f"declares no dependencies{groups}")
             return None
-        requirements = project.dependencies(self._options.extras, self._options.groups, self._findings)
-        project.check_tool_uv(requirements, self._findings)
+        dependencies = project.dependencies(self._options.extras, self._options.groups, self._findings)
+        project.check_tool_uv(dependencies.requirements, self._findings)
         self._findings.used(
-            path, "pyproject.toml", "declares the environment; the project itself is not installed"
+            path, "pyproject.toml", "declares the environment; with no [build-system] it is not installed"
         )
-        return _declared(path, requirements)
+        return _declared(path, dependencies)
+
+    def _own_project(
+        self, project: Pyproject, groups: tuple[str, ...]
+    ) -> tuple[tuple[SourceRequirement], Dependencies]:
+        """The project that ``pyproject.toml`` describes, editable, and what it depends on."""
+        wanted = SourceRequirement(
+            "path",
+            posixpath.dirname(project.path) or ".",
+            project.path,
+            project.line_of_build_system,
+            extras=self._options.extras,
+            editable=True,
+        )
+        source, dependencies = read_local(self._repo, wanted, self._findings, groups)
+        return (source,), dependencies
 
     def _setup_cfg(self, path: str) -> Declared | None:
         try:
@@ -241,8 +271,20 @@ class _Reader:
         if not re.search(rb"^\[(?:metadata|options)\]", text, re.MULTILINE):
             self._findings.ignored(path, "setup.cfg", "describes no package")
             return None
-        self._findings.not_supported(path, "setup.cfg")
-        return Declared(path)
+        return self._legacy(path, "setup.cfg")
+
+    def _setup_py(self, path: str) -> Declared:
+        return self._legacy(path, "setup.py")
+
+    def _legacy(self, path: str, kind: str) -> Declared:
+        """A project of setuptools: what it depends on is known to its build alone."""
+        self._selected = True
+        self._findings.used(path, kind, "declares the environment; the project is installed")
+        wanted = SourceRequirement(
+            "path", posixpath.dirname(path) or ".", path, extras=self._options.extras, editable=True
+        )
+        sources, _ = with_local(self._repo, (wanted,), self._findings)
+        return _declared(path, Dependencies((), sources))
 
     def _read_pyproject(self) -> Pyproject | None:
         path = self._listing.path("pyproject.toml")
@@ -257,10 +299,18 @@ class _Reader:
 
 def _declared(
     winner: str,
-    requirements: tuple[Requirement, ...],
+    dependencies: Dependencies,
     constraints: tuple[Requirement, ...] = (),
     adopted: Adopted | None = None,
 ) -> Declared:
-    parsed = [parse_requirement(requirement.text) for requirement in requirements]
-    packages = frozenset(item.name for item in parsed if item is not None)
-    return Declared(winner, None, requirements, constraints, adopted, (), packages)
+    parsed = [parse_requirement(requirement.text) for requirement in dependencies.requirements]
+    names = [item.name for item in parsed if item is not None]
+    names += [source.name for source in dependencies.sources if source.name is not None]
+    return Declared(
+        winner,
+        requirements=dependencies.requirements,
+        constraints=constraints,
+        sources=dependencies.sources,
+        adopted=adopted,
+        packages=frozenset(names),
+    )

@@ -73,13 +73,18 @@ class Requirement:
 class SourceRequirement:
     """A requirement on something that no index has as a wheel: it has to be built, in the sandbox.
 
-    ``kind`` is ``"vcs"`` (a git repository), ``"url"`` (an archive or a wheel) or ``"path"`` (a project, an
-    archive or a wheel in the repository). ``location`` is the URL without credentials, revision and
-    fragment, or the path relative to the repository's root ("." for the root). ``name`` is canonical, None
-    when the line does not give one. ``revision`` is a git ref, None for the default branch.
+    ``kind`` is ``"vcs"`` (a git repository), ``"url"`` (an archive or a wheel), ``"path"`` (a project, an
+    archive or a wheel in the repository) or ``"sdist"`` (the index's source distribution, though there may
+    be wheels: pip's ``--no-binary``). ``location`` is the URL without credentials, revision and fragment, or
+    the path relative to the repository's root ("." for the root), or "" for an sdist. ``name`` is canonical,
+    None when the line does not give one. ``revision`` is a git ref, None for the default branch.
+
+    Of a project in the repository (a directory), ``dynamic`` tells that only its build knows what it depends
+    on; otherwise that is in :attr:`Spec.requirements`. ``digest`` is of what decides how it is built and,
+    when dynamic, what it depends on: it changes when the lock has to.
     """
 
-    kind: Literal["vcs", "url", "path"]
+    kind: Literal["vcs", "url", "path", "sdist"]
     location: str
     file: str
     line: int | None = None
@@ -90,6 +95,18 @@ class SourceRequirement:
     revision: str | None = None
     subdirectory: str = ""
     hashes: tuple[str, ...] = ()
+    dynamic: bool = False
+    digest: str = ""
+
+    @property
+    def is_project(self) -> bool:
+        """Whether this is a project in the repository, which is built with the image and not pinned."""
+        return self.kind == "path" and not is_archive(self.location)
+
+
+def is_archive(location: str) -> bool:
+    """Whether a path or URL names a file that installers take: a wheel or a source distribution."""
+    return location.lower().endswith((".whl", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,26 @@
 """``pyproject.toml``: the project's dependencies (PEP 621), extras, groups (PEP 735) and Python.
 
-The project itself is never installed: building it would run its code.
+Whether the project itself can be built, and what that takes (PEP 517, PEP 518), is read here too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from envbuild.errors import UsageError
+from envbuild.errors import RepoError, UsageError
 from envbuild.source import Repo
 from envbuild.source.text import quote
+from envbuild.spec.direct import is_direct, read_direct
 from envbuild.spec.findings import Findings
-from envbuild.spec.model import PythonRequest, Requirement
+from envbuild.spec.model import PythonRequest, Requirement, SourceRequirement
 from envbuild.spec.pep508 import canonical_name, parse_requirement
 from envbuild.spec.python_version import is_specifier
 from envbuild.spec.toml_file import TomlFile, parse_toml
 
-__all__ = ["Pyproject", "read_pyproject"]
+__all__ = ["Dependencies", "Pyproject", "read_pyproject"]
 
 _FILE_LIMIT = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
@@ -31,14 +33,23 @@ def read_pyproject(repo: Repo, path: str) -> Pyproject:
     Raises:
         RepoError: it cannot be read or is not TOML.
     """
-    return Pyproject(parse_toml(repo, path, _FILE_LIMIT))
+    return Pyproject(parse_toml(repo, path, _FILE_LIMIT), repo)
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What a project depends on: packages of an index, and others (PEP 508 direct references)."""
+
+    requirements: tuple[Requirement, ...] = ()
+    sources: tuple[SourceRequirement, ...] = ()
 
 
 class Pyproject:
     """One ``pyproject.toml``; its tables are looked at when they are asked for."""
 
-    def __init__(self, file: TomlFile) -> None:
+    def __init__(self, file: TomlFile, repo: Repo) -> None:
         self._file = file
+        self._repo = repo
         self._project = _table(file.data, "project")
         self._tool = _table(file.data, "tool")
 
@@ -66,6 +77,39 @@ class Pyproject:
     def has_dependencies(self) -> bool:
         """Whether ``[project]`` says what it depends on (an empty list says so too)."""
         return "dependencies" in self._project or "dependencies" in self._dynamic
+
+    @property
+    def line_of_build_system(self) -> int | None:
+        """Where ``[build-system]`` is."""
+        return self._file.line_of_key("build-system")
+
+    @property
+    def is_package(self) -> bool:
+        """Whether the project itself is to be installed: it says what builds it, and is named.
+
+        ``tool.uv.package`` overrides that, as uv has it.
+        """
+        package = _table(self._tool, "uv").get("package")
+        if isinstance(package, bool):
+            return package
+        return "build-system" in self._file.data and ("name" in self._project or "flit" in self._tool)
+
+    def is_dynamic(self, *, extras: bool) -> bool:
+        """Whether only the project's build knows its dependencies (or, with ``extras``, theirs)."""
+        return (
+            not self._project
+            or "dependencies" in self._dynamic
+            or (extras and "optional-dependencies" in self._dynamic)
+        )
+
+    @property
+    def build_table(self) -> dict[str, Any]:
+        """What decides how the project is built and what it is called: equal when that is the same."""
+        kept = ("name", "requires-python", "dynamic", "scripts", "gui-scripts", "entry-points")
+        return {
+            "build-system": self._file.data.get("build-system"),
+            "project": {key: self._project[key] for key in kept if key in self._project},
+        }
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -101,23 +145,26 @@ class Pyproject:
 
     def dependencies(
         self, extras: tuple[str, ...], groups: tuple[str, ...], findings: Findings
-    ) -> tuple[Requirement, ...]:
+    ) -> Dependencies:
         """The project's dependencies with those of ``extras`` and ``groups``; mistakes go to ``findings``.
+
+        What is dynamic is left out when the project is a package: its build will tell.
 
         Raises:
             UsageError: an extra or a group does not exist.
         """
-        self._check_selection("extra", extras, self.extras)
+        if "optional-dependencies" not in self._dynamic:
+            self._check_selection("extra", extras, self.extras)
         self._check_selection("dependency group", groups, self.groups)
-        if "dependencies" in self._dynamic or (extras and "optional-dependencies" in self._dynamic):
+        if self._project and self.is_dynamic(extras=bool(extras)) and not self.is_package:
             findings.error(
                 "dynamic-dependencies",
-                "the dependencies are dynamic: finding them would run the project's build",
+                "the dependencies are dynamic, but no [build-system] says who knows them",
                 self.path,
                 self._file.line_of_key("dynamic"),
-                "write them into [project], or into a requirements.txt",
+                "write them into [project], or add a [build-system]",
             )
-            return ()
+            return Dependencies()
         texts = [*self._strings(self._project.get("dependencies", []), "project.dependencies", findings)]
         optional = _table(self._project, "optional-dependencies")
         done: set[str] = set()
@@ -126,7 +173,11 @@ class Pyproject:
         done = set()
         for group in groups:
             texts += self._group(canonical_name(group), (), done, findings)
-        return tuple(dict.fromkeys(self._requirements(texts, findings)))
+        found = tuple(dict.fromkeys(self._requirements(texts, findings)))
+        return Dependencies(
+            tuple(one for one in found if isinstance(one, Requirement)),
+            tuple(one for one in found if isinstance(one, SourceRequirement)),
+        )
 
     @property
     def _dynamic(self) -> list[Any]:
@@ -223,20 +274,19 @@ class Pyproject:
             line = self._file.line_of_key(where) or self._file.line_of_key(where.rsplit(".", maxsplit=1)[-1])
             findings.error("bad-pyproject", f"{quote(where)} is not a list of strings", self.path, line)
 
-    def _requirements(self, texts: list[str], findings: Findings) -> Iterator[Requirement]:
+    def _requirements(
+        self, texts: list[str], findings: Findings
+    ) -> Iterator[Requirement | SourceRequirement]:
         for text in texts:
             line = self._file.line_of_string(text)
             parsed = parse_requirement(text)
             if parsed is not None:
                 yield Requirement(parsed.text, self.path, line)
-            elif "@" in text or "://" in text:
-                findings.error(
-                    "not-supported-yet",
-                    f"{quote(text)} is a URL, which is not supported yet: only packages of an index are",
-                    self.path,
-                    line,
-                    "name a released version of the package instead",
-                )
+            elif "@" in text and is_direct(text):
+                try:
+                    yield read_direct(text, self._repo, self.path, line)
+                except RepoError as error:
+                    findings.failed(error)
             else:
                 findings.error(
                     "bad-requirement",

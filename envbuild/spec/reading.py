@@ -13,6 +13,7 @@ from envbuild.spec.declared import Declared, read_declared
 from envbuild.spec.detection import Listing, list_files
 from envbuild.spec.findings import Findings
 from envbuild.spec.inference import infer_requirements, local_modules
+from envbuild.spec.local import executions
 from envbuild.spec.model import Notebook, PythonRequest, Spec, SpecOptions
 from envbuild.spec.notebook import PYTHON_LANGUAGES, read_notebook
 from envbuild.spec.pep508 import parse_requirement
@@ -59,6 +60,8 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         python=python or requests,
         requirements=requirements,
         constraints=declared.constraints,
+        sources=declared.sources,
+        executions=executions(declared.sources),
         adopted=declared.adopted,
         inferred=declared.winner is None,
         notebooks=notebooks,

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from envbuild.errors import RepoError
 from envbuild.source import Repo, printable
 from envbuild.source.text import quote
+from envbuild.spec.direct import is_direct, read_direct
 from envbuild.spec.findings import Findings
-from envbuild.spec.model import Requirement
-from envbuild.spec.pep508 import parse_requirement
+from envbuild.spec.model import Requirement, SourceRequirement
+from envbuild.spec.pep508 import canonical_name, parse_requirement
 
 __all__ = ["Requirements", "read_requirements"]
 
 _FILE_LIMIT = 16 << 20
 _MAX_DEPTH = 20
 _MAX_FILES = 200
-_LOOKED_AT = 2000
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -37,10 +37,6 @@ _COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")
 _OPTION = re.compile(r"(--[a-z][a-z0-9-]*|-[a-zA-Z])(?:[ \t]*=[ \t]*|[ \t]*)(.*)", re.DOTALL)
 _FIRST_OPTION = re.compile(r"\s--?[a-zA-Z]")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
-_ELSEWHERE = re.compile(
-    r"://|^[a-z]+\+|^(?:file|git):|@\s*(?:\S+:|[./])|^[./~]|\.(?:whl|zip|tar\.gz|tgz)(?:$|[\s;#\[])|[/\\]",
-    re.I,
-)
 
 _SHORT = {
     "-r": "--requirement",
@@ -52,7 +48,7 @@ _SHORT = {
 _INDEX_OPTIONS = frozenset(
     {"--index-url", "--extra-index-url", "--find-links", "--no-index", "--trusted-host"}
 )
-# They change nothing here: only wheels are used, and hashes are always checked.
+# They change nothing here: wheels are preferred, and hashes are always checked.
 _NEEDLESS_OPTIONS = frozenset(
     {
         "--require-hashes",
@@ -71,6 +67,7 @@ class Requirements:
 
     requirements: list[Requirement] = field(default_factory=list)
     constraints: list[Requirement] = field(default_factory=list)
+    sources: list[SourceRequirement] = field(default_factory=list)
     included: list[str] = field(default_factory=list)
 
     @property
@@ -128,8 +125,8 @@ class _Reader:
         for number, line in _logical_lines(_decode(data, shown)):
             if line.startswith("-"):
                 self._option(line, path, number, constraint=constraint, including=(*including, path))
-            elif requirement := self._requirement(line, shown, number):
-                (self.result.constraints if constraint else self.result.requirements).append(requirement)
+            else:
+                self._requirement(line, shown, number, constraint=constraint)
 
     def _option(
         self, line: str, path: str, number: int, *, constraint: bool, including: tuple[str, ...]
@@ -141,7 +138,7 @@ class _Reader:
         if name in ("--requirement", "--constraint") and value:
             self._include(value, shown, number, constraint or name == "--constraint", including)
         elif name == "--editable":
-            self._not_from_index(f"-e {value}", shown, number)
+            self._direct(value, shown, number, constraint=constraint, editable=True)
         elif name in _INDEX_OPTIONS:
             self._findings.error(
                 "index-in-repository",
@@ -159,9 +156,7 @@ class _Reader:
                 "name the pre-releases that are wanted, for example `package>=2.0rc1`",
             )
         elif name == "--no-binary":
-            self._findings.error(
-                "not-supported-yet", "--no-binary is not supported yet: only wheels are used", shown, number
-            )
+            self._no_binary(value, shown, number)
         elif name not in _NEEDLESS_OPTIONS:
             self._findings.error(
                 "bad-requirement", f"{quote(line)} is not an option of requirements files", shown, number
@@ -195,23 +190,68 @@ class _Reader:
                 else:
                     wrong(error.code, error.message, error.remedy)
 
-    def _requirement(self, line: str, shown: str, number: int) -> Requirement | None:
+    def _requirement(self, line: str, shown: str, number: int, *, constraint: bool) -> None:
         cut = _FIRST_OPTION.search(line)
         text, options = (line[: cut.start()], line[cut.start() :]) if cut else (line, "")
+        hashes = tuple(sorted(self._hashes(options, shown, number)))
         parsed = parse_requirement(text)
-        if parsed is None:
-            if _ELSEWHERE.search(text[:_LOOKED_AT]):
-                self._not_from_index(text, shown, number)
+        if parsed is not None:
+            requirement = Requirement(parsed.text, shown, number, hashes)
+            (self.result.constraints if constraint else self.result.requirements).append(requirement)
+        elif is_direct(text):
+            self._direct(text, shown, number, constraint=constraint, hashes=hashes)
+        else:
+            self._findings.error(
+                "bad-requirement",
+                f"{quote(text)} is not a requirement",
+                shown,
+                number,
+                "write `name`, or `name>=version`, as PEP 508 says",
+            )
+
+    def _direct(
+        self,
+        text: str,
+        shown: str,
+        number: int,
+        *,
+        constraint: bool,
+        editable: bool = False,
+        hashes: tuple[str, ...] = (),
+    ) -> None:
+        """A URL or a path."""
+        try:
+            source = read_direct(text, self._repo, shown, number, editable=editable, hashes=hashes)
+        except RepoError as error:
+            self._findings.failed(error)
+            return
+        if constraint:
+            self._findings.error(
+                "bad-requirement",
+                f"{quote(text)} is a URL or a path, which cannot be a constraint here",
+                shown,
+                number,
+                "write it into the requirements, or constrain the version",
+            )
+        elif source not in self.result.sources:
+            self.result.sources.append(source)
+
+    def _no_binary(self, value: str, shown: str, number: int) -> None:
+        """pip's ``--no-binary NAME,NAME``."""
+        for name in filter(None, map(str.strip, value.split(","))):
+            if name == ":none:":
+                self.result.sources = [one for one in self.result.sources if one.kind != "sdist"]
+            elif parsed := parse_requirement(name):
+                source = SourceRequirement("sdist", "", shown, number, canonical_name(parsed.name))
+                self.result.sources.append(source)
             else:
                 self._findings.error(
-                    "bad-requirement",
-                    f"{quote(text)} is not a requirement",
+                    "no-binary-all" if name == ":all:" else "bad-requirement",
+                    f"--no-binary {quote(name)} is not followed",
                     shown,
                     number,
-                    "write `name`, or `name>=version`, as PEP 508 says",
+                    "name the packages that have to be built from source",
                 )
-            return None
-        return Requirement(parsed.text, shown, number, tuple(sorted(self._hashes(options, shown, number))))
 
     def _hashes(self, options: str, shown: str, number: int) -> Iterator[str]:
         """The values of the ``--hash`` options after a requirement."""
@@ -227,15 +267,6 @@ class _Reader:
                 )
             elif name not in _NEEDLESS_OPTIONS:
                 self._findings.error("bad-requirement", f"{quote(name)} is not an option here", shown, number)
-
-    def _not_from_index(self, text: str, shown: str, number: int) -> None:
-        self._findings.error(
-            "not-supported-yet",
-            f"{quote(text)} is a URL or a path, which is not supported yet: only packages of an index are",
-            shown,
-            number,
-            "name a released version of the package instead",
-        )
 
 
 def _decode(data: bytes, shown: str) -> str:

@@ -38,7 +38,16 @@ CANDIDATES = {
     "setup.cfg": ("setup.cfg", SETUP_CFG),
     "setup.py": ("setup.py", ""),
 }
-SUPPORTED = {"pylock", "uv", "hashed", "requirements", "requirements.in", "pyproject"}
+SUPPORTED = {
+    "pylock",
+    "uv",
+    "hashed",
+    "requirements",
+    "requirements.in",
+    "pyproject",
+    "setup.cfg",
+    "setup.py",
+}
 ORDER = list(CANDIDATES)
 PAIRS = [
     (winner, loser)

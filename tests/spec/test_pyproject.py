@@ -61,18 +61,18 @@ def test_dependencies_have_lines(project: Project, findings: Findings) -> None:
     assert (
         Requirement("numpy>=2", "pyproject.toml", 5),
         Requirement('pandas; python_version < "3.13"', "pyproject.toml", 6),
-    ) == project(FULL).dependencies((), (), findings)
+    ) == project(FULL).dependencies((), (), findings).requirements
 
 
 def test_extras_that_name_each_other(project: Project, findings: Findings) -> None:
-    requirements = project(FULL).dependencies(("all.of",), (), findings)
+    requirements = project(FULL).dependencies(("all.of",), (), findings).requirements
 
     assert {"scipy", "matplotlib", "seaborn"} == set(_texts(requirements)[2:])
     assert () == findings.problems
 
 
 def test_groups_that_include(project: Project, findings: Findings) -> None:
-    assert ["pytest", "mypy"] == _texts(project(FULL).dependencies((), ("TEST",), findings))[2:]
+    assert ["pytest", "mypy"] == _texts(project(FULL).dependencies((), ("TEST",), findings).requirements)[2:]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_selections_that_do_not_exist(
     [
         ('[project]\ndynamic = ["dependencies"]', "dynamic-dependencies", 2),
         ('[project]\ndependencies = [\n "a b"]', "bad-requirement", 3),
-        ('[project]\ndependencies = ["a @ https://me:secret@example.org/a.whl"]', "not-supported-yet", 2),
+        ('[project]\ndependencies = ["a @ https://me:secret@example.org/a.whl"]', "credentials-in-url", 2),
         ('[project]\ndependencies = "a"', "bad-pyproject", 2),
         ("[project]\ndependencies = [1]", "bad-pyproject", 2),
         ("[project]\n\ndependencies = {}", "bad-pyproject", 3),
@@ -119,7 +119,7 @@ def test_groups_that_double_at_every_level_end(project: Project, findings: Findi
     lines = [f'g{i} = [{{include-group = "g{i + 1}"}}, {{include-group = "g{i + 1}"}}]' for i in range(40)]
     text = "[dependency-groups]\n" + "\n".join(lines) + '\ng40 = ["a"]'
 
-    assert ["a"] == _texts(project(text).dependencies((), ("g0",), findings))
+    assert ["a"] == _texts(project(text).dependencies((), ("g0",), findings).requirements)
 
 
 def test_requires_python_that_is_none(project: Project, findings: Findings) -> None:
@@ -221,5 +221,5 @@ def test_any_shape_is_read(make_repo: Callable[[Files], Repo], data: dict[str, o
     project.python(findings)
     assert project.foreign_tool in (None, "poetry", "pixi")
     requirements = project.dependencies(project.extras, project.groups, findings)
-    project.check_tool_uv(requirements, findings)
+    project.check_tool_uv(requirements.requirements, findings)
     assert all(problem.file == "pyproject.toml" for problem in findings.problems)
