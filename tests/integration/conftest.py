@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.conda_real import real_channel
 from tests.support.programs import Envbuild, require
 from tests.support.servers import containerd, docker_daemon, docker_registry, scratch_directory
 
@@ -92,6 +93,12 @@ def containerd_socket() -> Iterator[Path]:
     require("containerd", "ctr", "runc", root=True)
     with containerd() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def conda_channel(envbuild: Envbuild) -> Path:
+    """The directory of a channel with a Python that runs, kept with the cache the tests share."""
+    return real_channel(envbuild.cache / "conda")
 
 
 @pytest.fixture
