@@ -23,6 +23,7 @@ import platformdirs
 import tomli
 
 from envbuild.errors import EnvbuildError, RepoError, UsageError
+from envbuild.network.indexes import user_indexes
 
 __all__ = [
     "OPTIONS",
@@ -36,7 +37,7 @@ __all__ = [
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
 COMPRESSIONS = ("zstd", "gzip")
-RESOLVERS = ("uv",)
+RESOLVERS = ("uv", "pip-tools")
 ENGINES = ("auto", "bubblewrap", "docker")
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -133,9 +134,9 @@ class Settings:
         return {name: address for name, address in chosen.items() if address}
 
     def tool_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """``environment`` for uv: with the index that was chosen here."""
-        chosen = {"UV_DEFAULT_INDEX": self.pypi_index} if self.pypi_index else {}
-        return {**environment, **chosen}
+        """``environment`` for uv: with the index that was chosen here, or in pip's configuration."""
+        chosen = {**environment, "UV_DEFAULT_INDEX": self.pypi_index} if self.pypi_index else environment
+        return user_indexes(chosen).uv_variables(chosen)
 
 
 def load_settings(

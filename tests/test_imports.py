@@ -22,6 +22,7 @@ ROOMS = (
     "pack.recipe",
     "store",
     "source",
+    "network",
     "spec.model",
     "lock.model",
     "spec",

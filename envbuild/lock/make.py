@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from packaging.requirements import Requirement as Parsed
 from packaging.utils import canonicalize_name
@@ -16,11 +17,14 @@ from envbuild.base.mirrors import Mirrors
 from envbuild.base.recipe import BaseRecipe, check_python, choose, load_recipes
 from envbuild.errors import RepoError, UsageError
 from envbuild.lock.addresses import remember, split_url
+from envbuild.lock.adopt import adopt
 from envbuild.lock.freshness import adopted_bytes, inputs_digest
 from envbuild.lock.model import Artifact, Base, Lock, Target, Wheel
+from envbuild.lock.pip_tools import PipTools
+from envbuild.lock.resolver import Resolver, parse_requirement
 from envbuild.lock.select import Pin
 from envbuild.lock.solve import Section, Solver, Upgrade, previous_wheels
-from envbuild.lock.uv import parse_requirement
+from envbuild.lock.uv import UvResolver
 from envbuild.lock.uv_process import Uv
 from envbuild.pack import recipe as packing
 from envbuild.plan import assign_layers
@@ -69,6 +73,7 @@ def make_lock(
         upgrade_packages: forget the versions of these packages.
         upgrade_base: forget the base and the server.
         exclude_newer: ignore what was published after this time (RFC 3339 or ``YYYY-MM-DD``).
+        resolver: ``uv`` or ``pip-tools``.
         recipes, lock_debs: the bases on offer and how their packages are found; for tests.
 
     Raises:
@@ -84,17 +89,15 @@ def make_lock(
             line=source.line,
             remedy="name a released version of the package instead",
         )
-    if resolver != "uv":
-        raise UsageError(
-            f"the resolver {resolver!r} is not supported yet", code="unknown-resolver", remedy="use uv"
-        )
+    uv = Uv(store, environment, offline)
     cutoff = _cutoff(exclude_newer, now)
     recipe = choose(spec.python, load_recipes() if recipes is None else recipes)
     kept = None if upgrade or upgrade_base or previous is None else _fitting(previous.base, recipe)
     solver = Solver(
         spec=spec,
-        repo=repo,
-        uv=Uv(store, environment, offline),
+        store=store,
+        resolver=_resolver(resolver, uv),
+        adopt=partial(adopt, spec, repo=repo, uv=uv),
         recipe=recipe,
         python=kept.python if kept else recipe.python,
         platforms=tuple(sorted(set(platforms))),
@@ -165,6 +168,18 @@ def make_lock(
     if previous is not None and exclude_newer is None and replace(lock, cutoff=previous.cutoff) == previous:
         return previous  # nothing is new but the time; do not make a new image of that
     return lock
+
+
+def _resolver(name: str, uv: Uv) -> Resolver:
+    resolvers = (UvResolver(uv), PipTools(uv.store, uv.environment, uv.offline))
+    for resolver in resolvers:
+        if resolver.name == name:
+            return resolver
+    raise UsageError(
+        f"there is no resolver {name!r}",
+        code="unknown-resolver",
+        remedy=f"use {' or '.join(resolver.name for resolver in resolvers)}",
+    )
 
 
 def _fitting(base: Base, recipe: BaseRecipe) -> Base | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,14 +10,12 @@ from packaging.utils import canonicalize_name
 
 from envbuild.base.recipe import BaseRecipe
 from envbuild.errors import RepoError
-from envbuild.lock.adopt import adopt
 from envbuild.lock.model import Base, Lock, Wheel
+from envbuild.lock.resolver import Resolver, parse_requirement
 from envbuild.lock.select import Pin, marker_environment
 from envbuild.lock.sizes import measure
-from envbuild.lock.uv import parse_requirement, resolve
-from envbuild.lock.uv_process import Uv
-from envbuild.source.repo import Repo
 from envbuild.spec.model import Requirement, Spec
+from envbuild.store import Store
 
 __all__ = ["Section", "Solver", "Upgrade", "previous_wheels"]
 
@@ -46,13 +44,15 @@ class Upgrade:
 class Solver:
     """What all the questions have in common.
 
-    ``python`` is exact. ``kept`` is the part of ``previous`` that stays as it is. ``forget`` and
-    ``forget_server`` say which of the previous versions are no longer preferred.
+    ``adopt`` gives the pins of the repository's own lock, if it has one (for ``python=``, ``glibc=`` and
+    ``platform=``). ``python`` is exact. ``kept`` is the part of ``previous`` that stays as it is. ``forget``
+    and ``forget_server`` say which of the previous versions are no longer preferred.
     """
 
     spec: Spec
-    repo: Repo
-    uv: Uv
+    store: Store
+    resolver: Resolver
+    adopt: Callable[..., tuple[Pin, ...]]
     recipe: BaseRecipe
     python: str
     platforms: tuple[str, ...]
@@ -70,7 +70,7 @@ class Solver:
             server = server_future.result()
         known = {wheel.artifact.sha256: wheel.artifact.size for wheel in _all_wheels(self.previous)}
         pins = [pin for section in (user, server) for found in section.values() for pin in found]
-        sized = {pin.sha256: pin for pin in measure(pins, store=self.uv.store, known=known)}
+        sized = {pin.sha256: pin for pin in measure(pins, store=self.store, known=known)}
         return (
             {platform: tuple(sized[pin.sha256] for pin in found) for platform, found in user.items()},
             {platform: tuple(sized[pin.sha256] for pin in found) for platform, found in server.items()},
@@ -125,14 +125,7 @@ class Solver:
         }
 
     def _adopted(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
-        pins = adopt(
-            self.spec,
-            repo=self.repo,
-            uv=self.uv,
-            python=self.python,
-            glibc=self.recipe.glibc,
-            platform=platform,
-        )
+        pins = self.adopt(python=self.python, glibc=self.recipe.glibc, platform=platform)
         names = {pin.name for pin in pins}
         pins = self._completed(pins, [name for name in _ALWAYS if name not in names], platform, versions)
         complete = self._with_server(pins, platform, versions)
@@ -197,10 +190,9 @@ class Solver:
         platform: str,
         versions: Mapping[str, str],
     ) -> tuple[Pin, ...]:
-        return resolve(
+        return self.resolver.resolve(
             requirements,
             constraints,
-            uv=self.uv,
             python=self.python,
             glibc=self.recipe.glibc,
             platform=platform,

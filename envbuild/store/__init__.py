@@ -10,6 +10,7 @@ The cache directory (``$ENVBUILD_CACHE_DIR``)::
     debian-v1/           verified package indexes and the newest lock of each base
     sources-v1/          where the package index keeps its files, by the user's index settings
     uv-v1/               uv's own cache
+    pip-v1/              that of pip and pip-tools
     tools-v1/            unpacked tools (bubblewrap)
     tmp/                 unfinished work; everything in it may be deleted when nothing runs
     locks/               advisory locks, only to avoid doing work twice

@@ -177,7 +177,7 @@ def _entries(store: Store, *, tools: bool) -> Iterator[_Entry]:
     for directory in (store.artifacts, store.trees):
         yield from _bucket(directory, lambda name: False)
     if tools:
-        for directory in (store.interpreters, store.debian, store.sources, store.uv, store.tools):
+        for directory in (store.interpreters, store.debian, store.sources, store.uv, store.pip, store.tools):
             yield from _bucket(directory, lambda name: False)
 
 

@@ -124,6 +124,7 @@ class Store:
         self.debian = root / "debian-v1"
         self.sources = root / "sources-v1"
         self.uv = root / "uv-v1"
+        self.pip = root / "pip-v1"
         self.tools = root / "tools-v1"
         self.tmp = root / "tmp"
         self.locks = root / "locks"
@@ -136,6 +137,7 @@ class Store:
             self.debian,
             self.sources,
             self.uv,
+            self.pip,
             self.tools,
             self.tmp,
             self.locks,

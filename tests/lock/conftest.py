@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envbuild.lock.select import Pin
-from envbuild.lock.uv import resolve
+from envbuild.lock.uv import UvResolver
 from envbuild.lock.uv_process import Uv
 from envbuild.spec.model import Requirement
 from envbuild.store import Store
@@ -57,8 +57,9 @@ def solve(uv: Uv) -> Resolve:
     def solve(
         *texts: str | Requirement, constraints: tuple[str, ...] = (), **options: object
     ) -> dict[str, Pin]:
-        target = {"python": "3.11.2", "glibc": "2.36", "platform": "linux/amd64", "uv": uv, **options}
-        pins = resolve(lines(*texts), lines(*constraints, file="constraints.txt"), **target)  # type: ignore[arg-type]
+        target = {"python": "3.11.2", "glibc": "2.36", "platform": "linux/amd64", **options}
+        asked = lines(*texts), lines(*constraints, file="constraints.txt")
+        pins = UvResolver(uv).resolve(*asked, **target)  # type: ignore[arg-type]
         return {pin.name: pin for pin in pins}
 
     return solve

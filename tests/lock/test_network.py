@@ -13,7 +13,7 @@ from envbuild.lock.addresses import recall, remember, split_url
 from envbuild.lock.locate import Locator
 from envbuild.lock.model import Artifact
 from envbuild.lock.sizes import measure
-from envbuild.lock.uv import resolve
+from envbuild.lock.uv import UvResolver
 from envbuild.lock.uv_process import Uv
 from envbuild.store import Store
 from tests.lock.conftest import lines
@@ -31,8 +31,8 @@ def uv(tmp_path: Path) -> Uv:
 
 
 def test_resolve_measure_and_fetch(uv: Uv) -> None:
-    pins = resolve(
-        lines("six==1.16.0", "packaging==24.0"), uv=uv, python="3.11.2", glibc="2.36", platform="linux/arm64"
+    pins = UvResolver(uv).resolve(
+        lines("six==1.16.0", "packaging==24.0"), python="3.11.2", glibc="2.36", platform="linux/arm64"
     )
     measured = measure(pins, store=uv.store, known={})
     assert [("packaging", "24.0", 53488), ("six", "1.16.0", 11053)] == [
@@ -56,5 +56,5 @@ def test_a_wheel_is_found_again_without_its_address(uv: Uv) -> None:
 def test_an_unknown_package_is_the_repositorys_fault(uv: Uv) -> None:
     asked = lines("six", "there-is-no-such-package-as-this-one")
     with pytest.raises(RepoError) as caught:
-        resolve(asked, uv=uv, python="3.11.2", glibc="2.36", platform="linux/amd64")
+        UvResolver(uv).resolve(asked, python="3.11.2", glibc="2.36", platform="linux/amd64")
     assert ("unknown-package", "requirements.txt:2") == (caught.value.code, caught.value.place)

@@ -32,7 +32,7 @@ from envbuild.lock.addresses import recall, remember, split_url
 from envbuild.lock.model import Artifact, Deb
 from envbuild.lock.select import Pin, marker_environment
 from envbuild.lock.sizes import measure
-from envbuild.lock.uv import resolve
+from envbuild.lock.uv import UvResolver
 from envbuild.lock.uv_process import Uv
 from envbuild.pack.deb import merge_usr, open_deb
 from envbuild.progress import Silent
@@ -77,7 +77,7 @@ def real_channel(cache: Path) -> Path:
     wanted = [Requirement(name, "tests") for name in _WHEELS]
     pins = {
         (debs.python, platform): measure(
-            resolve(wanted, uv=uv, python=debs.python, glibc=recipe.glibc, platform=platform),
+            UvResolver(uv).resolve(wanted, python=debs.python, glibc=recipe.glibc, platform=platform),
             store=store,
             known={},
         )

@@ -8,8 +8,8 @@ from packaging.utils import canonicalize_name
 
 from envbuild.errors import RepoError
 from envbuild.lock.adopt.index import Where, ask_index
+from envbuild.lock.resolver import choose, parse_requirement
 from envbuild.lock.select import Pin
-from envbuild.lock.uv import choose, parse_requirement
 from envbuild.spec.model import Requirement
 
 __all__ = ["adopt_requirements"]

@@ -1,0 +1,1 @@
+"""How this machine reaches the network: the user's indexes and credentials, and staying off it on request."""
