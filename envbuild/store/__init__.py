@@ -12,6 +12,7 @@ The cache directory (``$ENVBUILD_CACHE_DIR``)::
     uv-v1/               uv's own cache
     pip-v1/              that of pip and pip-tools
     tools-v1/            unpacked tools (bubblewrap)
+    checkouts-v1/        files of remote sources, by address and commit
     tmp/                 unfinished work; everything in it may be deleted when nothing runs
     locks/               advisory locks, only to avoid doing work twice
 

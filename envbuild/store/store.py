@@ -126,6 +126,7 @@ class Store:
         self.uv = root / "uv-v1"
         self.pip = root / "pip-v1"
         self.tools = root / "tools-v1"
+        self.checkouts = root / "checkouts-v1"
         self.tmp = root / "tmp"
         self.locks = root / "locks"
         self.directories = (
@@ -139,6 +140,7 @@ class Store:
             self.uv,
             self.pip,
             self.tools,
+            self.checkouts,
             self.tmp,
             self.locks,
         )
