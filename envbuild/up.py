@@ -15,9 +15,9 @@ from pathlib import Path
 from envbuild.engine.model import Command, Engine, Mount, Running
 from envbuild.errors import MachineError, RepoError
 from envbuild.image.model import Image
-from envbuild.notebook.text import last_lines
 from envbuild.pack import recipe
 from envbuild.progress import Reporter
+from envbuild.source.log import last_lines
 from envbuild.store import Store
 
 __all__ = ["up"]

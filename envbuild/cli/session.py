@@ -208,8 +208,8 @@ class Session:
         from envbuild.store.images import record_image
 
         platform = host_platform()
-        chosen = choose(project.settings.engine, self.engines(project.settings))
-        engine = OnThisNetwork(chosen, self.environment)
+        engines: Sequence[Engine] = self.engines(project.settings)
+        engine = OnThisNetwork(choose(project.settings.engine, engines), self.environment)
         self.console.note(f"engine: {engine.name}")
         file = self.ensure_lock(project, (platform,), locked=locked)
         (image,) = self.builder(file.lock, project.settings).environment(file.lock, file.data, (platform,))

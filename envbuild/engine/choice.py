@@ -1,17 +1,30 @@
-"""Which engine to use."""
+"""Which engine to use, for running images and for steps of a build."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
-from envbuild.engine.model import Engine
 from envbuild.errors import MachineError
 
 __all__ = ["choose"]
 
 
-def choose(name: str, engines: Sequence[Engine]) -> Engine:
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def unavailable(self) -> str | None: ...
+
+
+_Any = TypeVar("_Any", bound=_Named)
+
+
+def choose(name: str, engines: Sequence[_Any]) -> _Any:
     """The engine called ``name``, or for ``auto`` the first of ``engines`` that works here.
+
+    Parameters:
+        engines: engines, or sandboxes over them.
 
     Raises:
         MachineError: it does not work, or none does; with every engine's reason and remedy.

@@ -15,7 +15,7 @@ from envbuild.engine.model import Command, Engine, Mount, Running
 from envbuild.image.model import Image
 from envbuild.progress import Reporter
 
-__all__ = ["OnThisNetwork"]
+__all__ = ["OnThisNetwork", "lent"]
 
 _AUTHORITIES = "/run/envbuild/authorities.pem"
 # OpenSSL, requests, curl and pip each have a name of their own for the same file.
@@ -55,15 +55,27 @@ class OnThisNetwork:
 
     def start(self, image: Image, command: Command) -> Running:
         """See :meth:`envbuild.engine.model.Engine.start`."""
-        lent = {
-            name: value
-            for variable in _PROXY_VARIABLES
-            for name in (variable, variable.lower())
-            if (value := self.environment.get(name))
-        }
-        mounts = command.mounts
-        bundle = authorities(self.environment)
-        if bundle is not None:
-            mounts = (*mounts, Mount(bundle.resolve(), _AUTHORITIES))
-            lent |= dict.fromkeys(_AUTHORITY_VARIABLES, _AUTHORITIES)
-        return self.engine.start(image, replace(command, env={**lent, **command.env}, mounts=mounts))
+        variables, mounts = lent(self.environment)
+        return self.engine.start(
+            image,
+            replace(command, env={**variables, **command.env}, mounts=(*command.mounts, *mounts)),
+        )
+
+
+def lent(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[Mount, ...]]:
+    """The variables and files with which a process reaches the network as the user's programs do.
+
+    Parameters:
+        environment: the user's variables.
+    """
+    variables = {
+        name: value
+        for variable in _PROXY_VARIABLES
+        for name in (variable, variable.lower())
+        if (value := environment.get(name))
+    }
+    bundle = authorities(environment)
+    if bundle is None:
+        return variables, ()
+    variables |= dict.fromkeys(_AUTHORITY_VARIABLES, _AUTHORITIES)
+    return variables, (Mount(bundle.resolve(), _AUTHORITIES),)

@@ -8,6 +8,11 @@ so runs of :data:`LAYERS_PER_TREE` layers are merged into one directory by hard 
 
     trees-v1/<hex of diff ID>                  one layer
     trees-v1/<hex of sha256 over diff IDs>     a run of layers, merged
+
+A layer may remove what lower ones have (OCI image specification 1.1, layer.md). In a tree that is said the
+way overlayfs says it, with ``userxattr``: a removed name is a character device 0/0, a directory that hides
+what is below it has an extended attribute. Both can be made by any user. Where nothing is below, overlayfs
+shows such a device to who lists the directory; so a layer that removes something is the lowest of its run.
 """
 
 # Names in layers are bytes, which pathlib does not take.
@@ -18,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import tarfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -31,10 +37,13 @@ from envbuild.progress import Reporter, Stage
 from envbuild.store import Store
 from envbuild.store.store import disk_errors
 
-__all__ = ["LAYERS_PER_TREE", "unpack"]
+__all__ = ["LAYERS_PER_TREE", "is_opaque", "is_whiteout", "unpack"]
 
 LAYERS_PER_TREE = 16
 _COPY_BYTES = 1 << 20
+_WHITEOUT = b".wh."
+_OPAQUE = b".wh..wh..opq"
+_OPAQUE_ATTRIBUTE = b"user.overlay.opaque"
 _TAR_BYTES = 1 << 15  # tarfile copies what is left of its buffer at every read
 
 
@@ -47,9 +56,7 @@ def unpack(image: Image, store: Store, reporter: Reporter) -> tuple[Path, ...]:
     Raises:
         MachineError: a layer is damaged, or there is no space left.
     """
-    layers = image.layers
-    runs = [layers[start : start + LAYERS_PER_TREE] for start in range(0, len(layers), LAYERS_PER_TREE)]
-    trees = {_run_tree(store, run): run for run in runs}
+    trees = {_run_tree(store, run): run for run in _runs(image.layers)}
     if not all(tree.is_dir() for tree in trees):
         with store.lock("trees"), disk_errors(store.root):
             missing = {tree: run for tree, run in trees.items() if not tree.is_dir()}
@@ -61,6 +68,28 @@ def unpack(image: Image, store: Store, reporter: Reporter) -> tuple[Path, ...]:
     for tree in trees:
         os.utime(tree)  # tells `cache prune` that it is used
     return tuple(trees)
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether a file in a tree says that its name was removed."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def is_opaque(directory: bytes) -> bool:
+    """Whether a directory of a tree hides what lower trees have in its place."""
+    try:
+        return os.getxattr(directory, _OPAQUE_ATTRIBUTE, follow_symlinks=False) == b"y"
+    except OSError:  # it has no such attribute, or the file system has none at all
+        return False
+
+
+def _runs(layers: Sequence[Layer]) -> list[list[Layer]]:
+    runs: list[list[Layer]] = []
+    for layer in layers:
+        if not runs or len(runs[-1]) == LAYERS_PER_TREE or layer.captured:
+            runs.append([])
+        runs[-1].append(layer)
+    return runs
 
 
 def _layer_tree(store: Store, layer: Layer) -> Path:
@@ -158,10 +187,20 @@ def _extract(stream: _Stream, root: bytes) -> None:
                 directories.add(name)
             elif member.issym():
                 os.symlink(member.linkname.encode("utf-8", "surrogateescape"), path)
+            elif member.isreg() and last == _OPAQUE:
+                os.setxattr(root + b"/" + parent, _OPAQUE_ATTRIBUTE, b"y")
+            elif member.isreg() and last.startswith(_WHITEOUT):
+                _remove_below(root + b"/" + parent, last.removeprefix(_WHITEOUT))
             elif member.isreg():
                 _write_file(archive, member, path)
             else:
                 raise ValueError(f"it holds {name!r}, which is neither file, directory nor symlink")
+
+
+def _remove_below(parent: bytes, name: bytes) -> None:
+    if name in (b"", b".", b"..") or name.startswith(_WHITEOUT):
+        raise ValueError(f"it removes {name!r}")
+    os.mknod(parent + b"/" + name, stat.S_IFCHR, os.makedev(0, 0))
 
 
 def _write_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: bytes) -> None:
@@ -192,23 +231,39 @@ def _link(source: bytes, target: bytes) -> None:
     for entry in os.scandir(source):
         path = target + b"/" + entry.name
         if entry.is_dir(follow_symlinks=False):
-            try:
-                os.mkdir(path)
-                os.chmod(path, entry.stat(follow_symlinks=False).st_mode & 0o1777)
-            except FileExistsError:
-                if os.path.islink(path) or not os.path.isdir(path):
-                    os.unlink(path)
-                    os.mkdir(path)
-            _link(entry.path, path)
+            _link_directory(entry, path)
             continue
         try:
             os.link(entry.path, path, follow_symlinks=False)
         except FileExistsError:
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
+            _remove(path)
             os.link(entry.path, path, follow_symlinks=False)
+
+
+def _link_directory(source: os.DirEntry[bytes], path: bytes) -> None:
+    opaque = is_opaque(source.path)
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        pass
+    else:
+        if stat.S_ISDIR(there.st_mode) and not opaque:
+            _link(source.path, path)
+            return
+        opaque = opaque or not stat.S_ISDIR(there.st_mode)  # what was hidden stays so
+        _remove(path)
+    os.mkdir(path)
+    os.chmod(path, source.stat(follow_symlinks=False).st_mode & 0o1777)
+    if opaque:
+        os.setxattr(path, _OPAQUE_ATTRIBUTE, b"y")
+    _link(source.path, path)
+
+
+def _remove(path: bytes) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def _keep(tree: Path, destination: Path) -> None:

@@ -25,7 +25,8 @@ class Layer:
     """One layer whose blob is in the store.
 
     ``size`` is the stored (compressed) size in bytes, ``raw_size`` that of the tar; ``packages`` are
-    ``name==version`` strings, sorted; ``cached`` tells that nothing had to be packed for it.
+    ``name==version`` strings, sorted; ``cached`` tells that nothing had to be packed for it, ``captured``
+    that it is what a step changed, so that it may remove files of the layers below.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Layer:
     compression: str
     packages: tuple[str, ...] = ()
     cached: bool = False
+    captured: bool = False
 
     @property
     def media_type(self) -> str:

@@ -18,9 +18,9 @@ from typing import IO, Any
 from envbuild.engine.model import Command, Engine, Mount, Running
 from envbuild.errors import MachineError, RepoError
 from envbuild.image.model import Image
-from envbuild.notebook.text import last_lines, plain_text
 from envbuild.pack import recipe
 from envbuild.progress import Reporter, Stage
+from envbuild.source.log import last_lines, plain_text
 from envbuild.store import Store
 from envbuild.store.store import write_atomic
 

@@ -77,3 +77,27 @@ DIRECTORIES: Final[dict[str, tuple[int, int, int]]] = {
 # Directories of the environment: `%pip install` in a session replaces files in them. The user of the image
 # may, and so may any user in group 0, which is what OpenShift starts containers with.
 ENV_DIRECTORY: Final = (0o775, UID, 0)
+
+# What steps in the sandbox may write and no layer keeps, with everything below: what belongs to one run of a
+# machine, caches, logs, and files that container engines make.
+NOT_CAPTURED: Final = (
+    ".dockerenv",
+    "dev",
+    "etc/hostname",
+    "etc/hosts",
+    "etc/mtab",
+    "etc/resolv.conf",
+    "home/jovyan/.bash_history",
+    "home/jovyan/.cache",
+    "home/jovyan/.npm/_logs",
+    "home/jovyan/.python_history",
+    "home/jovyan/.wget-hsts",
+    "proc",
+    "root/.cache",
+    "run",
+    "sys",
+    "tmp",
+    "var/cache/ldconfig",
+    "var/log",
+    "var/tmp",
+)

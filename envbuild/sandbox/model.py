@@ -16,16 +16,20 @@ from envbuild.engine.model import Mount
 from envbuild.image.model import Image
 from envbuild.pack import recipe
 from envbuild.pack.tar import Entry
+from envbuild.progress import Reporter
 
 __all__ = ["Limits", "Outcome", "Sandbox", "Step"]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a step may use: wall-clock ``seconds``, ``memory`` in bytes over all its processes, ``cpus``."""
+    """What a step may use: wall-clock ``seconds``, and all of it together ``memory`` in bytes, ``processes``
+    and ``cpus`` (None: all there are).
+    """
 
     seconds: float = 3600.0
     memory: int = 8 << 30
+    processes: int = 4096
     cpus: int | None = None
 
 
@@ -41,6 +45,8 @@ class Step:
         mounts: directories of the host it sees. What it writes into writable ones is not captured.
         network: whether it reaches the network, with the user's proxies and certificates.
         output: the file that gets its standard output and error.
+        ignored: paths (``var/lib/apt/lists``) whose changes are not captured, nor those of what is below
+            them, besides :data:`envbuild.pack.recipe.NOT_CAPTURED`.
     """
 
     title: str
@@ -52,26 +58,28 @@ class Step:
     mounts: tuple[Mount, ...] = ()
     network: bool = False
     limits: Limits = Limits()
+    ignored: tuple[str, ...] = ()
 
 
-class Outcome(Protocol):
-    """What became of a step, as long as its files are there."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a step.
+
+    Parameters:
+        code: the exit code (128 + n when signal n ended it).
+        exceeded: the limit that ended the step, for people (``more than 8 GiB of memory``), or None.
+        changes: what is different in the image, see :func:`envbuild.sandbox.changes.find_changes`; empty when
+            the step failed. Contents are read when the layer is written, before the context ends.
+    """
+
+    code: int
+    exceeded: str | None
+    changes: tuple[Entry, ...]
 
     @property
-    def code(self) -> int:
-        """The exit code (128 + n when signal n ended it)."""
-
-    @property
-    def exceeded(self) -> str | None:
-        """The limit that ended the step, for people (``more than 8 GiB of memory``); None when none did."""
-
-    def changes(self) -> Sequence[Entry]:
-        """What is different in the image, for :func:`envbuild.pack.tar.complete`.
-
-        Entries have normalised times, owners and modes. What was removed is an empty file ``.wh.<name>``, a
-        directory that was emptied and filled anew has ``.wh..wh..opq`` in it (OCI image specification 1.1,
-        layer.md). Contents are read when the layer is written, so this must be used before the context ends.
-        """
+    def succeeded(self) -> bool:
+        """Whether the step came to its end without an error."""
+        return self.code == 0 and self.exceeded is None
 
 
 class Sandbox(Protocol):
@@ -84,7 +92,7 @@ class Sandbox(Protocol):
     def unavailable(self) -> str | None:
         """Why it cannot be used here and what would change that; None when it works."""
 
-    def execute(self, image: Image, step: Step) -> AbstractContextManager[Outcome]:
+    def execute(self, image: Image, step: Step, reporter: Reporter) -> AbstractContextManager[Outcome]:
         """Run ``step`` in ``image`` to its end.
 
         Raises:

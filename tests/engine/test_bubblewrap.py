@@ -218,3 +218,12 @@ def test_names_with_every_kind_of_character(bubblewrap: Bubblewrap, image: Image
     engine = Bubblewrap(store, lambda place: shutil.copytree(installed[0], place, symlinks=True))
     assert engine.unavailable() is None
     assert Shell(engine, here, repository)("cat file") == (0, "content")
+
+
+def test_settings_of_the_kernel_cannot_be_changed_even_when_root_runs_it(shell: Shell) -> None:
+    """The value that is written is the one that is there, so that a failure of this test does no harm."""
+    code, output = shell(
+        "for f in /proc/sys/kernel/core_pattern /proc/sys/vm/swappiness; do"
+        ' value=$(cat $f); echo "$value" > $f && echo "$f was written"; done; exit 0'
+    )
+    assert (code, "was written" in output) == (0, False)

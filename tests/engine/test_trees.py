@@ -8,16 +8,18 @@ import io
 import os
 import stat
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from envbuild.engine import trees
-from envbuild.engine.trees import unpack
+from envbuild.engine.trees import is_opaque, is_whiteout, unpack
 from envbuild.errors import MachineError
 from envbuild.image.model import Image, Layer
 from envbuild.pack.tar import Entry, directory, file, symlink
 from envbuild.progress import Silent
+from envbuild.sandbox.files import Lower
 from envbuild.store import Store
 from tests.support.images import make_image
 
@@ -199,3 +201,79 @@ def test_an_interruption_leaves_nothing_and_the_next_try_succeeds(
 
 def _interrupt(futures: object) -> None:
     raise KeyboardInterrupt
+
+
+def _whiteout(path: str) -> Entry:
+    parent, slash, name = path.rpartition("/")
+    return file(f"{parent}{slash}.wh.{name}", b"")
+
+
+def _stack(store: Store, *layers: tuple[bool, list[Entry]]) -> Image:
+    """An image whose layers are captured ones or not."""
+    image = make_image(store, [entries for _, entries in layers])
+    marked = [
+        replace(layer, captured=captured) for layer, (captured, _) in zip(image.layers, layers, strict=True)
+    ]
+    return replace(image, layers=tuple(marked))
+
+
+def test_a_captured_layer_begins_a_tree_and_removes_by_device_and_attribute(store: Store) -> None:
+    image = _stack(
+        store,
+        (False, [file("a/one", b"1"), file("b/two", b"2")]),
+        (True, [_whiteout("a/one"), file("b/.wh..wh..opq", b""), file("b/new", b"3")]),
+        (False, [file("c", b"4")]),
+    )
+    below, above = unpack(image, store, Silent())
+    assert _content(below) == {"a": "/", "a/one": "1", "b": "/", "b/two": "2"}
+    assert is_whiteout((above / "a/one").lstat())
+    assert [is_opaque(os.fsencode(above / name)) for name in ("a", "b")] == [False, True]
+    assert (above / "b/new").read_text() == "3"
+    assert (above / "c").read_text() == "4"
+    assert not list(above.rglob(".wh.*"))
+
+
+def test_lower_is_what_overlayfs_would_show(store: Store) -> None:
+    image = _stack(
+        store,
+        (False, [file("a/one", b"1"), file("a/kept", b"k"), file("b/two", b"2"), file("f", b"x")]),
+        (True, [_whiteout("a/one"), file("b/.wh..wh..opq", b""), file("b/new", b"3"), _whiteout("f")]),
+        (False, [file("f/inside", b"4")]),
+    )
+    lower = Lower(unpack(image, store, Silent()))
+    assert {path: lower.names(path) for path in (b"", b"a", b"b", b"f", b"b/new", b"none")} == {
+        b"": [b"a", b"b", b"f"],
+        b"a": [b"kept"],
+        b"b": [b"new"],
+        b"f": [b"inside"],
+        b"b/new": [],
+        b"none": [],
+    }
+    assert lower.get(b"a/one") is None
+    assert lower.get(b"b/two") is None
+
+
+def test_merged_a_directory_over_a_removed_name_still_hides_what_is_below(store: Store) -> None:
+    image = _stack(
+        store,
+        (False, [file("a/old", b"1")]),
+        (True, [_whiteout("a")]),
+        (False, [file("a/new", b"2")]),
+    )
+    _, above = unpack(image, store, Silent())
+    assert is_opaque(os.fsencode(above / "a"))
+    assert Lower(unpack(image, store, Silent())).names(b"a") == [b"new"]
+
+
+def test_a_link_on_the_way_is_never_followed(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hidden")
+    image = make_image(store, [[symlink("way", str(tmp_path))]])
+    lower = Lower(unpack(image, store, Silent()))
+    assert lower.get(b"way/secret") is None
+    assert lower.names(b"way") == []
+
+
+@pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", ".wh..wh.plnk"])
+def test_a_removal_of_nothing_sensible_is_damage(store: Store, name: str) -> None:
+    with pytest.raises(MachineError, match="damaged"):
+        unpack(_stack(store, (True, [file(f"a/{name}", b"")])), store, Silent())

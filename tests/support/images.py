@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -50,9 +51,12 @@ def make_image(
     return Image("linux/amd64", blob, store.put_blob(canonical(manifest)), tuple(made))
 
 
-def host_image(store: Store, *programs: str) -> Image:
-    """An image with these programs of this machine (and ``sh``) in ``/usr/bin``, and what they link to."""
+def host_image(store: Store, *programs: str, added: Iterable[Entry] = ()) -> Image:
+    """An image with these programs of this machine (and ``sh``) in ``/usr/bin``, what they link to, and
+    ``added``.
+    """
     entries = {name: directory(name) for name in ("home/jovyan", "srv/repo", "tmp", "dev", "proc", "etc")}
+    entries |= {os.fsdecode(entry.path): entry for entry in added}
     libraries: dict[str, Entry] = {}
     for name in ("sh", *programs):
         place = shutil.which(name)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuild.notebook.text import last_lines, plain_text
+from envbuild.source.log import last_lines, plain_text
 
 
 @pytest.mark.parametrize(
