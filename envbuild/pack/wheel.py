@@ -12,7 +12,6 @@ import csv
 import hashlib
 import io
 import os
-import re
 import stat
 import zipfile
 import zlib
@@ -31,7 +30,8 @@ from installer.utils import Scheme
 
 from envbuild.errors import RepoError
 from envbuild.pack import tar
-from envbuild.pack.bytecode import Compiler, cache_path, wants_bytecode
+from envbuild.pack.bytecode import Bytecode, Compiler, cache_path, wants_bytecode
+from envbuild.pack.entry_point import entry_point_script
 
 __all__ = ["Prefix", "WheelArchive", "wheel_entries"]
 
@@ -46,31 +46,24 @@ _INVALID = (
     configparser.Error,
     zipfile.BadZipFile,
 )
-_DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_SCRIPT_NAME = re.compile(r"[^/\\\0\s][^/\\\0\r\n]*")
-
-# Ours, because the templates of installers change from version to version.
-_SCRIPT = """\
-#!/{prefix}/bin/python3
-import sys
-from {module} import {name}
-
-if __name__ == "__main__":
-    sys.exit({call}())
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """A virtual environment's place in the image: ``path`` without leading ``/``, ``python`` as ``3.11``."""
+    """An environment's place in the image: ``path`` without leading ``/``, ``python`` as ``3.11``.
+
+    ``libraries`` is where that Python looks for packages, relative to ``path``, if that is not the usual
+    place (conda's ``python_site_packages_path``, CEP 17).
+    """
 
     path: str
     python: str
+    libraries: str = ""
 
     @property
     def site_packages(self) -> str:
         """Where pure and platform libraries go."""
-        return f"{self.path}/lib/python{self.python}/site-packages"
+        return f"{self.path}/{self.libraries or f'lib/python{self.python}/site-packages'}"
 
     def place(self, scheme: str, distribution: str) -> str:
         """The directory of one of the wheel's schemes."""
@@ -146,7 +139,7 @@ def _record_hash(data: bytes) -> Hash:
 class _Destination(WheelDestination):
     """Collects what :func:`installer.install` writes."""
 
-    def __init__(self, wheel: WheelArchive, prefix: Prefix, compiler: Compiler, spool: Path) -> None:
+    def __init__(self, wheel: WheelArchive, prefix: Prefix, compiler: Compiler | None, spool: Path) -> None:
         self._wheel = wheel
         self._prefix = prefix
         self._compiler = compiler
@@ -172,12 +165,11 @@ class _Destination(WheelDestination):
         self, name: str, module: str, attr: str, section: Literal["console", "gui"]
     ) -> RecordEntry:
         """An executable for an entry point."""
-        if not (
-            _SCRIPT_NAME.fullmatch(name) and _DOTTED_NAME.fullmatch(module) and _DOTTED_NAME.fullmatch(attr)
-        ):
-            raise _damaged(self._wheel.filename, f"bad entry point {name!r} = {module!r}:{attr!r}")
-        text = _SCRIPT.format(prefix=self._prefix.path, module=module, name=attr.partition(".")[0], call=attr)
-        return self._keep(self._place("scripts", name), text.encode(), executable=True)
+        try:
+            script = entry_point_script(self._prefix.path, name, module, attr)
+        except ValueError as error:
+            raise _damaged(self._wheel.filename, str(error)) from error
+        return self._keep(self._place("scripts", name), script, executable=True)
 
     def write_file(
         self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, is_executable: bool
@@ -204,13 +196,17 @@ class _Destination(WheelDestination):
         data = b"".join(content())
         return RecordEntry(self._record_path(place), _record_hash(data), len(data))
 
+    def _bytecode(self) -> Sequence[Bytecode | None]:
+        """The bytecode of all sources; none when there is nothing to make it with."""
+        if self._compiler is None:
+            return ()
+        members = [(member, "/" + place) for member, place in sorted(self._sources)]
+        return self._compiler.compile_zip(self._wheel.path, members, self._spool)
+
     def finalize_installation(self, scheme: Scheme, record_file_path: str, records: object) -> None:
         """The bytecode, and RECORD with everything that was written."""
         rows = [record.to_row() for _, record in cast("Sequence[tuple[str, RecordEntry]]", records)]
-        compiled = self._compiler.compile_zip(
-            self._wheel.path, [(member, "/" + place) for member, place in sorted(self._sources)], self._spool
-        )
-        for code in compiled:
+        for code in self._bytecode():
             if code is not None:
                 place = cache_path(code.path[1:], self._prefix.python)
                 self.entries.append(tar.file(place, code.read, size=code.size))
@@ -221,12 +217,13 @@ class _Destination(WheelDestination):
 
 
 def wheel_entries(
-    path: Path, filename: str, prefix: Prefix, compiler: Compiler, spool: Path, stack: ExitStack
+    path: Path, filename: str, prefix: Prefix, compiler: Compiler | None, spool: Path, stack: ExitStack
 ) -> list[tar.Entry]:
     """What installing one wheel into ``prefix`` adds to the file system.
 
     Parameters:
         path: the wheel on disk; ``filename`` is its real name.
+        compiler: makes the bytecode; None when there is no interpreter of the prefix's Python.
         spool: a file for the bytecode; it and ``stack``, which closes the wheel, must live until the
             entries have been read.
 
