@@ -17,11 +17,12 @@ from typing import Any
 from envbuild.fetch import Fetcher
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.model import Image, Layer
+from envbuild.layers import LayerPlan, needs_interpreter
 from envbuild.lock.model import Base, Deb, Lock
 from envbuild.pack.blob import Packed, find_packed, pack_entries
 from envbuild.pack.tar import complete
 from envbuild.pack.tree import repo_entries
-from envbuild.plan import GlueLayer, LayerPlan, Plan, make_plan
+from envbuild.plan import Plan, make_plan
 from envbuild.progress import Reporter
 from envbuild.source import Repo
 from envbuild.store import Store
@@ -94,6 +95,7 @@ class Builder:
         """Every planned layer, by its key: found in the store or packed."""
         done: dict[str, Layer] = {}
         missing: dict[str, LayerPlan] = {}
+        notes: dict[str, tuple[str, ...]] = {}
         with self.reporter.stage("pack", unit="layers") as stage:
             unique = {layer.key: layer for layer in planned}
             stage.add_total(len(unique))
@@ -107,12 +109,16 @@ class Builder:
                     missing[key] = layer
                 else:
                     done[key] = _layer(packed, layer.title, layer.packages, cached=True)
+                    notes[key] = packed.notes
                     stage.advance(1, cached=True)
             for key, packed in self._pack(missing, base):
                 layer = missing[key]
                 done[key] = _layer(packed, layer.title, layer.packages, cached=False)
                 stage.detail(layer.title)
                 stage.advance(1)
+                notes[key] = packed.notes
+        for note in dict.fromkeys(note for key in unique for note in notes[key]):
+            self.reporter.note(note)
         return done
 
     def _pack(self, missing: dict[str, LayerPlan], base: Base) -> Iterator[tuple[str, Packed]]:
@@ -131,7 +137,7 @@ class Builder:
                     if artifact.sha256 not in files:  # the server and the user have packages in common
                         files[artifact.sha256] = self.fetcher.submit(artifact, stage)
             command: tuple[tuple[str, ...], dict[str, str]] = ((), {})
-            if any(not isinstance(layer, GlueLayer) for layer in missing.values()):
+            if any(map(needs_interpreter, missing.values())):
                 python = interpreter(base, store=self.store, fetch=self.fetcher.fetch, check=self.check)
                 command = (tuple(python.command), dict(python.environment))
             packing: dict[Future[Packed], str] = {}

@@ -14,19 +14,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from envbuild.lock.model import Artifact, Base, CondaPackage, Deb, Lock, Target, Wheel
+from envbuild.layers import CondaLayer, GlueLayer, LayerPlan, OsLayer, WheelLayer
+from envbuild.lock.model import Base, CondaPackage, Lock, Target, Wheel
 from envbuild.pack import recipe
 
 __all__ = [
-    "AptLayer",
-    "CondaLayer",
-    "GlueLayer",
-    "LayerPlan",
-    "OsLayer",
     "Plan",
-    "WheelLayer",
     "assign_layer",
     "assign_layers",
     "environment_id",
@@ -58,14 +53,18 @@ _Package = TypeVar("_Package", Wheel, CondaPackage)
 
 
 def assign_layers(
-    wheels: Iterable[_Package], *, buckets: int, previous: Iterable[_Package] = ()
+    wheels: Iterable[_Package],
+    *,
+    buckets: int,
+    solo: int = recipe.MAX_SOLO_LAYERS,
+    previous: Iterable[_Package] = (),
 ) -> tuple[_Package, ...]:
     """``wheels`` (or conda packages) with :attr:`Wheel.layer` set, sorted by name.
 
     A package that was locked before keeps its layer. When too many are large, only the largest stay alone.
 
     Parameters:
-        buckets: how many layers the small wheels share.
+        buckets: how many layers the small wheels share; ``solo`` how many large ones may be alone.
         previous: the wheels of the same section of the previous lock.
     """
     before = {wheel.name: wheel for wheel in previous}
@@ -77,207 +76,17 @@ def assign_layers(
         else:
             layer = assign_layer(wheel.name, wheel.artifact.size, direct=wheel.direct, buckets=buckets)
         assigned.append(replace(wheel, layer=layer))
-    solo = sorted(
+    alone = sorted(
         (wheel for wheel in assigned if wheel.layer == wheel.name),
         key=lambda wheel: (-wheel.artifact.size, wheel.name),
     )
-    crowded = {wheel.name for wheel in solo[recipe.MAX_SOLO_LAYERS :]}
+    crowded = {wheel.name for wheel in alone[solo:]}
     return tuple(
         replace(wheel, layer=assign_layer(wheel.name, 0, direct=wheel.direct, buckets=buckets))
         if wheel.name in crowded
         else wheel
         for wheel in assigned
     )
-
-
-def _key(kind: str, inputs: dict[str, Any]) -> str:
-    text = json.dumps(
-        {"kind": kind, "recipe": recipe.VERSION, **inputs}, sort_keys=True, separators=(",", ":")
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class OsLayer:
-    """The operating system with Python, from debs."""
-
-    recipe: str
-    suite: str
-    platform: str
-    python: str
-    debs: tuple[Deb, ...]
-    title: str = "operating system and Python"
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """What has to be fetched to pack this layer."""
-        return tuple(deb.artifact for deb in self.debs)
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """``name==version`` of what is inside."""
-        return tuple(f"{deb.name}=={deb.version}" for deb in self.debs)
-
-    @property
-    def key(self) -> str:
-        """Hex digest of everything the layer's bytes depend on."""
-        return _key(
-            "os",
-            {
-                "base": self.recipe,
-                "platform": self.platform,
-                "python": self.python,
-                "debs": sorted(deb.artifact.sha256 for deb in self.debs),
-            },
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class WheelLayer:
-    """Some wheels installed into one prefix.
-
-    ``interpreter`` identifies the build of Python that compiles the bytecode (version of its package).
-    """
-
-    title: str
-    prefix: str
-    python: str
-    interpreter: str
-    wheels: tuple[Wheel, ...]
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """What has to be fetched to pack this layer."""
-        return tuple(wheel.artifact for wheel in self.wheels)
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """``name==version`` of what is inside."""
-        return tuple(f"{wheel.name}=={wheel.version}" for wheel in self.wheels)
-
-    @property
-    def key(self) -> str:
-        """Hex digest of everything the layer's bytes depend on: not the platform, so layers of pure
-        Python packages are the same for all.
-        """
-        return _key(
-            "wheels",
-            {
-                "prefix": self.prefix,
-                "python": self.python,
-                "interpreter": self.interpreter,
-                "wheels": [[wheel.artifact.filename, wheel.artifact.sha256] for wheel in self.wheels],
-            },
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class CondaLayer:
-    """Some conda packages installed into the environment's prefix.
-
-    ``python`` is the environment's (``3.12``), "" when it has none; ``interpreter`` identifies the build of
-    Python that compiles the bytecode of ``noarch`` packages, "" when none of the base's can.
-    """
-
-    title: str
-    prefix: str
-    python: str
-    interpreter: str
-    conda: tuple[CondaPackage, ...]
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """What has to be fetched to pack this layer."""
-        return tuple(package.artifact for package in self.conda)
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """``name==version`` of what is inside."""
-        return tuple(f"{package.name}=={package.version}" for package in self.conda)
-
-    @property
-    def key(self) -> str:
-        """Hex digest of everything the layer's bytes depend on."""
-        return _key(
-            "conda",
-            {
-                "prefix": self.prefix,
-                "python": self.python,
-                "interpreter": self.interpreter,
-                "conda": [[package.artifact.filename, package.artifact.sha256] for package in self.conda],
-            },
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AptLayer:
-    """The Debian packages of ``apt.txt``, installed in the sandbox on top of the base's layer.
-
-    ``base`` is the key of that layer: the same packages give other files on another base.
-    """
-
-    platform: str
-    base: str
-    debs: tuple[Deb, ...]
-    title: str = "Debian packages of apt.txt"
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """What has to be fetched to pack this layer."""
-        return tuple(deb.artifact for deb in self.debs)
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """``name==version`` of what is inside."""
-        return tuple(f"{deb.name}=={deb.version}" for deb in self.debs)
-
-    @property
-    def key(self) -> str:
-        """Hex digest of everything the layer's bytes depend on, if its scripts are deterministic."""
-        return _key(
-            "apt",
-            {
-                "platform": self.platform,
-                "base": self.base,
-                "debs": sorted(deb.artifact.sha256 for deb in self.debs),
-            },
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class GlueLayer:
-    """What belongs to no package: virtual environments' skeletons, kernelspecs, entry point, lock.
-
-    ``own_server``: the Jupyter server is in the user's environment, and there is no other.
-    """
-
-    name: str
-    display_name: str
-    python: str
-    kernels: tuple[str, ...]
-    lock: bytes
-    own_server: bool
-    title: str = "environment, kernels and entry point"
-    artifacts: tuple[Artifact, ...] = ()
-    packages: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """Hex digest of everything the layer's bytes depend on."""
-        return _key(
-            "glue",
-            {
-                "name": self.name,
-                "display_name": self.display_name,
-                "python": self.python,
-                "kernels": list(self.kernels),
-                "lock": hashlib.sha256(self.lock).hexdigest(),
-                "own_server": self.own_server,
-            },
-        )
-
-
-LayerPlan = OsLayer | WheelLayer | GlueLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,13 +131,24 @@ def environment_id(lock: Lock) -> str:
             for target in lock.targets
         },
     ]
+    if any(target.conda or target.apt for target in lock.targets):
+        content.append(
+            {
+                target.platform: [
+                    [[package.artifact.sha256, package.layer] for package in target.conda],
+                    [deb.artifact.sha256 for deb in target.apt],
+                ]
+                for target in lock.targets
+            }
+        )
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return "env-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _has_server(target: Target) -> bool:
     """Whether the user's environment holds the whole Jupyter server, so that the base's is left out."""
-    return {wheel.name for wheel in target.wheels} >= recipe.SERVER_PACKAGES
+    names = {wheel.name for wheel in target.wheels} | {package.name for package in target.conda}
+    return {recipe.CONDA_SERVER_NAMES.get(name, name) for name in names} >= recipe.SERVER_PACKAGES
 
 
 def _interpreter(base: Base) -> str:
@@ -344,31 +164,71 @@ def _interpreter(base: Base) -> str:
     return f"{wanted}={base.python}"
 
 
-def _wheel_layers(wheels: Iterable[Wheel], prefix: str, base: Base, title: str) -> list[WheelLayer]:
-    groups: dict[str, list[Wheel]] = {}
-    for wheel in wheels:
-        groups.setdefault(wheel.layer, []).append(wheel)
+@dataclass(frozen=True, slots=True)
+class _Python:
+    """The Python packages are installed for: fields of :class:`WheelLayer`."""
+
+    python: str
+    interpreter: str
+    libraries: str = ""
+
+
+def _environment_python(target: Target, base: Base) -> _Python:
+    """The Python of the user's environment: conda's, if it brings one.
+
+    Bytecode is the same for all patch releases of a CPython, but for an odd constant; so the base's may make
+    that of a conda environment, and does when it has the same minor version.
+    """
+    for package in target.conda:
+        if package.name == "python":
+            minor = ".".join(package.version.split(".")[:2])
+            usual = package.site_packages in ("", f"lib/python{minor}/site-packages")
+            fits = usual and minor == base.python_minor and "pypy" not in package.build
+            return _Python(minor, _interpreter(base) if fits else "", "" if usual else package.site_packages)
+    return _Python(base.python_minor, _interpreter(base))
+
+
+def _layer_groups(packages: Iterable[_Package], title: str) -> list[tuple[str, tuple[_Package, ...]]]:
+    """Title and members of every layer, bottom to top, members by name."""
+    groups: dict[str, list[_Package]] = {}
+    for package in packages:
+        groups.setdefault(package.layer, []).append(package)
+
+    def alone(layer: str) -> bool:
+        return layer == groups[layer][0].name
 
     def rank(layer: str) -> tuple[int, int, str]:
-        members = groups[layer]
-        alone = layer == members[0].name
-        asked_for = any(wheel.direct for wheel in members)
-        return (0 if alone else 1, int(asked_for), layer)
+        asked_for = any(package.direct for package in groups[layer])
+        return (0 if alone(layer) else 1, int(asked_for), layer)
 
-    layers = []
-    for layer in sorted(groups, key=rank):
-        members = sorted(groups[layer], key=lambda wheel: wheel.name)
-        alone = layer == members[0].name
-        layers.append(
-            WheelLayer(
-                title=members[0].name if alone else f"{title} {layer}",
-                prefix=prefix,
-                python=base.python_minor,
-                interpreter=_interpreter(base),
-                wheels=tuple(members),
-            )
+    return [
+        (
+            layer if alone(layer) else f"{title} {layer}",
+            tuple(sorted(groups[layer], key=lambda package: package.name)),
         )
+        for layer in sorted(groups, key=rank)
+    ]
+
+
+def _wheel_layers(wheels: Iterable[Wheel], prefix: str, python: _Python, title: str) -> list[WheelLayer]:
+    return [
+        WheelLayer(name, prefix, python.python, python.interpreter, members, python.libraries)
+        for name, members in _layer_groups(wheels, title)
+    ]
+
+
+def _conda_layers(packages: Iterable[CondaPackage], python: _Python) -> list[CondaLayer]:
+    layers = []
+    for name, members in _layer_groups(packages, "conda packages"):
+        # What is not about Python stays the same when Python changes.
+        of = python if any(map(_concerns_python, members)) else _Python("", "")
+        layers.append(CondaLayer(name, recipe.ENV_PREFIX, of.python, of.interpreter, members, of.libraries))
     return layers
+
+
+def _concerns_python(package: CondaPackage) -> bool:
+    names = {package.name, *(spec.split()[0] for spec in package.depends if spec.strip())}
+    return package.noarch == "python" or not names.isdisjoint({"python", "python_abi"})
 
 
 def make_plan(lock: Lock, platform: str, lock_bytes: bytes) -> Plan:
@@ -384,11 +244,15 @@ def make_plan(lock: Lock, platform: str, lock_bytes: bytes) -> Plan:
     base = lock.base
     own_server = _has_server(target)
     server = () if own_server else base.server[platform]
+    own, python = _Python(base.python_minor, _interpreter(base)), _environment_python(target, base)
     layers: list[LayerPlan] = [
         OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform]),
-        *_wheel_layers(server, recipe.SERVER_PREFIX, base, "Jupyter server"),
-        *_wheel_layers(target.wheels, recipe.ENV_PREFIX, base, "packages"),
-        GlueLayer(lock.name, lock.display_name, base.python, lock.kernels, lock_bytes, own_server),
+        *_wheel_layers(server, recipe.SERVER_PREFIX, own, "Jupyter server"),
+        *_conda_layers(target.conda, python),
+        *_wheel_layers(target.wheels, recipe.ENV_PREFIX, python, "packages"),
+        GlueLayer(
+            lock.name, lock.display_name, base.python, lock.kernels, lock_bytes, own_server, target.conda
+        ),
     ]
     digest = "sha256:" + hashlib.sha256(lock_bytes).hexdigest()
     return Plan(platform, environment_id(lock), digest, lock, tuple(layers))

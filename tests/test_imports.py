@@ -26,6 +26,7 @@ ROOMS = (
     "spec.model",
     "lock.model",
     "spec",
+    "layers",
     "plan",
     "pack.deb",
     "fetch",

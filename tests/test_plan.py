@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from envbuild.base.recipe import load_recipes
+from envbuild.layers import LayerPlan, WheelLayer
 from envbuild.lock.model import Artifact, Base, Deb, Lock, Target, Wheel
 from envbuild.pack import recipe
-from envbuild.plan import LayerPlan, WheelLayer, assign_layers, environment_id, make_plan
+from envbuild.plan import assign_layers, environment_id, make_plan
 
 
 def wheel(name: str, version: str = "1.0", size: int = 1000, *, direct: bool = False) -> Wheel:

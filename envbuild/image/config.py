@@ -27,7 +27,8 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _environment() -> list[str]:
+def _environment(conda: bool) -> list[str]:
+    """The variables: as after `conda activate`, or like those of a virtual environment."""
     env, server = f"/{recipe.ENV_PREFIX}", f"/{recipe.SERVER_PREFIX}"
     system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     values = {
@@ -44,7 +45,7 @@ def _environment() -> list[str]:
         "SHELL": "/bin/bash",
         "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
         "USER": recipe.USER_NAME,
-        "VIRTUAL_ENV": env,
+        **({"CONDA_DEFAULT_ENV": env, "CONDA_PREFIX": env} if conda else {"VIRTUAL_ENV": env}),
     }
     return [f"{name}={value}" for name, value in sorted(values.items())]
 
@@ -76,7 +77,7 @@ def image_config(
         "config": {
             "Cmd": ["jupyter-lab", "--ip=0.0.0.0", "--port=8888", "--no-browser"],
             "Entrypoint": ["/usr/bin/tini", "-g", "--", f"/{ENTRYPOINT}"],
-            "Env": _environment(),
+            "Env": _environment(any(target.conda for target in lock.targets)),
             "ExposedPorts": {"8888/tcp": {}},
             "Labels": labels,
             "User": f"{recipe.UID}:{recipe.GID}",

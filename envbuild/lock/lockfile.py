@@ -42,6 +42,7 @@ _DEB_VERSION = re.compile(r"[0-9][A-Za-z0-9.+~:-]*")
 _CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9._-]*")
 _CONDA_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!]*")
 _CONDA_BUILD = re.compile(r"[A-Za-z0-9_.+]+")
+_SITE_PACKAGES = re.compile(r"lib/[a-z0-9.]+/site-packages")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _NOARCH = re.compile(r"python|generic")
 _MATCH_SPEC = re.compile(r"[ -~]{1,500}")
@@ -140,6 +141,8 @@ def _conda_row(package: CondaPackage) -> _Row:
         row["noarch"] = package.noarch
     if package.depends:
         row["depends"] = package.depends
+    if package.site_packages:
+        row["site-packages"] = package.site_packages
     return row
 
 
@@ -423,6 +426,7 @@ def _conda(table: _Table) -> CondaPackage:
         depends=tuple(table.texts("depends", _MATCH_SPEC)) if table.has("depends") else (),
         layer=table.text("layer", _CONDA_NAME),
         direct=table.truth("direct") if table.has("direct") else False,
+        site_packages=table.text("site-packages", _SITE_PACKAGES) if table.has("site-packages") else "",
     )
     stem = f"{package.name}-{package.version}-{package.build}"
     if package.artifact.filename not in (f"{stem}.conda", f"{stem}.tar.bz2"):

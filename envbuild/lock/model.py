@@ -53,7 +53,9 @@ class CondaPackage:
     """One locked conda package; ``build`` and ``subdir`` (``linux-64``, ``noarch``) as in its record.
 
     The artifact's ``source`` is the channel's name, its path ``<subdir>/<file name>``. ``depends`` are the
-    record's own, which ``conda-meta`` in the image repeats. ``layer`` and ``direct`` as for :class:`Wheel`.
+    record's own, which ``conda-meta`` in the image repeats. ``site_packages`` is where a ``python`` looks for
+    packages, if its record says so (``python_site_packages_path``, CEP 17). ``layer`` and ``direct`` as for
+    :class:`Wheel`.
     """
 
     name: str
@@ -66,6 +68,7 @@ class CondaPackage:
     depends: tuple[str, ...] = ()
     layer: str = ""
     direct: bool = False
+    site_packages: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envbuild.pack import codec, recipe
 from envbuild.pack.tar import Entry, write_tar
 from envbuild.store import Store
 from envbuild.store.store import HashingWriter
 
-__all__ = ["Packed", "find_packed", "pack_entries"]
+__all__ = ["Packed", "find_packed", "keep_packed", "pack_entries"]
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A layer blob: its identity (``diff_id``, ``raw_size``) and how it is stored; sizes in bytes."""
+    """A layer blob: its identity (``diff_id``, ``raw_size``) and how it is stored; sizes in bytes.
+
+    ``notes`` are what its user may want to know, as sentences.
+    """
 
     diff_id: str
     raw_size: int
     digest: str
     size: int
     compression: str
+    notes: tuple[str, ...] = ()
 
 
 def _encoding_key(diff_id: str, compression: str) -> str:
@@ -48,13 +52,16 @@ def find_packed(store: Store, key: str, compression: str) -> Packed | None:
         return None
     diff_id, raw_size = str(record["diff_id"]), int(record["raw_size"])
     found = _find_encoded(store, diff_id, raw_size, compression)
-    if found is not None:
-        return found
     for other in sorted(recipe.ENCODERS):
-        source = _find_encoded(store, diff_id, raw_size, other)
-        if source is not None:
-            return _transcode(store, source, compression)
-    return None
+        if found is None and (source := _find_encoded(store, diff_id, raw_size, other)) is not None:
+            found = _transcode(store, source, compression)
+    return None if found is None else replace(found, notes=tuple(record.get("notes", ())))
+
+
+def keep_packed(store: Store, key: str, packed: Packed) -> None:
+    """Remember ``packed`` as what the layer with this plan key is."""
+    record = {"diff_id": packed.diff_id, "raw_size": packed.raw_size}
+    store.put_action(key, record | ({"notes": list(packed.notes)} if packed.notes else {}))
 
 
 def _transcode(store: Store, source: Packed, compression: str) -> Packed | None:

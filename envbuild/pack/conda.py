@@ -25,7 +25,11 @@ from envbuild.pack.conda_prefix import replace_prefix
 from envbuild.pack.entry_point import entry_point_script
 from envbuild.pack.wheel import Prefix
 
-__all__ = ["CondaFiles", "conda_entries"]
+__all__ = ["HARMLESS_LINK_SCRIPTS", "CondaFiles", "conda_entries"]
+
+# Packages whose link scripts do nothing that an image could need: they print a licence or a hint, or make
+# links to what a machine has outside of the environment.
+HARMLESS_LINK_SCRIPTS = frozenset({"cudatoolkit", "cudnn", "libusb", "ocl-icd-system", "openmpi"})
 
 # A file whose prefix is replaced is held in memory.
 _REWRITE_LIMIT = 2_000_000_000

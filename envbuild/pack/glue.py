@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from envbuild.kernel.specs import kernel_json, kernel_names
+from envbuild.lock.model import CondaPackage
 from envbuild.pack import recipe
+from envbuild.pack.conda_meta import history
 from envbuild.pack.tar import Entry, directory, file, symlink
 
 __all__ = ["ENTRYPOINT", "LOCK_PATH", "glue_entries"]
@@ -13,9 +15,9 @@ LOCK_PATH = "usr/share/envbuild/envbuild.lock"
 
 # Hubs run images under any UID and mount anything over $HOME, so nothing may be taken for granted here.
 _ENTRYPOINT_SCRIPT = """\
-#!/bin/sh
+#!{shell}
 # Runs the repository's `start` script, if it has one, and then the command.
-if [ ! -w "${HOME:-/}" ]; then
+{activation}if [ ! -w "${HOME:-/}" ]; then
     HOME="$(mktemp -d)" && export HOME
 fi
 for start in binder/start .binder/start start; do
@@ -28,6 +30,26 @@ for start in binder/start .binder/start start; do
 done
 exec "$@"
 """
+
+
+# What `conda activate` would do besides setting variables. Packages' scripts are for bash. What they change of
+# ours is put back: arguments (by a function, which has its own) and shell options.
+_ACTIVATION = """\
+activate() {
+    for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do
+        if [ -r "$script" ]; then
+            . "$script" >&2
+        fi
+    done
+}
+activate
+set +eu
+"""
+
+
+def _entrypoint(conda: bool) -> str:
+    shell, activation = ("/bin/bash", _ACTIVATION) if conda else ("/bin/sh", "")
+    return _ENTRYPOINT_SCRIPT.replace("{shell}", shell).replace("{activation}", activation)
 
 
 # JupyterLab asks every new user (and every session has a new home) about news, and looks for updates of what
@@ -55,6 +77,16 @@ def _virtual_environment(prefix: str, python: str) -> list[Entry]:
     ]
 
 
+def _environment(python: str, conda: tuple[CondaPackage, ...]) -> list[Entry]:
+    """What makes ``/srv/env`` an environment; conda's packages bring their own Python, if they need one."""
+    entries = []
+    if conda:
+        entries.append(file(f"{recipe.ENV_PREFIX}/conda-meta/history", history(conda)))
+    if not any(package.name == "python" for package in conda):
+        entries += _virtual_environment(recipe.ENV_PREFIX, python)
+    return entries
+
+
 def glue_entries(
     *,
     name: str,
@@ -63,6 +95,7 @@ def glue_entries(
     kernels: tuple[str, ...],
     lock: bytes,
     own_server: bool,
+    conda: tuple[CondaPackage, ...] = (),
 ) -> list[Entry]:
     """Entries of the glue layer.
 
@@ -72,17 +105,18 @@ def glue_entries(
         kernels: further kernelspec names, as notebooks use them.
         lock: the lock file, to be kept in the image.
         own_server: the Jupyter server is in the user's environment; then its own place leads there.
+        conda: the packages of a conda prefix, which the environment then is.
     """
     server = recipe.ENV_PREFIX if own_server else recipe.SERVER_PREFIX
     entries = [
-        *_virtual_environment(recipe.ENV_PREFIX, python),
+        *_environment(python, conda),
         file(f"{server}/share/jupyter/lab/settings/overrides.json", _LAB_SETTINGS),
         *(
             [symlink(recipe.SERVER_PREFIX, f"/{recipe.ENV_PREFIX}")]
             if own_server
             else _virtual_environment(recipe.SERVER_PREFIX, python)
         ),
-        file(ENTRYPOINT, _ENTRYPOINT_SCRIPT.encode(), executable=True),
+        file(ENTRYPOINT, _entrypoint(bool(conda)).encode(), executable=True),
         file(LOCK_PATH, lock),
         directory(recipe.HOME),
         directory(recipe.REPO_DIR),

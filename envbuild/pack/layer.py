@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from envbuild.base.recipe import recipe_named
 from envbuild.errors import EnvbuildError, MachineError, RepoError
-from envbuild.pack.blob import Packed, pack_entries
+from envbuild.layers import CondaLayer, GlueLayer, LayerPlan, OsLayer, WheelLayer
+from envbuild.pack.blob import Packed, keep_packed, pack_entries
 from envbuild.pack.bytecode import Compiler
+from envbuild.pack.conda import HARMLESS_LINK_SCRIPTS, conda_entries
 from envbuild.pack.glue import glue_entries
 from envbuild.pack.rootfs import os_entries
 from envbuild.pack.tar import Entry, complete
 from envbuild.pack.wheel import Prefix, wheel_entries
-from envbuild.plan import GlueLayer, LayerPlan, OsLayer, WheelLayer
 from envbuild.store import Store
 
 __all__ = ["pack_layer"]
@@ -27,7 +29,7 @@ def pack_layer(
 
     Parameters:
         files: sha256 to path of every artifact of the layer.
-        compiler: the base's interpreter; only the glue layer does without.
+        compiler: the base's interpreter, for layers that need one (:func:`needs_interpreter`).
 
     Raises:
         RepoError: a package is damaged or unsafe, or two cannot be together.
@@ -38,7 +40,7 @@ def pack_layer(
     except EnvbuildError as error:
         _refuse_damaged(files, error)
         raise
-    store.put_action(layer.key, {"diff_id": packed.diff_id, "raw_size": packed.raw_size})
+    keep_packed(store, layer.key, packed)
     return packed
 
 
@@ -59,6 +61,7 @@ def _refuse_damaged(files: dict[str, Path], cause: EnvbuildError) -> None:
 def _pack(
     layer: LayerPlan, files: dict[str, Path], store: Store, compression: str, compiler: Compiler | None
 ) -> Packed:
+    notes: tuple[str, ...] = ()
     with ExitStack() as stack:
         if isinstance(layer, GlueLayer):
             entries = glue_entries(
@@ -68,9 +71,12 @@ def _pack(
                 kernels=layer.kernels,
                 lock=layer.lock,
                 own_server=layer.own_server,
+                conda=layer.conda,
             )
         elif isinstance(layer, OsLayer):
             entries = _os_layer(layer, files, store, compiler, stack)
+        elif isinstance(layer, CondaLayer):
+            entries, notes = _conda_layer(layer, files, store, compiler, stack)
         else:
             entries = _wheel_layer(layer, files, store, compiler, stack)
         try:
@@ -82,7 +88,7 @@ def _pack(
                 remedy="one of them is broken: leave it out, or lock another version of it",
                 detail=" ".join(layer.packages),
             ) from error
-        return pack_entries(store, entries, compression)
+        return replace(pack_entries(store, entries, compression), notes=notes)
 
 
 def _os_layer(
@@ -102,8 +108,7 @@ def _os_layer(
 def _wheel_layer(
     layer: WheelLayer, files: dict[str, Path], store: Store, compiler: Compiler | None, stack: ExitStack
 ) -> list[Entry]:
-    assert compiler is not None
-    prefix = Prefix(layer.prefix, layer.python)
+    prefix = Prefix(layer.prefix, layer.python, layer.libraries)
     merged: dict[bytes, Entry] = {}
     for wheel in layer.wheels:
         spool = stack.enter_context(store.temporary_file())
@@ -113,3 +118,25 @@ def _wheel_layer(
             # later one wins, and here "later" is by name.
             merged[entry.path] = entry
     return list(merged.values())
+
+
+def _conda_layer(
+    layer: CondaLayer, files: dict[str, Path], store: Store, compiler: Compiler | None, stack: ExitStack
+) -> tuple[list[Entry], tuple[str, ...]]:
+    """Also what there is to say about packages that would run something when they are installed."""
+    prefix = Prefix(layer.prefix, layer.python, layer.libraries)
+    merged: dict[bytes, Entry] = {}
+    notes = []
+    for package in layer.conda:
+        scratch = stack.enter_context(store.temporary_directory())
+        path = files[package.artifact.sha256]
+        packed = conda_entries(package, path, prefix, compiler, scratch)
+        if packed.link_script and package.name not in HARMLESS_LINK_SCRIPTS:
+            notes.append(
+                f"the conda package {package.name} has a script that was not run, {packed.link_script};"
+                f" if it does not work without, put `PREFIX=/{layer.prefix} bash {packed.link_script}` into"
+                " postBuild"
+            )
+        for entry in packed.entries:
+            merged[entry.path] = entry  # as for wheels, of two that ship the same file the later one wins
+    return list(merged.values()), tuple(notes)

@@ -23,6 +23,12 @@ REPO_DIR: Final = "srv/repo"
 SERVER_PACKAGES: Final = frozenset(
     {"ipykernel", "jupyterhub", "jupyterlab", "nbclient", "nbconvert", "notebook"}
 )
+# The same packages by the names that conda knows them by.
+CONDA_SERVER_NAMES: Final = {
+    "jupyterhub-base": "jupyterhub",
+    "jupyterhub-singleuser": "jupyterhub",
+    "nbconvert-core": "nbconvert",
+}
 HOME: Final = "home/jovyan"
 USER_NAME: Final = "jovyan"
 UID: Final = 1000
@@ -38,6 +44,11 @@ DIRECT_BUCKETS: Final = 4
 # Docker's classic store stops at 125 layers. With the operating system, the server's layers, the buckets
 # above, glue and repository this keeps an image at 100 or fewer.
 MAX_SOLO_LAYERS: Final = 70
+# The same limits where conda packages share the image with the wheels of a `pip:` section; together no more.
+CONDA_SOLO_LAYERS: Final = 50
+CONDA_BUCKETS: Final = 12
+CONDA_WHEEL_SOLO_LAYERS: Final = 8
+CONDA_WHEEL_BUCKETS: Final = 4
 
 # Encoders by the name users give to --compression. Output depends on library, version, level and threads,
 # so all of them are pinned and part of a layer's action key (docs/adr/0004-compression.md).

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import TracebackType
 
 from envbuild.errors import EnvbuildError, MachineError
+from envbuild.layers import LayerPlan, needs_interpreter
 from envbuild.pack.blob import Packed
 from envbuild.pack.bytecode import Compiler
 from envbuild.pack.layer import pack_layer
-from envbuild.plan import GlueLayer, LayerPlan
 from envbuild.store import Store
 
 __all__ = ["Job", "WorkerPool"]
@@ -135,7 +135,7 @@ def _serve(store: Store) -> None:
             except EOFError:
                 return
             compiler = None
-            if not isinstance(job.layer, GlueLayer):
+            if needs_interpreter(job.layer):
                 command, environment = job.interpreter
                 compiler = compilers.get(command[-1])
                 if compiler is None:

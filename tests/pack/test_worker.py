@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from envbuild.errors import MachineError, RepoError
+from envbuild.layers import WheelLayer
 from envbuild.lock.model import Artifact, Wheel
 from envbuild.pack.worker import Job, WorkerPool
-from envbuild.plan import WheelLayer
 from envbuild.store import Store
 from tests.support.index import WheelFile, make_wheel
 

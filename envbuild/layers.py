@@ -1,0 +1,239 @@
+"""The layers an image can have, as plans: what is in them and the key of their bytes. Pure.
+
+A layer's *key* is a digest of everything its bytes depend on: it tells alone whether a layer must be packed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from envbuild.lock.model import Artifact, CondaPackage, Deb, Wheel
+from envbuild.pack import recipe
+
+__all__ = [
+    "AptLayer",
+    "CondaLayer",
+    "GlueLayer",
+    "LayerPlan",
+    "OsLayer",
+    "WheelLayer",
+    "needs_interpreter",
+]
+
+
+def _key(kind: str, inputs: dict[str, Any]) -> str:
+    text = json.dumps(
+        {"kind": kind, "recipe": recipe.VERSION, **inputs}, sort_keys=True, separators=(",", ":")
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class OsLayer:
+    """The operating system with Python, from debs."""
+
+    recipe: str
+    suite: str
+    platform: str
+    python: str
+    debs: tuple[Deb, ...]
+    title: str = "operating system and Python"
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What has to be fetched to pack this layer."""
+        return tuple(deb.artifact for deb in self.debs)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """``name==version`` of what is inside."""
+        return tuple(f"{deb.name}=={deb.version}" for deb in self.debs)
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything the layer's bytes depend on."""
+        return _key(
+            "os",
+            {
+                "base": self.recipe,
+                "platform": self.platform,
+                "python": self.python,
+                "debs": sorted(deb.artifact.sha256 for deb in self.debs),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WheelLayer:
+    """Some wheels installed into one prefix.
+
+    ``interpreter`` identifies the build of Python that compiles the bytecode (version of its package), ""
+    when none of the base's can. ``libraries`` is where Python looks for packages, "" for the usual place.
+    """
+
+    title: str
+    prefix: str
+    python: str
+    interpreter: str
+    wheels: tuple[Wheel, ...]
+    libraries: str = ""
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What has to be fetched to pack this layer."""
+        return tuple(wheel.artifact for wheel in self.wheels)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """``name==version`` of what is inside."""
+        return tuple(f"{wheel.name}=={wheel.version}" for wheel in self.wheels)
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything the layer's bytes depend on: not the platform, so layers of pure
+        Python packages are the same for all.
+        """
+        return _key(
+            "wheels",
+            {
+                "prefix": self.prefix,
+                "python": self.python,
+                "interpreter": self.interpreter,
+                "wheels": [[wheel.artifact.filename, wheel.artifact.sha256] for wheel in self.wheels],
+                **({"libraries": self.libraries} if self.libraries else {}),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CondaLayer:
+    """Some conda packages installed into the environment's prefix.
+
+    ``python`` is the environment's (``3.12``), "" when it has none or no package is about Python.
+    ``interpreter`` and ``libraries`` are as for :class:`WheelLayer`.
+    """
+
+    title: str
+    prefix: str
+    python: str
+    interpreter: str
+    conda: tuple[CondaPackage, ...]
+    libraries: str = ""
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What has to be fetched to pack this layer."""
+        return tuple(package.artifact for package in self.conda)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """``name==version`` of what is inside."""
+        return tuple(f"{package.name}=={package.version}" for package in self.conda)
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything the layer's bytes depend on; ``conda-meta`` repeats what the lock says."""
+        return _key(
+            "conda",
+            {
+                "prefix": self.prefix,
+                "python": self.python,
+                "interpreter": self.interpreter,
+                "libraries": self.libraries,
+                "conda": [
+                    [
+                        package.artifact.filename,
+                        package.artifact.sha256,
+                        package.artifact.source,
+                        package.md5,
+                        package.subdir,
+                        package.direct,
+                        *package.depends,
+                    ]
+                    for package in self.conda
+                ],
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AptLayer:
+    """The Debian packages of ``apt.txt``, installed in the sandbox on top of the base's layer.
+
+    ``base`` is the key of that layer: the same packages give other files on another base.
+    """
+
+    platform: str
+    base: str
+    debs: tuple[Deb, ...]
+    title: str = "Debian packages of apt.txt"
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What has to be fetched to pack this layer."""
+        return tuple(deb.artifact for deb in self.debs)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """``name==version`` of what is inside."""
+        return tuple(f"{deb.name}=={deb.version}" for deb in self.debs)
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything the layer's bytes depend on, if its scripts are deterministic."""
+        return _key(
+            "apt",
+            {
+                "platform": self.platform,
+                "base": self.base,
+                "debs": sorted(deb.artifact.sha256 for deb in self.debs),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GlueLayer:
+    """What belongs to no package: virtual environments' skeletons, kernelspecs, entry point, lock.
+
+    ``own_server``: the Jupyter server is in the user's environment, and there is no other. ``conda`` are the
+    packages of a conda prefix.
+    """
+
+    name: str
+    display_name: str
+    python: str
+    kernels: tuple[str, ...]
+    lock: bytes
+    own_server: bool
+    conda: tuple[CondaPackage, ...] = ()
+    title: str = "environment, kernels and entry point"
+    artifacts: tuple[Artifact, ...] = ()
+    packages: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything the layer's bytes depend on."""
+        return _key(
+            "glue",
+            {
+                "name": self.name,
+                "display_name": self.display_name,
+                "python": self.python,
+                "kernels": list(self.kernels),
+                "lock": hashlib.sha256(self.lock).hexdigest(),
+                "own_server": self.own_server,
+            },
+        )
+
+
+LayerPlan = OsLayer | WheelLayer | CondaLayer | GlueLayer
+
+
+def needs_interpreter(layer: LayerPlan) -> bool:
+    """Whether packing ``layer`` makes bytecode, for which the base's Python has to run on this machine."""
+    return isinstance(layer, OsLayer) or (
+        isinstance(layer, WheelLayer | CondaLayer) and bool(layer.interpreter)
+    )
