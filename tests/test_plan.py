@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from envbuild.base.recipe import load_recipes
-from envbuild.layers import LayerPlan, WheelLayer
-from envbuild.lock.model import Artifact, Base, Deb, Lock, Target, Wheel
+from envbuild.layers import CondaLayer, LayerPlan, WheelLayer, needs_interpreter
+from envbuild.lock.model import Artifact, Base, CondaPackage, Deb, Lock, Target, Wheel
 from envbuild.pack import recipe
 from envbuild.plan import assign_layers, environment_id, make_plan
 
@@ -46,6 +46,30 @@ sizes = st.integers(1, 10_000_000)
 packages = st.dictionaries(names, st.tuples(sizes, st.booleans()), min_size=1, max_size=150)
 
 
+def conda(
+    name: str, version: str = "1.0", size: int = 1000, *, direct: bool = False, **more: object
+) -> CondaPackage:
+    filename = f"{name}-{version}-0.conda"
+    sha256 = hashlib.sha256(filename.encode()).hexdigest()
+    artifact = Artifact(filename, sha256, size, "conda-forge", f"linux-64/{filename}")
+    return CondaPackage(name, version, "0", "linux-64", artifact, direct=direct, **more)  # type: ignore[arg-type]
+
+
+def conda_lock(packages: tuple[CondaPackage, ...], wheels: tuple[Wheel, ...] = ()) -> Lock:
+    """A lock of conda packages, with the wheels of a ``pip:`` section."""
+    base = lock((), wheels)
+    target = Target(
+        "linux/amd64",
+        assign_layers(wheels, buckets=recipe.CONDA_WHEEL_BUCKETS, solo=recipe.CONDA_WHEEL_SOLO_LAYERS),
+        assign_layers(packages, buckets=recipe.CONDA_BUCKETS, solo=recipe.CONDA_SOLO_LAYERS),
+    )
+    return replace(base, targets=(target,))
+
+
+def conda_of(chosen: dict[str, tuple[int, bool]]) -> tuple[CondaPackage, ...]:
+    return tuple(conda(name, size=size, direct=direct) for name, (size, direct) in chosen.items())
+
+
 def wheels_of(chosen: dict[str, tuple[int, bool]]) -> tuple[Wheel, ...]:
     return tuple(wheel(name, size=size, direct=direct) for name, (size, direct) in chosen.items())
 
@@ -67,6 +91,78 @@ def test_every_wheel_is_in_exactly_one_layer_and_layers_are_few(chosen: dict[str
         layer for layer in plan.layers if isinstance(layer, WheelLayer) and layer.prefix == recipe.ENV_PREFIX
     ]
     assert len(env) <= recipe.MAX_SOLO_LAYERS + recipe.ENV_BUCKETS + recipe.DIRECT_BUCKETS
+
+
+@given(packages, packages)
+def test_conda_packages_and_wheels_together_take_no_more_layers(
+    chosen: dict[str, tuple[int, bool]], with_pip: dict[str, tuple[int, bool]]
+) -> None:
+    plan = make_plan(conda_lock(conda_of(chosen), wheels_of(with_pip)), "linux/amd64", b"lock")
+
+    layers = [layer for layer in plan.layers if getattr(layer, "prefix", None) == recipe.ENV_PREFIX]
+    packed = [package.name for layer in layers if isinstance(layer, CondaLayer) for package in layer.conda]
+    assert sorted(packed) == sorted(chosen)
+    assert len(layers) <= recipe.MAX_SOLO_LAYERS + recipe.ENV_BUCKETS + recipe.DIRECT_BUCKETS
+    kinds = [type(layer) for layer in layers]
+    assert kinds == sorted(kinds, key=lambda kind: kind is WheelLayer), "conda packages are below wheels"
+
+
+def test_what_is_not_about_python_stays_when_python_changes() -> None:
+    """And what is, is compiled by the base's Python when that is of the same minor version."""
+    others = (
+        conda("library", size=5_000_000),
+        conda("module", size=5_000_000, depends=("python >=3.8",)),
+        conda("pure", size=5_000_000, noarch="python"),
+    )
+    plans = [
+        make_plan(
+            conda_lock((conda("python", version, 5_000_000), *others), (wheel("w"),)), "linux/amd64", b""
+        )
+        for version in ("3.11.9", "3.12.4")
+    ]
+    before, after = (
+        {layer.title: layer for layer in plan.layers if isinstance(layer, CondaLayer | WheelLayer)}
+        for plan in plans
+    )
+
+    same = {title for title, layer in before.items() if layer.key == after[title].key}
+    assert same == {"library", "Jupyter server bucket-00"}
+    assert [bool(before[title].interpreter) for title in ("module", "pure", "library")] == [True, True, False]
+    assert [bool(after[title].interpreter) for title in ("module", "pure", "library")] == [False] * 3
+    assert before["pure"].python == "3.11"
+    assert [
+        (layer.python, needs_interpreter(layer)) for layer in plans[1].layers if layer.packages == ("w==1.0",)
+    ] == [("3.11", True), ("3.12", False)]
+
+
+def test_a_python_that_looks_for_packages_elsewhere_gets_them_there_and_no_bytecode() -> None:
+    place = "lib/python3.11t/site-packages"
+    chosen = (conda("python", "3.11.9", site_packages=place), conda("pure", noarch="python"))
+    layers = make_plan(conda_lock(chosen, (wheel("w"),)), "linux/amd64", b"").layers
+
+    found = {
+        (layer.libraries, layer.interpreter)
+        for layer in layers
+        if isinstance(layer, CondaLayer | WheelLayer) and layer.prefix == recipe.ENV_PREFIX
+    }
+    assert found == {(place, "")}
+
+
+def test_a_server_of_conda_packages_replaces_the_bases() -> None:
+    names = (recipe.SERVER_PACKAGES - {"jupyterhub", "notebook"}) | {"jupyterhub-singleuser", "python"}
+    lock_of_two = conda_lock(tuple(map(conda, sorted(names))), (wheel("notebook"),))
+
+    layers = make_plan(lock_of_two, "linux/amd64", b"").layers
+
+    assert not [layer for layer in layers if getattr(layer, "prefix", "") == recipe.SERVER_PREFIX]
+
+
+def test_the_environment_id_knows_conda_and_apt() -> None:
+    first = conda_lock((conda("a"),))
+    with_apt = replace(first, targets=(replace(first.targets[0], apt=(deb("r-base"),)),))
+
+    ids = {environment_id(one) for one in (lock(()), first, conda_lock((conda("a", "2.0"),)), with_apt)}
+    assert len(ids) == 4
 
 
 @given(packages, st.data())

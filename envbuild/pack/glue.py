@@ -32,18 +32,18 @@ exec "$@"
 """
 
 
-# What `conda activate` would do besides setting variables. Packages' scripts are for bash. What they change of
-# ours is put back: arguments (by a function, which has its own) and shell options.
+# What `conda activate` would do besides setting variables. Packages' scripts are for bash. What they change
+# of ours is put back: arguments (by a function, which has its own) and shell options.
 _ACTIVATION = """\
 activate() {
     for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do
         if [ -r "$script" ]; then
             . "$script" >&2
+            set +eu
         fi
     done
 }
 activate
-set +eu
 """
 
 

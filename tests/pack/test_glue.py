@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from envbuild.kernel.specs import kernel_names
+from envbuild.lock.model import Artifact, CondaPackage
 from envbuild.pack.glue import ENTRYPOINT, LOCK_PATH, glue_entries
 from envbuild.pack.tar import complete
 
@@ -64,6 +65,55 @@ def test_with_a_server_in_the_environment_the_servers_place_leads_there() -> Non
 def test_kernel_names_are_safe_and_differ_by_more_than_case() -> None:
     """jupyter_client folds case; a name that could be a path is never one."""
     assert kernel_names("proj", ("Python3", "../../etc", "..", "b", "PROJ")) == ("b", "proj", "python3")
+
+
+def conda(name: str, *, direct: bool = False) -> CondaPackage:
+    artifact = Artifact(f"{name}-1.0-0.conda", "0" * 64, 1, "conda-forge", f"linux-64/{name}-1.0-0.conda")
+    return CondaPackage(name, "1.0", "0", "linux-64", artifact, direct=direct)
+
+
+def test_a_conda_prefix_has_its_own_python_and_tells_conda_that_it_is_one() -> None:
+    files = glue(conda=(conda("zlib"), conda("python", direct=True)))
+
+    assert not [path for path in files if path.startswith(("srv/env/bin", "srv/env/pyvenv.cfg"))]
+    assert files["srv/jupyter/bin/python3"] == b"/usr/bin/python3.11"
+    assert files["srv/env/conda-meta/history"].decode().splitlines() == [
+        "==> 1980-01-01 00:00:01 <==",
+        "+conda-forge/linux-64::python-1.0-0",
+        "+conda-forge/linux-64::zlib-1.0-0",
+        '# update specs: ["python"]',
+    ]
+    kernel = json.loads(files["srv/env/share/jupyter/kernels/python3/kernel.json"])
+    assert kernel["argv"][0] == "/srv/env/bin/python3"
+
+
+def test_a_conda_prefix_without_python_has_the_bases() -> None:
+    assert glue(conda=(conda("zlib"),))["srv/env/bin/python3"] == b"/usr/bin/python3.11"
+
+
+def test_entry_point_activates_a_conda_prefix(tmp_path: Path) -> None:
+    """Also when scripts are for bash only, print, change arguments or options, or cannot be read."""
+    scripts = tmp_path / "etc/conda/activate.d"
+    scripts.mkdir(parents=True)
+    (scripts / "a.sh").write_text("[[ 1 == 1 ]] && export FIRST=$CONDA_PREFIX\nset -- nonsense\nset -eu\n")
+    (scripts / "b.sh").write_text("echo noise\nfalse\nlist=(x y)\nexport SECOND=${list[1]}\n")
+    (scripts / "c.sh").symlink_to("nothing")
+    (scripts / "d.txt").write_text("exit 1\n")
+    script = tmp_path / "entrypoint"
+    script.write_bytes(glue(conda=(conda("python"),))[ENTRYPOINT])
+    script.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "HOME": "/tmp", "CONDA_PREFIX": str(tmp_path)}
+
+    done = subprocess.run(
+        [script, "sh", "-c", "echo $FIRST $SECOND $UNSET"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == f"{tmp_path} y\n"
+    assert "noise" in done.stderr
 
 
 @pytest.fixture
