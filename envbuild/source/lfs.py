@@ -1,6 +1,6 @@
 """Files that a git repository keeps elsewhere (git LFS): found by their pointers, fetched by ``git-lfs``.
 
-https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+Follows version 1 of its specification of pointer files (https://git-lfs.github.com/spec/v1).
 """
 
 from __future__ import annotations
