@@ -94,6 +94,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("pypi-index", "text"),
     Option("debian-mirror", "text"),
     Option("debian-security-mirror", "text"),
+    Option("repo2docker-base-image", "text"),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 
@@ -122,6 +123,7 @@ class Settings:
     pypi_index: str | None = None
     debian_mirror: str | None = None
     debian_security_mirror: str | None = None
+    repo2docker_base_image: str | None = None
 
     @property
     def source_addresses(self) -> dict[str, str]:

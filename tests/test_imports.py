@@ -39,6 +39,7 @@ ROOMS = (
     "engine",
     "sandbox",
     "lock",
+    "builder",
     "notebook",
     "build",
     "up",

@@ -65,6 +65,7 @@ def build_base(
     from envbuild.base.host import host_platform
     from envbuild.base.recipe import base_images, recipe_named
     from envbuild.lock.lockfile import dump_lock
+    from envbuild.plan import environment_id
     from envbuild.source import open_repo
     from envbuild.spec.model import PythonRequest, Spec
 
@@ -80,4 +81,6 @@ def build_base(
     project = Project(open_repo(str(base_images() / recipe.name)), spec, settings)
     lock = session.make_lock(project, platforms, None)
     images = session.builder(lock, settings).environment(lock, dump_lock(lock), platforms)
-    delivery.deliver(session, images, lock=lock, lock_path=None, settings=settings)
+    delivery.deliver(
+        session, images, name=lock.name, env=environment_id(lock), lock_path=None, settings=settings
+    )

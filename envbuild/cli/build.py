@@ -35,20 +35,35 @@ def build(
 ) -> None:
     """Assemble the image: what is locked, and the repository's files on top.
 
-    The result is kept in the cache. Nothing of the repository is executed.
+    The result is kept in the cache. A Dockerfile, and what only repo2docker knows how to install, is built by
+    Docker instead.
     """
     from envbuild.base.host import host_platform
+    from envbuild.plan import environment_id
 
     project = session.project(source)
     platforms = project.settings.platforms or (host_platform(),)
     delivery = parse_delivery(tags, outputs, load, platforms)
+    if project.spec.engine_build is not None:
+        built = [session.engine_built(project, platform) for platform in platforms]
+        delivery.deliver(
+            session,
+            [one.image for one in built],
+            name=project.spec.name,
+            env=None,
+            lock_path=None,
+            settings=project.settings,
+            lacks=[lack for one in built for lack in one.lacks],
+        )
+        return
     file = session.ensure_lock(project, platforms, locked=locked)
     builder = session.builder(file.lock, project.settings)
     images = builder.complete_images(file.lock, file.data, platforms, project.repo)
     delivery.deliver(
         session,
         images,
-        lock=file.lock,
+        name=file.lock.name,
+        env=environment_id(file.lock),
         lock_path=str(file.path) if file.path else None,
         settings=project.settings,
     )

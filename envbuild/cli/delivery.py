@@ -13,10 +13,10 @@ from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns, count
 
 if TYPE_CHECKING:
+    from envbuild.builder.contract import Lack
     from envbuild.config import Settings
     from envbuild.image.model import Image
     from envbuild.image.output import Output
-    from envbuild.lock.model import Lock
 
 __all__ = ["Delivery", "delivery_options", "parse_delivery"]
 
@@ -49,20 +49,27 @@ class Delivery:
         session: Session,
         images: Sequence[Image],
         *,
-        lock: Lock,
+        name: str,
+        env: str | None,
         lock_path: str | None,
         settings: Settings,
+        lacks: Sequence[Lack] = (),
     ) -> None:
-        """Record ``images`` (one per platform), write and load them, and print what they are."""
+        """Record ``images`` (one per platform), write and load them, and print what they are.
+
+        Parameters:
+            name: the project's, for images without a tag.
+            env: the environment's id; None when a container engine built the image.
+            lacks: what an image by an engine lacks for hubs and notebooks.
+        """
         from envbuild.cli.documents import build_document
         from envbuild.image.layout import image_index
-        from envbuild.plan import environment_id
         from envbuild.store.images import record_image
 
-        names = self.names or (f"{lock.name}:latest",)
+        names = self.names or (f"{name}:latest",)
         for image in images:
-            for name in names:
-                record_image(session.store, name, image.platform, image.manifest)
+            for tag in names:
+                record_image(session.store, tag, image.platform, image.manifest)
         for place in self.places:
             from envbuild.image.output import write_output
 
@@ -78,10 +85,11 @@ class Delivery:
         document = build_document(
             images,
             index=image_index(images, session.store).digest if len(images) > 1 else None,
-            env=environment_id(lock),
+            env=env,
             tags=self.names,
             outputs=[str(place) for place in self.places],
             lock=lock_path,
+            lacks=lacks,
             seconds=session.console.rounded_seconds,
         )
         session.console.result(*_text(document))
@@ -123,4 +131,5 @@ def _text(document: dict[str, Any]) -> list[str]:
         rows.append(("index", document["digest"]))
     rows += [("name", tag) for tag in document["tags"]]
     rows += [("written to", place) for place in document["outputs"]]
+    rows += [("lacks", f"it {lack['what']}: {lack['why']}") for lack in document["lacks"]]
     return columns(rows)

@@ -12,6 +12,7 @@ from envbuild.store.prune import usage
 
 if TYPE_CHECKING:  # each verb needs few of these, and loading them all would take a sixth of a cached build
     from envbuild.base.recipe import BaseRecipe
+    from envbuild.builder.contract import Lack
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Lock
@@ -143,7 +144,18 @@ def plan_document(
         "inferred": spec.inferred,
         "adopted": spec.adopted.path if spec.adopted else None,
         "kernels": sorted({spec.name, "python3", *spec.kernels}),
-        "will_execute": [],
+        "builder": spec.engine_build.kind if spec.engine_build else "envbuild",
+        "will_execute": [
+            {
+                "what": execution.what,
+                "why": execution.why,
+                "when": execution.when,
+                "file": execution.file,
+                "line": execution.line,
+                "network": execution.network,
+            }
+            for execution in spec.executions
+        ],
         "problems": [
             {
                 "level": problem.level,
@@ -172,13 +184,17 @@ def build_document(
     images: Sequence[Image],
     *,
     index: str | None,
-    env: str,
+    env: str | None,
     tags: Sequence[str],
     outputs: Sequence[str],
     lock: str | None,
+    lacks: Sequence[Lack],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """``build``: the image of each platform; ``index`` is the digest over several of them."""
+    """``build``: the image of each platform; ``index`` is the digest over several of them.
+
+    ``env`` is None and ``lacks`` may have elements when a container engine built the image.
+    """
     first = images[0]
     return {
         "image_id": first.image_id,
@@ -189,6 +205,7 @@ def build_document(
         "outputs": list(outputs),
         "platforms": {image.platform: _image(image) for image in images},
         "layers": _image(first)["layers"],
+        "lacks": [{"what": lack.what, "why": lack.why, "remedy": lack.remedy} for lack in lacks],
         "seconds": dict(seconds),
     }
 

@@ -75,6 +75,7 @@ def _text(document: dict[str, Any]) -> list[str]:
     lines += _section("Notebooks, their kernels and imports", notebooks)
     lines += _section("Requirements", _requirements(document))
     lines += _section("Environment", _environment(document))
+    lines += _section("What runs, in the sandbox or on an engine", _executions(document))
     lines += _section("Layers, bottom to top", _layers(document))
     lines += _section("Problems", _problems(document))
     return lines[1:]
@@ -109,7 +110,18 @@ def _environment(document: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("  kernels", ", ".join(document["kernels"])),
         ("  lock", "; ".join(stale) if stale else "up to date"),
-        ("  executed to build it", ", ".join(document["will_execute"]) or "nothing"),
+        ("  executed to build it", "" if document["will_execute"] else "nothing"),
+    ]
+
+
+def _executions(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        (
+            f"  {number}. {execution['what']}",
+            f"while {execution['when']}ing" + (", with network" if execution["network"] else ""),
+            execution["why"],
+        )
+        for number, execution in enumerate(document["will_execute"], 1)
     ]
 
 

@@ -22,6 +22,7 @@ from envbuild.config import (
 if TYPE_CHECKING:
     from envbuild.base.mirrors import Mirrors
     from envbuild.build import Builder
+    from envbuild.builder.make import EngineBuilt
     from envbuild.engine import Bubblewrap, Docker, Engine
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
@@ -208,6 +209,8 @@ class Session:
         from envbuild.store.images import record_image
 
         platform = host_platform()
+        if project.spec.engine_build is not None:
+            return self._engine_built_image(project, platform)
         engines: Sequence[Engine] = self.engines(project.settings)
         engine = OnThisNetwork(choose(project.settings.engine, engines), self.environment)
         self.console.note(f"engine: {engine.name}")
@@ -215,6 +218,36 @@ class Session:
         (image,) = self.builder(file.lock, project.settings).environment(file.lock, file.data, (platform,))
         record_image(self.store, f"{file.lock.name}:environment", platform, image.manifest)
         return engine, image
+
+    def engine_built(self, project: Project, platform: str) -> EngineBuilt:
+        """The image of a repository that only a container engine can build."""
+        from envbuild.builder.make import EngineBuilder
+
+        self.show_problems(project.spec)
+        _, docker = self.engines(project.settings)
+        builder = EngineBuilder(
+            store=self.store,
+            docker=docker,
+            reporter=self.console,
+            environment=self.environment,
+            compression=project.settings.compression,
+            base_image=project.settings.repo2docker_base_image,
+        )
+        return builder.build(project.repo, project.spec, platform)
+
+    def _engine_built_image(self, project: Project, platform: str) -> tuple[Engine, Image]:
+        from envbuild.engine import choose
+        from envbuild.store.images import record_image
+
+        built = self.engine_built(project, platform)
+        for lack in built.lacks:
+            self.console.warn(f"{project.spec.name}: the image {lack.what}: {lack.why} ({lack.remedy})")
+        # Who designed the image decides about its users and links, which bubblewrap is not made for.
+        _, docker = self.engines(project.settings)
+        engine = choose(docker.name, [docker])
+        self.console.note(f"engine: {engine.name}")
+        record_image(self.store, f"{project.spec.name}:environment", platform, built.image.manifest)
+        return engine, built.image
 
     def show_problems(self, spec: Spec) -> None:
         """Say what reading found that is no error but should be acted on."""

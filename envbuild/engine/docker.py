@@ -61,7 +61,8 @@ class Docker:
         return host or DEFAULT_UNIX_SOCKET
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """The SDK's client."""
         import docker
 
         environment = {**self._environment, "DOCKER_HOST": self._host}
@@ -72,14 +73,14 @@ class Docker:
         from docker.errors import DockerException
 
         try:
-            self._client.ping()
+            self.client.ping()
         except (DockerException, OSError) as error:
             return _unreachable(self._host, str(error))
         return None
 
     def prepare(self, image: Image, *, reporter: Reporter) -> None:
         """Bring the image to the daemon; see :meth:`load`."""
-        docker_session.reap(self._client)
+        docker_session.reap(self.client)
         if self._present(image) is None:
             self.load(image, (f"{_LOCAL_NAME}:{image.image_id[7:19]}",), reporter=reporter)
 
@@ -100,7 +101,7 @@ class Docker:
                 if reason is None:
                     self._tag(served.reference, tags)
                     # Only the name goes: the image has others now.
-                    self._client.api.remove_image(served.reference)
+                    self.client.api.remove_image(served.reference)
             if reason is not None:
                 reporter.note(f"Docker cannot pull from this machine ({reason}); sending the whole image")
                 self._send_archive(image, tags, progress)
@@ -108,8 +109,8 @@ class Docker:
 
     def close(self) -> None:
         """Close the connection to the daemon."""
-        if "_client" in self.__dict__:
-            self._client.close()
+        if "client" in self.__dict__:
+            self.client.close()
 
     def start(self, image: Image, command: Command) -> Container:
         """See :meth:`envbuild.engine.model.Engine.start`."""
@@ -123,7 +124,7 @@ class Docker:
             reference = self._present(image)
             if reference is None:
                 raise MachineError("the image is not in Docker", code="image-not-loaded")
-            return Container(self._client, reference, command)
+            return Container(self.client, reference, command)
 
     def _present(self, image: Image) -> str | None:
         """The name under which the daemon has the image; with containerd's store, that is the manifest's."""
@@ -135,7 +136,7 @@ class Docker:
             uncompressed(image, self._store).manifest.digest,
         ):
             with suppress(NotFound):
-                found: str = self._client.api.inspect_image(digest)["Id"]
+                found: str = self.client.api.inspect_image(digest)["Id"]
                 return found
         return None
 
@@ -143,7 +144,7 @@ class Docker:
         from docker.utils import parse_repository_tag
 
         for tag in tags:
-            self._client.api.tag(reference, *parse_repository_tag(tag))
+            self.client.api.tag(reference, *parse_repository_tag(tag))
 
     def _pull(self, served: Served) -> str | None:
         """Let the daemon pull; the reason when it could not."""
@@ -151,7 +152,7 @@ class Docker:
 
         try:
             # An empty auth_config: credentials of other registries are none of this one's business.
-            events = self._client.api.pull(
+            events = self.client.api.pull(
                 f"{served.registry}/{served.repository}",
                 tag=served.tag,
                 stream=True,
@@ -184,7 +185,7 @@ class Docker:
         thread = threading.Thread(target=write, name="archive", daemon=True)
         with os.fdopen(reader, "rb") as archive:
             thread.start()
-            events = list(self._client.api.load_image(archive))
+            events = list(self.client.api.load_image(archive))
             failures.extend(docker_failed(event["error"]) for event in events if "error" in event)
         thread.join()
         if failures:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from envbuild.pack import codec, recipe
-from envbuild.pack.tar import Entry, write_tar
+from envbuild.pack.tar import Entry, Sink, write_tar
 from envbuild.store import Store
 from envbuild.store.store import HashingWriter
 
-__all__ = ["Packed", "find_packed", "keep_packed", "pack_entries"]
+__all__ = ["Packed", "find_packed", "keep_packed", "pack_entries", "pack_stream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,24 @@ def _transcode(store: Store, source: Packed, compression: str) -> Packed | None:
 
 def pack_entries(store: Store, entries: Iterable[Entry], compression: str) -> Packed:
     """Write ``entries`` (see :func:`tar.complete`) as a layer blob."""
+    return _pack(store, lambda sink: write_tar(entries, sink), compression)
+
+
+def pack_stream(store: Store, chunks: Iterable[bytes], compression: str) -> Packed:
+    """Keep a tar that somebody else wrote as a layer blob."""
+
+    def write(sink: Sink) -> None:
+        for chunk in chunks:
+            sink.write(chunk)
+
+    return _pack(store, write, compression)
+
+
+def _pack(store: Store, write: Callable[[Sink], None], compression: str) -> Packed:
     with store.blob_writer() as blob:
         encoder = codec.encoder(compression, blob)
         raw = HashingWriter(encoder)
-        write_tar(entries, raw)
+        write(raw)
         encoder.finish()
     packed = Packed(raw.digest, raw.size, blob.digest, blob.size, compression)
     _keep_encoded(store, packed)

@@ -10,11 +10,19 @@ from dataclasses import dataclass, replace
 from envbuild.errors import RepoError, UsageError
 from envbuild.source import Repo
 from envbuild.source.text import quote
-from envbuild.spec.detection import ADDED_KINDS, DEPENDENCY_KINDS, WHOLE_KINDS, Listing
+from envbuild.spec.detection import ADDED_KINDS, DEAD_KINDS, DEPENDENCY_KINDS, Listing
+from envbuild.spec.engine_build import find_binder_dockerfile, find_repo2docker, find_root_dockerfile
 from envbuild.spec.findings import Findings
 from envbuild.spec.local import read_local, with_local
 from envbuild.spec.locks import ForeignLock, read_pylock, read_uv_lock
-from envbuild.spec.model import Adopted, PythonRequest, Requirement, SourceRequirement, SpecOptions
+from envbuild.spec.model import (
+    Adopted,
+    EngineBuild,
+    PythonRequest,
+    Requirement,
+    SourceRequirement,
+    SpecOptions,
+)
 from envbuild.spec.pep508 import parse_requirement
 from envbuild.spec.pyproject import Dependencies, Pyproject, read_pyproject
 from envbuild.spec.requirements import Requirements, read_requirements
@@ -39,6 +47,7 @@ class Declared:
     adopted: Adopted | None = None
     python: tuple[PythonRequest, ...] = ()
     packages: frozenset[str] | None = None
+    engine_build: EngineBuild | None = None
 
 
 def read_declared(repo: Repo, listing: Listing, options: SpecOptions, findings: Findings) -> Declared:
@@ -47,17 +56,22 @@ def read_declared(repo: Repo, listing: Listing, options: SpecOptions, findings: 
     Raises:
         UsageError: ``options`` name an extra or a group that does not exist, or a bad requirement.
     """
+    build = find_binder_dockerfile(listing, findings) or find_repo2docker(repo, listing, findings)
+    if build is not None:
+        return Declared(build.path, engine_build=build)
     reader = _Reader(repo, listing, options, findings)
     declared = reader.read()
     for kind, names in ADDED_KINDS:
         for path in listing.find(names):
             findings.not_supported(path, kind)
-    for kind, names in WHOLE_KINDS:
+    for kind, names in DEAD_KINDS:
         for path in listing.find(names):
             if declared.winner is None or listing.directory:
                 findings.not_supported(path, kind)
             else:
                 findings.ignored(path, kind, f"{declared.winner} declares the environment")
+    if dockerfile := find_root_dockerfile(listing, declared.winner, findings):
+        return Declared(dockerfile.path, declared.project_name, engine_build=dockerfile)
     for path in listing.other_requirements:
         findings.ignored(
             path, "requirements.txt", "only requirements.txt, requirements.in and what they include are read"

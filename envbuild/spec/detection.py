@@ -13,7 +13,7 @@ from typing import Final
 from envbuild.source import RepoFile
 from envbuild.spec.findings import Findings
 
-__all__ = ["ADDED_KINDS", "DEPENDENCY_KINDS", "WHOLE_KINDS", "Listing", "list_files"]
+__all__ = ["ADDED_KINDS", "DEAD_KINDS", "DEPENDENCY_KINDS", "ENGINE_KINDS", "Listing", "list_files"]
 
 _Kinds = tuple[tuple[str, tuple[str, ...]], ...]  # (kind, file names)
 
@@ -44,18 +44,20 @@ DEPENDENCY_KINDS: Final[_Kinds] = (
 ADDED_KINDS: Final[_Kinds] = (
     ("apt.txt", ("apt.txt",)),
     ("postBuild", ("postBuild",)),
+)
+
+# What only repo2docker's buildpacks can follow; one of them decides about the whole image.
+ENGINE_KINDS: Final[_Kinds] = (
     ("install.R", ("install.R",)),
     ("DESCRIPTION", ("DESCRIPTION",)),
     ("renv.lock", ("renv.lock",)),
     ("Project.toml", ("Project.toml", "JuliaProject.toml")),
-    ("REQUIRE", ("REQUIRE", "REQUIREMENTS")),
+    ("default.nix", ("default.nix",)),
 )
 
-# They describe a whole environment. In the root many repositories have one for other ends, so there they
-# count only when nothing else declares anything.
-WHOLE_KINDS: Final[_Kinds] = (
-    ("Dockerfile", ("Dockerfile",)),
-    ("default.nix", ("default.nix",)),
+# Known, and of no use to anybody here: Binder dropped the first and never read the second.
+DEAD_KINDS: Final[_Kinds] = (
+    ("REQUIRE", ("REQUIRE",)),
     ("flake.nix", ("flake.nix",)),
 )
 
@@ -140,10 +142,10 @@ def _names(files: tuple[RepoFile, ...], directory: str) -> frozenset[str]:
 
 
 def _kind_of(name: str) -> str | None:
-    for kinds in (DEPENDENCY_KINDS, ADDED_KINDS, WHOLE_KINDS):
+    for kinds in (DEPENDENCY_KINDS, ADDED_KINDS, ENGINE_KINDS, DEAD_KINDS):
         for kind, names in kinds:
             if name in names:
                 return kind
-    if name in _PYTHON_KINDS or name == "start":
+    if name in _PYTHON_KINDS or name in ("Dockerfile", "start"):
         return name
     return "pylock.toml" if _NAMED_PYLOCK.fullmatch(name) else None

@@ -13,6 +13,7 @@ __all__ = [
     "AdoptedKind",
     "AptPackage",
     "CondaRequest",
+    "EngineBuild",
     "Execution",
     "FileUse",
     "InstallLine",
@@ -142,6 +143,17 @@ class OtherKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineBuild:
+    """The image is not assembled: a container engine builds it, as the file ``path`` says.
+
+    With ``"repo2docker"`` that is one of several files which only its buildpacks know how to follow.
+    """
+
+    kind: Literal["Dockerfile", "repo2docker"]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """Something that has to run, in the sandbox, for the image to be what was asked for.
 
@@ -263,6 +275,7 @@ class Spec:
     apt: tuple[AptPackage, ...] = ()
     post_build: str | None = None
     executions: tuple[Execution, ...] = ()
+    engine_build: EngineBuild | None = None
     adopted: Adopted | None = None
     inferred: bool = False
     notebooks: tuple[Notebook, ...] = ()

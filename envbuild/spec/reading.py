@@ -11,10 +11,11 @@ from envbuild.source import Repo, RepoFile, printable
 from envbuild.source.text import quote
 from envbuild.spec.declared import Declared, read_declared
 from envbuild.spec.detection import Listing, list_files
+from envbuild.spec.engine_build import needs
 from envbuild.spec.findings import Findings
 from envbuild.spec.inference import infer_requirements, local_modules
 from envbuild.spec.local import executions
-from envbuild.spec.model import Notebook, PythonRequest, Spec, SpecOptions
+from envbuild.spec.model import Execution, Notebook, PythonRequest, Spec, SpecOptions
 from envbuild.spec.notebook import PYTHON_LANGUAGES, read_notebook
 from envbuild.spec.pep508 import parse_requirement
 from envbuild.spec.python_version import read_python_version, read_runtime_txt, specifier_of
@@ -61,7 +62,8 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         requirements=requirements,
         constraints=declared.constraints,
         sources=declared.sources,
-        executions=executions(declared.sources),
+        engine_build=declared.engine_build,
+        executions=_executions(declared),
         adopted=declared.adopted,
         inferred=declared.winner is None,
         notebooks=notebooks,
@@ -69,6 +71,13 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         files=findings.files,
         problems=findings.problems,
     )
+
+
+def _executions(declared: Declared) -> tuple[Execution, ...]:
+    """What has to run, in this order."""
+    if declared.engine_build is not None:
+        return (needs(declared.engine_build),)
+    return executions(declared.sources)
 
 
 def _check_entries(repo: Repo, files: tuple[RepoFile, ...], findings: Findings) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from envbuild.base.recipe import load_recipes
+from envbuild.builder.contract import Lack
 from envbuild.cli.documents import (
     bases_document,
     build_document,
@@ -25,7 +26,7 @@ from envbuild.image.model import Image, Layer
 from envbuild.lock.ensure import LockFile
 from envbuild.notebook.execute import Executed
 from envbuild.plan import make_plan
-from envbuild.spec.model import FileUse, Notebook, Problem, PythonRequest, Requirement, Spec
+from envbuild.spec.model import Execution, FileUse, Notebook, Problem, PythonRequest, Requirement, Spec
 from envbuild.store import Blob, Store
 from envbuild.store.images import record_image
 from tests.support.locks import small_lock, small_wheel
@@ -43,6 +44,7 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         notebooks=(Notebook("a.ipynb", "geo", "python", "3.11.2", ("numpy",)),),
         kernels=("geo",),
         files=(FileUse("requirements.txt", "requirements.txt", True, "declares the environment"),),
+        executions=(Execution("postBuild", "it is there", "build", "postBuild"),),
         problems=(Problem("note", "x", "y"),),
     )
     layer = Layer("numpy", "sha256:d", "sha256:e", 10, 20, "zstd", ("numpy==2.0",))
@@ -65,6 +67,7 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             tags=["demo:latest"],
             outputs=[],
             lock=None,
+            lacks=[Lack("has no command", "nothing starts", "add a CMD")],
             seconds={"pack": 1.0},
         ),
     )

@@ -101,7 +101,13 @@ def test_no_argument_is_taken_for_a_setting() -> None:
 
 def test_every_setting_with_an_option_is_spelled_alike() -> None:
     names = {parameter.name for _, verb in _commands(cli) for parameter in verb.params}
-    without_option = {"name", "pypi_index", "debian_mirror", "debian_security_mirror"}
+    without_option = {
+        "name",
+        "pypi_index",
+        "debian_mirror",
+        "debian_security_mirror",
+        "repo2docker_base_image",
+    }
 
     assert {option.attribute for option in OPTIONS} - without_option == names & SETTINGS
 

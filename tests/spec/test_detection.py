@@ -8,7 +8,7 @@ import pytest
 
 from envbuild.errors import UsageError
 from envbuild.spec import Spec
-from envbuild.spec.detection import ADDED_KINDS, DEPENDENCY_KINDS, WHOLE_KINDS
+from envbuild.spec.detection import ADDED_KINDS, DEAD_KINDS, DEPENDENCY_KINDS, ENGINE_KINDS
 from envbuild.spec.model import Adopted
 from tests.spec.documents import PYLOCK, UV_LOCK, notebook
 from tests.spec.test_requirements import HASH
@@ -98,11 +98,11 @@ def test_alone(spec_of: SpecOf, label: str) -> None:
     sorted(
         {
             name
-            for kinds in (DEPENDENCY_KINDS, ADDED_KINDS, WHOLE_KINDS)
+            for kinds in (DEPENDENCY_KINDS, ADDED_KINDS, ENGINE_KINDS, DEAD_KINDS)
             for _, names in kinds
             for name in names
         }
-        | {"runtime.txt", ".python-version", "start", "pylock.dev.toml"}
+        | {"Dockerfile", "runtime.txt", ".python-version", "start", "pylock.dev.toml"}
     ),
 )
 def test_the_binder_directory_hides_the_root(spec_of: SpecOf, directory: str, name: str) -> None:
@@ -131,9 +131,9 @@ def test_what_adds_to_the_environment_is_never_ignored(spec_of: SpecOf, kind: st
     assert {kind: False, "requirements.txt": True} == _used(spec)
 
 
-@pytest.mark.parametrize("kind", [kind for kind, _ in WHOLE_KINDS])
-def test_whole_environments(spec_of: SpecOf, kind: str) -> None:
-    """In the root they give way to dependency files; alone, or in binder/, they are meant."""
+@pytest.mark.parametrize("kind", [kind for kind, _ in DEAD_KINDS])
+def test_what_nobody_can_use(spec_of: SpecOf, kind: str) -> None:
+    """In the root it gives way to dependency files; alone, or in binder/, it was meant."""
     assert [("not-supported-yet", kind)] == _errors(spec_of({kind: ""}))
     assert [] == _errors(spec_of({kind: "", "requirements.txt": "numpy"}))
     spec = spec_of({f"binder/{kind}": "", "binder/requirements.txt": "numpy"})
