@@ -14,7 +14,7 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
-_PAGE = re.compile(r"\bdocs/[\w./-]+\.md\b")
+_PAGE = re.compile(r"(?<![/\w])docs/[\w./-]+\.md\b")
 
 
 def _files(pattern: str) -> list[Path]:

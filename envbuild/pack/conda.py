@@ -2,7 +2,7 @@
 
 The rules are those of conda's and rattler's installers, for every platform alike: paths, prefixes, Python
 packages without architecture, entry points. Bytecode is made independent of file times
-(docs/adr/0006-bytecode.md), and link scripts are not run (docs/adr/0013-conda-layers.md).
+(docs/adr/0006-bytecode.md), and link scripts are not run (docs/adr/0014-conda-layers.md).
 """
 
 from __future__ import annotations
