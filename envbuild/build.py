@@ -129,6 +129,7 @@ class Builder:
         from envbuild.base.interpreter import interpreter
         from envbuild.pack.worker import Job, WorkerPool
 
+        self.fetcher.require(artifact for layer in missing.values() for artifact in layer.artifacts)
         with self.reporter.stage("fetch") as stage, WorkerPool(self.store, self.jobs) as pool:
             files: dict[str, Future[Path]] = {}
             waiting = dict(sorted(missing.items(), key=_fetch_order))

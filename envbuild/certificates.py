@@ -7,12 +7,15 @@ never becomes part of an image.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = ["authorities", "trusting_context"]
 
+# OpenSSL's name for a bundle, then those that other programs have for the same thing.
+_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # Where distributions keep the bundle: Debian and others, Red Hat, SUSE, Alpine.
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -23,21 +26,27 @@ _BUNDLES = (
 
 
 def authorities(environment: Mapping[str, str]) -> Path | None:
-    """The file with the trusted authorities (PEM): ``$SSL_CERT_FILE``, else the system's, else None."""
+    """The file with the trusted authorities (PEM): the first variable that names one, else the system's.
+
+    None when ``$SSL_CERT_FILE`` names what is not there, or when there is nothing.
+    """
     chosen = environment.get("SSL_CERT_FILE")
-    for candidate in (chosen,) if chosen else _BUNDLES:
+    if chosen:
+        return Path(chosen) if Path(chosen).is_file() else None
+    named = [environment[name] for name in _VARIABLES if environment.get(name)]
+    for candidate in (*named, *_BUNDLES):
         path = Path(candidate)
         if path.is_file():
             return path
     return None
 
 
-def trusting_context() -> ssl.SSLContext:
-    """A context for clients. OpenSSL looks at ``$SSL_CERT_FILE`` and where it was told at build time; a
-    Python that was built elsewhere finds nothing there and gets the system's bundle.
-    """
+def trusting_context(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
+    """A context for clients, trusting :func:`authorities` and what is in ``$SSL_CERT_DIR``."""
     context = ssl.create_default_context()
-    bundle = authorities({})
-    if not context.cert_store_stats()["x509_ca"] and bundle is not None:
+    bundle = authorities(environment)
+    # OpenSSL has read $SSL_CERT_FILE and where it was told at build time, which may be nowhere.
+    named = any(environment.get(name) for name in _VARIABLES[1:]) and not environment.get("SSL_CERT_FILE")
+    if bundle is not None and (named or not context.cert_store_stats()["x509_ca"]):
         context.load_verify_locations(bundle)
     return context

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from envbuild.certificates import trusting_context
-from envbuild.errors import RemoteError, RepoError
+from envbuild.errors import MachineError, RemoteError, RepoError
 from envbuild.lock.model import Artifact
 from envbuild.progress import Stage
 from envbuild.source.text import redact
@@ -63,16 +64,33 @@ class Sources:
 
 @contextmanager
 def http_client(*, connections: int = 8) -> Iterator[httpx.Client]:
-    """An HTTP client with the user's proxies and certificates (``SSL_CERT_FILE``), but no ``.netrc``."""
+    """An HTTP client with the user's proxies, certificates and passwords (``.netrc``, keyring).
+
+    Raises:
+        MachineError: the proxy that the environment names cannot be used.
+    """
     import httpx  # a fifth of a second, which a build that needs no network should not spend
 
-    with httpx.Client(
-        verify=trusting_context(),
-        timeout=httpx.Timeout(20.0, connect=10.0, pool=None),
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-        headers={"User-Agent": "envbuild", "Accept-Encoding": "identity"},
-        follow_redirects=True,
-    ) as client:
+    from envbuild.network.credentials import Credentials, HostAuth
+
+    auth = HostAuth(Credentials(os.environ))
+    try:
+        made = httpx.Client(
+            verify=trusting_context(),
+            timeout=httpx.Timeout(20.0, connect=6.0, pool=None),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            headers={"User-Agent": "envbuild", "Accept-Encoding": "identity"},
+            follow_redirects=True,
+            auth=auth,
+            event_hooks={"request": [auth.authorize]},
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:  # SOCKS; not a URL
+        raise MachineError(
+            "the proxy that the environment names cannot be used: only http and https proxies can",
+            code="bad-proxy",
+            remedy="correct HTTP_PROXY, HTTPS_PROXY and ALL_PROXY (also in lower case)",
+        ) from error
+    with made as client:
         yield client
 
 
@@ -164,6 +182,24 @@ class Fetcher:
             running.set_result(path)
         return running
 
+    def require(self, artifacts: Iterable[Artifact]) -> None:
+        """Offline, refuse unless every one of ``artifacts`` is in the store.
+
+        Raises:
+            RemoteError: names all that are missing.
+        """
+        if not self._offline:
+            return
+        missing = sorted(
+            {
+                artifact.filename
+                for artifact in artifacts
+                if not self._is_stored(artifact, self._store.artifact_path(artifact.sha256))
+            }
+        )
+        if missing:
+            raise _offline_error(missing)
+
     def _is_stored(self, artifact: Artifact, path: Path) -> bool:
         try:
             return path.stat().st_size == artifact.size
@@ -172,11 +208,7 @@ class Fetcher:
 
     def _get(self, artifact: Artifact, stage: Stage | None) -> Path:
         if self._offline:
-            raise RemoteError(
-                f"{artifact.filename} is not in the cache and this is an offline run",
-                code="offline",
-                remedy="run once without --offline",
-            )
+            raise _offline_error([artifact.filename])
         if stage is not None:
             stage.detail(artifact.filename)
         reason = "no address is known for it"
@@ -190,7 +222,7 @@ class Fetcher:
         raise RemoteError(
             f"{artifact.filename} cannot be fetched from source `{artifact.source}`: {reason}",
             code="artifact-unavailable",
-            remedy=_remedy(artifact),
+            remedy=_remedy(artifact, reason),
         )
 
     def _places(self, artifact: Artifact, tried: list[str]) -> Iterator[str]:
@@ -343,7 +375,20 @@ def _why(error: Exception) -> str:
     return redact(str(error)) or type(error).__name__
 
 
-def _remedy(artifact: Artifact) -> str:
+def _offline_error(missing: list[str]) -> RemoteError:
+    first, others = missing[0], len(missing) - 1
+    more = f" (nor are {others} more)" if others else ""
+    return RemoteError(
+        f"{first} is not in the cache{more}, and this is an offline run",
+        code="offline",
+        remedy="run once without --offline",
+        detail="\n".join(missing) if others else None,
+    )
+
+
+def _remedy(artifact: Artifact, reason: str) -> str:
+    if "HTTP 401" in reason or "HTTP 403" in reason or "407" in reason:
+        return "set user and password in the index's or mirror's address, in ~/.netrc, or those of the proxy"
     if artifact.source == "pypi":
         name = artifact.filename.split("-")[0]
         return (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envbuild import fetch
-from envbuild.errors import RemoteError, RepoError
+from envbuild.errors import MachineError, RemoteError, RepoError
 from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.model import Artifact
 from envbuild.store import Store
@@ -244,15 +244,33 @@ def test_credentials_of_an_address_are_sent_and_never_shown(store: Store) -> Non
     assert "hunter" not in f"{caught.value}{caught.value.remedy}{at(wrong)!r}"
 
 
-def test_netrc_is_not_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    netrc = tmp_path / ".netrc"
+def test_a_password_in_netrc_is_used(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "passwords"
     netrc.write_text("machine 127.0.0.1 login me password hunter2\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    monkeypatch.setenv("HOME", str(tmp_path))
     with Index(credentials=("me", "hunter2")) as index:
         _, artifact = listed(index)
-        with Fetcher(store, at(index.base)) as fetcher, pytest.raises(RemoteError, match="HTTP 401"):
-            fetcher.fetch(artifact)
+        with Fetcher(store, at(index.base)) as fetcher:
+            assert artifact.size == fetcher.fetch(artifact).stat().st_size
+
+
+def test_offline_everything_that_is_missing_is_named_at_once(index: Index, store: Store) -> None:
+    artifacts = [listed(index, name)[1] for name in ("one", "two", "three")]
+    with Fetcher(store, at(index.base)) as fetcher:
+        fetcher.fetch(artifacts[1])
+        fetcher.require(artifacts)
+    with Fetcher(store, at(index.base), offline=True) as fetcher, pytest.raises(RemoteError) as caught:
+        fetcher.require(artifacts)
+    assert "offline" == caught.value.code
+    assert "one-1.0-py3-none-any.whl\nthree-1.0-py3-none-any.whl" == caught.value.detail
+
+
+def test_a_proxy_that_is_none_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks4://me:hunter2@127.0.0.1:1")
+    with pytest.raises(MachineError) as caught, fetch.http_client():
+        pass
+    assert "bad-proxy" == caught.value.code
+    assert "hunter2" not in str(caught.value.to_json())
 
 
 def test_an_error_in_the_block_stops_what_is_waiting(index: Index, store: Store) -> None:

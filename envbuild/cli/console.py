@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from envbuild.cli.stages import Display, LiveDisplay, PlainDisplay, RunningStage
 from envbuild.cli.text import escape, escape_block
 from envbuild.errors import EnvbuildError
-from envbuild.source.text import printable
+from envbuild.source.text import printable, redact
 
 __all__ = ["Console"]
 
@@ -114,15 +114,21 @@ class Console:
         """The end of a command that failed: a message, and under ``--json`` the error document."""
         self.close()
         if self.debug:
-            self._stderr.write("\n".join(escape_block("".join(traceback.format_exception(error)))) + "\n")
-        self.document(error.to_json())
+            shown = redact("".join(traceback.format_exception(error)))
+            self._stderr.write("\n".join(escape_block(shown)) + "\n")
+        self.document(
+            {
+                key: redact(value) if isinstance(value, str) else value
+                for key, value in error.to_json().items()
+            }
+        )
         self.message(error)
 
     def message(self, error: EnvbuildError) -> None:
         """Print what is wrong, where, and what to do."""
-        lines = [f"{self._label('error')} {escape(str(error))}"]
+        lines = [f"{self._label('error')} {escape(redact(str(error)))}"]
         if error.detail:
-            lines += [f"    {line}".rstrip() for line in escape_block(error.detail.rstrip())]
+            lines += [f"    {line}".rstrip() for line in escape_block(redact(error.detail).rstrip())]
         if error.remedy:
             lines.append(f"  {self._label('help')} {escape(error.remedy)}")
         self._stderr.write("\n".join(lines) + "\n")

@@ -6,6 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -175,12 +176,14 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_session(machine: bool, quiet: bool, verbose: bool, debug: bool, **parameters: Any) -> Any:
         from envbuild.cli.console import Console
         from envbuild.cli.session import SETTINGS, Session
+        from envbuild.network.offline import no_network
 
         console = Console(machine=machine, quiet=quiet, verbose=verbose, debug=debug, environment=os.environ)
         flags = {name: parameters.pop(name) for name in SETTINGS & parameters.keys()}
         session = Session(console, flags, os.environ)
         try:
-            return command(session, **parameters)
+            with no_network() if session.settings.offline else nullcontext():
+                return command(session, **parameters)
         finally:
             console.close()
 

@@ -13,20 +13,16 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
+from envbuild.network.indexes import user_indexes
+from envbuild.source.text import redact
 from envbuild.store import Store
 from envbuild.store.store import write_atomic
 
-__all__ = ["index_settings", "recall", "remember", "split_url", "with_credentials"]
+__all__ = ["recall", "remember", "split_url", "with_credentials"]
 
 # The usual layout of an index's file host, also below a mirror's prefix: the path is the same everywhere.
 _HASHED_PATH = re.compile(r"(?:.*/)?(packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+)$")
-_INDEX_VARIABLE = re.compile(r"(UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS)|UV_INDEX_.*)$")
 _MOST_BASES = 8
-
-
-def index_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of ``environment`` that say where uv looks for packages."""
-    return {key: value for key, value in sorted(environment.items()) if _INDEX_VARIABLE.match(key)}
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -74,18 +70,16 @@ def recall(store: Store, environment: Mapping[str, str]) -> tuple[str, ...]:
 def with_credentials(url: str, environment: Mapping[str, str]) -> str:
     """``url`` with the user name and password that the index settings have for its host, if any."""
     parts = urlsplit(url)
-    for value in index_settings(environment).values():
-        for word in value.split():
-            index = urlsplit(word.partition("=")[2] if re.match(r"[\w.-]+=", word) else word)
-            user, at, host = index.netloc.rpartition("@")
-            if at and (index.scheme, host) == (parts.scheme, parts.netloc):
-                return urlunsplit(parts._replace(netloc=f"{user}@{host}"))
+    for index in map(urlsplit, user_indexes(environment).addresses):
+        user, at, host = index.netloc.rpartition("@")
+        if at and (index.scheme, host) == (parts.scheme, parts.netloc):
+            return urlunsplit(parts._replace(netloc=f"{user}@{host}"))
     return url
 
 
 def _key(environment: Mapping[str, str]) -> str:
-    settings = json.dumps(index_settings(environment), sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()
+    settings = [redact(address) for address in user_indexes(environment).addresses]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
 def _read(store: Store, environment: Mapping[str, str]) -> list[str]:

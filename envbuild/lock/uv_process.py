@@ -147,6 +147,7 @@ class Uv:
             for key, value in self.environment.items()
             if key in _KEPT or key.startswith(_KEPT_PREFIXES)
         }
+        environment.setdefault("UV_HTTP_RETRIES", "2")  # a network that is not there is given up in seconds
         # By itself uv trusts only the authorities it was built with.
         if (bundle := authorities(self.environment)) is not None:
             environment["SSL_CERT_FILE"] = str(bundle)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.lock.addresses import index_settings, recall, remember, split_url, with_credentials
+from envbuild.lock.addresses import recall, remember, split_url, with_credentials
 from envbuild.store import Store
 
 HASHED = "packages/" + "ab/cd/" + "0" * 60 + "/six-1.0-py3-none-any.whl"
@@ -68,19 +68,6 @@ def test_credentials_come_from_the_settings_and_are_not_kept(store: Store) -> No
 def test_credentials_go_to_their_own_host_only(url: str) -> None:
     settings = {"UV_DEFAULT_INDEX": "https://me:hunter2@corp.example.org/simple"}
     assert url == with_credentials(url, settings)
-
-
-def test_only_variables_about_indexes_are_index_settings() -> None:
-    environment = {
-        "UV_DEFAULT_INDEX": "a",
-        "UV_INDEX": "b",
-        "UV_INDEX_CORP_USERNAME": "c",
-        "UV_FIND_LINKS": "d",
-        "UV_CACHE_DIR": "e",
-        "UV_INDEXES": "f",
-        "PATH": "g",
-    }
-    assert {"a", "b", "c", "d"} == set(index_settings(environment).values())
 
 
 def test_the_store_has_the_bucket(tmp_path: Path) -> None:

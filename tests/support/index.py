@@ -138,6 +138,7 @@ class Index:
         gone: paths that answer 404 though the index lists them.
         cuts: path -> number of bytes after which the connection is closed, once.
         ranges: the ``Range`` headers that were sent.
+        redirects: path -> URL that it redirects to; asked before credentials are.
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class Index:
         self.gone: set[str] = set()
         self.cuts: dict[str, int] = {}
         self.ranges: list[str] = []
+        self.redirects: dict[str, str] = {}
         self.credentials = credentials
         self.content_length = content_length
         self.serves_ranges = ranges
@@ -270,6 +272,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.index.requests.append((self.command, path))
         if "Range" in self.headers:
             self.index.ranges.append(self.headers["Range"])
+        if path in self.index.redirects:
+            self._send(302, b"", {"Location": self.index.redirects[path]})
+            return
         if self.index.credentials is not None:
             expected = base64.b64encode(":".join(self.index.credentials).encode()).decode()
             if self.headers.get("Authorization") != f"Basic {expected}":
