@@ -75,7 +75,7 @@ def _text(document: dict[str, Any]) -> list[str]:
     lines += _section("Notebooks, their kernels and imports", notebooks)
     lines += _section("Requirements", _requirements(document))
     lines += _section("Environment", _environment(document))
-    lines += _section("What runs, in the sandbox or on an engine", _executions(document))
+    lines += _section("What runs to build it, in this order", _executions(document))
     lines += _section("Layers, bottom to top", _layers(document))
     lines += _section("Problems", _problems(document))
     return lines[1:]
@@ -101,6 +101,9 @@ def _environment(document: dict[str, Any]) -> list[tuple[str, str]]:
         for request in document["python"]["requested"]
         if not request["hint"]
     ]
+    if document["builder"] != "envbuild":
+        how = "from the Dockerfile" if document["builder"] == "Dockerfile" else "by repo2docker's buildpacks"
+        return [("  built", f"{how}, on a container engine; there is nothing to lock")]
     stale = document["lock"]["stale"]
     version = document["python"]["locked"] or document["python"]["chosen"] or "none that is offered"
     return [
@@ -110,7 +113,7 @@ def _environment(document: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("  kernels", ", ".join(document["kernels"])),
         ("  lock", "; ".join(stale) if stale else "up to date"),
-        ("  executed to build it", "" if document["will_execute"] else "nothing"),
+        *(() if document["will_execute"] else [("  executed to build it", "nothing")]),
     ]
 
 
@@ -118,8 +121,9 @@ def _executions(document: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [
         (
             f"  {number}. {execution['what']}",
-            f"while {execution['when']}ing" + (", with network" if execution["network"] else ""),
-            execution["why"],
+            f"by `envbuild {execution['when']}`, "
+            + ("with network" if execution["network"] else "no network"),
+            f"{execution['file']}: {execution['why']}",
         )
         for number, execution in enumerate(document["will_execute"], 1)
     ]

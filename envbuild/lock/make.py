@@ -81,6 +81,13 @@ def make_lock(
         RemoteError: an index or a mirror failed.
     """
     refuse_errors(spec)
+    if spec.engine_build is not None:
+        raise RepoError(
+            f"there is nothing to lock: a container engine builds the image, from {spec.engine_build.path}",
+            code="nothing-to-lock",
+            file=spec.engine_build.path,
+            remedy="run `envbuild build`; it says what the image lacks",
+        )
     for source in spec.sources:
         raise RepoError(
             f"{source.name or source.location}: building from source is not supported yet",

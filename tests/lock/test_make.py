@@ -24,7 +24,7 @@ from envbuild.lock.uv_process import Uv
 from envbuild.pack import recipe as packing
 from envbuild.progress import Silent
 from envbuild.source.repo import Repo
-from envbuild.spec.model import Adopted, Problem, PythonRequest, Requirement, Spec
+from envbuild.spec.model import Adopted, EngineBuild, Problem, PythonRequest, Requirement, Spec
 from envbuild.store import Store
 from tests.lock.conftest import lines
 from tests.support.index import Index, make_wheel
@@ -270,6 +270,12 @@ def test_packages_keep_their_layers_when_they_grow(index: Index, make: Maker) ->
 
     assert layer(first) == layer(second)
     assert "app" == layer(fresh)
+
+
+def test_what_an_engine_builds_is_not_locked(make: Maker) -> None:
+    with pytest.raises(RepoError) as caught:
+        make(spec(engine_build=EngineBuild("Dockerfile", "binder/Dockerfile")))
+    assert ("nothing-to-lock", "binder/Dockerfile") == (caught.value.code, caught.value.file)
 
 
 def test_a_server_among_the_packages_gets_its_lab(make: Maker) -> None:
