@@ -27,6 +27,7 @@ from envbuild.errors import MachineError
 from envbuild.image.model import Image
 from envbuild.pack import recipe
 from envbuild.progress import Reporter
+from envbuild.sandbox.ceiling import bounded
 from envbuild.sandbox.changes import find_changes
 from envbuild.sandbox.files import Lower
 from envbuild.sandbox.limits import Guard, on_cpus
@@ -190,9 +191,11 @@ def _run(tool: Sequence[str], options: list[str], step: Step) -> tuple[int, str 
             program.seek(0)
             descriptors.append(program.fileno())
             options += ["--seccomp", str(program.fileno())]
+        # Entered first, so left last: a group goes when its processes are gone.
+        start = opened.enter_context(bounded(tool, step.limits))
         with on_cpus(step.limits.cpus):
             try:
-                running = Contained(tool, options, step.argv, command, descriptors)
+                running = Contained(start, options, step.argv, command, descriptors)
             finally:
                 os.close(status_writer)
         opened.enter_context(running)
