@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,18 @@ from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.model import Image, Layer
 from envbuild.layers import LayerPlan, needs_interpreter
 from envbuild.lock.model import Base, Deb, Lock
+from envbuild.pack import recipe
 from envbuild.pack.blob import Packed, find_packed, pack_entries
 from envbuild.pack.tar import complete
 from envbuild.pack.tree import repo_entries
 from envbuild.plan import Plan, make_plan
+from envbuild.post_build import PostBuild, run_post_build
 from envbuild.progress import Reporter
-from envbuild.source import Repo
+from envbuild.sandbox.comparison import layer_paths
+from envbuild.sandbox.steps import StepLayers
+from envbuild.sandbox.surroundings import require_native
+from envbuild.source import Repo, printable
+from envbuild.spec.post_build import STEP as POST_BUILD
 from envbuild.store import Store
 
 __all__ = ["Builder"]
@@ -37,6 +43,7 @@ class Builder:
     Parameters:
         check: raises unless these packages, of Debian's architecture that is its second argument, may be run
             on this machine (:func:`envbuild.base.signed.check_signed`).
+        steps: runs what has to be executed.
         compression: ``zstd``, ``gzip`` or ``none``.
         jobs: how many layers are packed at once.
     """
@@ -45,6 +52,7 @@ class Builder:
     fetcher: Fetcher
     reporter: Reporter
     check: Callable[[Sequence[Deb], str], None]
+    steps: StepLayers
     compression: str = "zstd"
     jobs: int = os.cpu_count() or 1
 
@@ -63,14 +71,41 @@ class Builder:
         layers = self._layers([layer for plan in plans for layer in plan.layers], lock.base)
         return tuple(self._assemble(plan, [layers[layer.key] for layer in plan.layers]) for plan in plans)
 
-    def complete_images(
-        self, lock: Lock, lock_bytes: bytes, platforms: Sequence[str], repo: Repo
-    ) -> tuple[Image, ...]:
-        """The environment images with the repository's files on top.
+    def executed_environment(
+        self, lock: Lock, lock_bytes: bytes, platform: str, repo: Repo, script: PostBuild
+    ) -> Image:
+        """The environment image with what ``script`` changes, for running with the repository mounted.
 
         Raises:
-            RepoError: also when the repository has files that cannot be in an image.
+            RepoError: also when the script fails.
+            MachineError: also when steps cannot be run here.
         """
+        (image,) = self.complete_images(lock, lock_bytes, (platform,), repo, script)
+        *environment, _, changes = image.layers
+        if any(path.startswith(f"{recipe.REPO_DIR}/") for path in layer_paths(self.store, changes)):
+            self.reporter.note(
+                f"{printable(script.path)} writes into the repository's directory: with the repository"
+                " mounted there, that is not visible"
+            )
+        return self._assemble(make_plan(lock, platform, lock_bytes), [*environment, changes])
+
+    def complete_images(
+        self,
+        lock: Lock,
+        lock_bytes: bytes,
+        platforms: Sequence[str],
+        repo: Repo,
+        script: PostBuild | None = None,
+    ) -> tuple[Image, ...]:
+        """The environment images with the repository's files on top, and what ``script`` changes.
+
+        Raises:
+            RepoError: also when the repository has files that cannot be in an image, or the script fails.
+            MachineError: also when steps cannot be run here.
+        """
+        if script is not None:
+            for platform in platforms:
+                require_native(platform, printable(script.path))
         # First, because it is quick and may find a mistake.
         with self.reporter.stage("repository") as stage:
             packed = pack_entries(self.store, complete(repo_entries(repo)), self.compression)
@@ -79,9 +114,20 @@ class Builder:
         files = _layer(packed, "repository", (), cached=False)
         plans = [make_plan(lock, platform, lock_bytes) for platform in platforms]
         layers = self._layers([layer for plan in plans for layer in plan.layers], lock.base)
-        return tuple(
+        images = [
             self._assemble(plan, [*(layers[layer.key] for layer in plan.layers), files]) for plan in plans
+        ]
+        if script is None:
+            return tuple(images)
+        return tuple(
+            self._executed(plan, image, repo, script) for plan, image in zip(plans, images, strict=True)
         )
+
+    def _executed(self, plan: Plan, image: Image, repo: Repo, script: PostBuild) -> Image:
+        """``image`` with the layer of what ``script`` changes in it."""
+        stepped = run_post_build(script, repo, image, self.steps)
+        changes = _layer(stepped.packed, POST_BUILD, (), cached=stepped.cached)
+        return self._assemble(plan, [*image.layers, replace(changes, captured=True)])
 
     def _assemble(self, plan: Plan, layers: Sequence[Layer]) -> Image:
         config = image_config(

@@ -38,6 +38,7 @@ __all__ = [
 PLATFORMS = ("linux/amd64", "linux/arm64")
 COMPRESSIONS = ("zstd", "gzip")
 RESOLVERS = ("uv", "pip-tools")
+NETWORK_STEPS = ("postBuild", "build")
 ENGINES = ("auto", "bubblewrap", "docker")
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -87,8 +88,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("compression", "text", repository=True, choices=COMPRESSIONS),
     Option("resolver", "text", repository=True, choices=RESOLVERS),
     Option("exclude-newer", "text", repository=True),
+    Option("network", "list", repository=True, choices=NETWORK_STEPS),
     Option("engine", "text", choices=ENGINES),
     Option("jobs", "number"),
+    Option("step-memory", "number"),
+    Option("step-timeout", "number"),
     Option("offline", "switch"),
     Option("cache-dir", "text"),
     Option("pypi-index", "text"),
@@ -103,7 +107,8 @@ _BY_KEY = {option.key: option for option in OPTIONS}
 class Settings:
     """Every setting's value, wherever it came from.
 
-    ``jobs`` is the number of parallel workers; ``platforms`` is empty when the host's is meant;
+    ``jobs`` is the number of parallel workers; ``platforms`` is empty when the host's is meant; ``network``
+    are the steps that may reach it, ``step_memory`` (GiB) and ``step_timeout`` (minutes) what each may use;
     the mirrors and the index are base URLs, None when they are found out at run time.
     """
 
@@ -117,8 +122,11 @@ class Settings:
     compression: str = "zstd"
     resolver: str = "uv"
     exclude_newer: str | None = None
+    network: tuple[str, ...] = ()
     engine: str = "auto"
     jobs: int = 1
+    step_memory: int = 8
+    step_timeout: int = 60
     offline: bool = False
     pypi_index: str | None = None
     debian_mirror: str | None = None

@@ -41,6 +41,7 @@ ROOMS = (
     "lock",
     "builder",
     "notebook",
+    "post_build",
     "build",
     "up",
     "config",

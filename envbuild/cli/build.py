@@ -8,12 +8,14 @@ from envbuild.cli.delivery import delivery_options, parse_delivery
 from envbuild.cli.options import (
     common_options,
     compression_option,
+    engine_option,
     jobs_option,
     lock_options,
     locked_option,
     platform_option,
     source_argument,
     spec_options,
+    step_options,
 )
 from envbuild.cli.session import Session
 
@@ -23,20 +25,33 @@ __all__ = ["build"]
 @click.command(short_help="Assemble the image.")
 @source_argument
 @delivery_options
+@engine_option
+@click.option(
+    "--check-reproducible",
+    is_flag=True,
+    help="Run what is executed a second time and fail when it does not give the same files.",
+)
 @locked_option
 @compression_option
 @jobs_option
 @platform_option
 @lock_options
 @spec_options
+@step_options
 @common_options
 def build(
-    session: Session, source: str, tags: tuple[str, ...], outputs: tuple[str, ...], load: bool, locked: bool
+    session: Session,
+    source: str,
+    tags: tuple[str, ...],
+    outputs: tuple[str, ...],
+    load: bool,
+    check_reproducible: bool,
+    locked: bool,
 ) -> None:
     """Assemble the image: what is locked, and the repository's files on top.
 
-    The result is kept in the cache. A Dockerfile, and what only repo2docker knows how to install, is built by
-    Docker instead.
+    The result is kept in the cache. What has to be executed for it runs in a sandbox. A Dockerfile, and what
+    only repo2docker knows how to install, is built by Docker instead.
     """
     from envbuild.base.host import host_platform
     from envbuild.plan import environment_id
@@ -57,8 +72,8 @@ def build(
         )
         return
     file = session.ensure_lock(project, platforms, locked=locked)
-    builder = session.builder(file.lock, project.settings)
-    images = builder.complete_images(file.lock, file.data, platforms, project.repo)
+    builder = session.builder(file.lock, project.settings, check=check_reproducible)
+    images = builder.complete_images(file.lock, file.data, platforms, project.repo, project.post_build)
     delivery.deliver(
         session,
         images,

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from envbuild.cli.options import common_options, lock_options, platform_option, source_argument, spec_options
+from envbuild.cli.options import (
+    common_options,
+    lock_options,
+    platform_option,
+    source_argument,
+    spec_options,
+    step_options,
+)
 from envbuild.cli.session import Session
 from envbuild.cli.text import count
 
@@ -28,6 +35,7 @@ __all__ = ["lock"]
 @platform_option
 @lock_options
 @spec_options
+@step_options
 @common_options
 def lock(
     session: Session, source: str, check: bool, upgrade: bool, packages: tuple[str, ...], base: bool

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from envbuild.config import COMPRESSIONS, ENGINES, PLATFORMS, RESOLVERS
+from envbuild.config import COMPRESSIONS, ENGINES, NETWORK_STEPS, PLATFORMS, RESOLVERS
 
 __all__ = [
     "AGE",
@@ -29,6 +29,7 @@ __all__ = [
     "rest_of_command_line",
     "source_argument",
     "spec_options",
+    "step_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -118,7 +119,7 @@ jobs_option = click.option(
     help="How much is done at once. Default: the CPUs.",
 )
 engine_option = click.option(
-    "--engine", type=click.Choice(ENGINES), help="What runs the image. Default: auto."
+    "--engine", type=click.Choice(ENGINES), help="What runs images, and steps of a build. Default: auto."
 )
 locked_option = click.option(
     "--locked", is_flag=True, help="Fail instead of locking when envbuild.lock is missing or out of date."
@@ -148,6 +149,26 @@ lock_options = chain(
         help="Ignore what was published after this day or time.",
     ),
     click.option("--resolver", type=click.Choice(RESOLVERS), help="What resolves versions."),
+)
+step_options = chain(
+    click.option(
+        "--network",
+        multiple=True,
+        type=click.Choice(NETWORK_STEPS),
+        help="What may reach the network while it runs in the sandbox; repeatable. Default: nothing.",
+    ),
+    click.option(
+        "--step-memory",
+        type=click.IntRange(1, 1024),
+        metavar="GIB",
+        help="What a step in the sandbox may use. Default: 8.",
+    ),
+    click.option(
+        "--step-timeout",
+        type=click.IntRange(1, 1024),
+        metavar="MINUTES",
+        help="How long a step in the sandbox may take. Default: 60.",
+    ),
 )
 _common = chain(
     click.option("--json", "machine", is_flag=True, help="Print one JSON document on stdout."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import common_options, platform_option, source_argument, spec_options
+from envbuild.cli.options import common_options, platform_option, source_argument, spec_options, step_options
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns
 
@@ -21,6 +21,7 @@ __all__ = ["plan"]
 @source_argument
 @platform_option
 @spec_options
+@step_options
 @common_options
 def plan(session: Session, source: str) -> None:
     """Show what is read, what is ignored and why, and what would be built.

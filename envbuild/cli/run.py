@@ -18,6 +18,7 @@ from envbuild.cli.options import (
     locked_option,
     rest_of_command_line,
     spec_options,
+    step_options,
 )
 from envbuild.cli.session import Session
 
@@ -53,6 +54,7 @@ __all__ = ["run"]
 @jobs_option
 @lock_options
 @spec_options
+@step_options
 @common_options
 def run(
     session: Session,

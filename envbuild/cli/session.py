@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Lock
+    from envbuild.post_build import PostBuild
+    from envbuild.sandbox.model import Sandbox
     from envbuild.source import Repo
     from envbuild.spec import Spec
     from envbuild.store import Store
@@ -45,6 +47,15 @@ class Project:
     repo: Repo
     spec: Spec
     settings: Settings
+
+    @property
+    def post_build(self) -> PostBuild | None:
+        """The script for the end of the build, when there is one."""
+        from envbuild.post_build import PostBuild
+        from envbuild.spec.post_build import STEP
+
+        path = self.spec.post_build
+        return PostBuild(path, STEP in self.settings.network) if path is not None else None
 
 
 class Session:
@@ -104,6 +115,7 @@ class Session:
             python=settings.python,
             requirements=settings.requirements or None,
             name=settings.name,
+            network=settings.network,
         )
         return Project(repo, read_spec(repo, options), settings)
 
@@ -151,11 +163,17 @@ class Session:
             **upgrades,
         )
 
-    def builder(self, lock: Lock, settings: Settings) -> Builder:
-        """What builds ``lock``; its downloads end with this command."""
+    def builder(self, lock: Lock, settings: Settings, *, check: bool = False) -> Builder:
+        """What builds ``lock``; its downloads end with this command.
+
+        Parameters:
+            check: run every step of the build twice and compare.
+        """
         from envbuild.base.signed import check_signed
         from envbuild.build import Builder
         from envbuild.lock.sources import lock_fetcher
+        from envbuild.sandbox.model import Limits
+        from envbuild.sandbox.steps import StepLayers
 
         fetcher = lock_fetcher(
             lock,
@@ -177,9 +195,26 @@ class Session:
                 reporter=self.console,
                 offline=settings.offline,
             ),
+            steps=StepLayers(
+                store=self.store,
+                sandbox=partial(self.sandbox, settings),
+                reporter=self.console,
+                limits=Limits(seconds=60 * settings.step_timeout, memory=settings.step_memory << 30),
+                compression=settings.compression,
+                check=check,
+            ),
             compression=settings.compression,
             jobs=settings.jobs,
         )
+
+    def sandbox(self, settings: Settings) -> Sandbox:
+        """What runs the steps of a build."""
+        from envbuild.engine import choose
+        from envbuild.sandbox.bubblewrap import BubblewrapSandbox
+
+        bubblewrap, _docker = self.engines(settings)
+        sandboxes: Sequence[Sandbox] = (BubblewrapSandbox(bubblewrap, self.store, self.environment),)
+        return choose(settings.engine, sandboxes)
 
     def mirrors(self, settings: Settings) -> Mirrors:
         """Where this machine gets Debian packages from."""
@@ -215,7 +250,12 @@ class Session:
         engine = OnThisNetwork(choose(project.settings.engine, engines), self.environment)
         self.console.note(f"engine: {engine.name}")
         file = self.ensure_lock(project, (platform,), locked=locked)
-        (image,) = self.builder(file.lock, project.settings).environment(file.lock, file.data, (platform,))
+        builder = self.builder(file.lock, project.settings)
+        if project.post_build is None:
+            (image,) = builder.environment(file.lock, file.data, (platform,))
+        else:
+            script = project.post_build
+            image = builder.executed_environment(file.lock, file.data, platform, project.repo, script)
         record_image(self.store, f"{file.lock.name}:environment", platform, image.manifest)
         return engine, image
 

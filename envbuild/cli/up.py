@@ -14,6 +14,7 @@ from envbuild.cli.options import (
     rest_of_command_line,
     source_argument,
     spec_options,
+    step_options,
 )
 from envbuild.cli.session import Session
 
@@ -34,6 +35,7 @@ __all__ = ["up"]
 @jobs_option
 @lock_options
 @spec_options
+@step_options
 @common_options
 def up(session: Session, source: str, port: int | None, no_browser: bool, locked: bool) -> None:
     """Start JupyterLab on the repository, in its environment.

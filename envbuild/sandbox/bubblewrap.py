@@ -66,7 +66,7 @@ class BubblewrapSandbox:
     @contextmanager
     def execute(self, image: Image, step: Step, reporter: Reporter) -> Iterator[Outcome]:
         """See :meth:`envbuild.sandbox.model.Sandbox.execute`."""
-        require_native(image, step)
+        require_native(image.platform, step.title)
         lower = Lower(unpack(image, self._store, reporter))
         config = json.loads(self._store.blob_path(image.config.digest).read_bytes())["config"]
         network, network_mounts = lent(self._environment) if step.network else ({}, ())

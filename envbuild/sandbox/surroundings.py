@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from envbuild.base.host import host_platform
 from envbuild.errors import MachineError
-from envbuild.image.model import Image
 from envbuild.pack import recipe
 from envbuild.sandbox.model import Step
 
@@ -36,15 +35,15 @@ def variables(step: Step, lent: Mapping[str, str]) -> dict[str, str]:
     return {**_FIXED, **(_ROOT if step.user == "root" else {}), **lent, **step.env}
 
 
-def require_native(image: Image, step: Step) -> None:
-    """Refuse to run a program of another architecture.
+def require_native(platform: str, what: str) -> None:
+    """Refuse to run ``what`` for another architecture.
 
     Raises:
-        MachineError: the image's platform is not this machine's.
+        MachineError: ``platform`` is not this machine's.
     """
-    if image.platform != host_platform():
+    if platform != host_platform():
         raise MachineError(
-            f"{step.title} has to run on {image.platform}, and this machine is {host_platform()}",
+            f"{what} has to run on {platform}, and this machine is {host_platform()}",
             code="foreign-platform",
-            remedy=f"build for {image.platform} on such a machine, or leave it out with --platform",
+            remedy=f"build that on such a machine; --platform {host_platform()} builds for this one",
         )

@@ -41,10 +41,7 @@ DEPENDENCY_KINDS: Final[_Kinds] = (
 )
 
 # They add to whatever declares the Python dependencies, so they are never made irrelevant by it.
-ADDED_KINDS: Final[_Kinds] = (
-    ("apt.txt", ("apt.txt",)),
-    ("postBuild", ("postBuild",)),
-)
+ADDED_KINDS: Final[_Kinds] = (("apt.txt", ("apt.txt",)),)
 
 # What only repo2docker's buildpacks can follow; one of them decides about the whole image.
 ENGINE_KINDS: Final[_Kinds] = (
@@ -146,6 +143,6 @@ def _kind_of(name: str) -> str | None:
         for kind, names in kinds:
             if name in names:
                 return kind
-    if name in _PYTHON_KINDS or name in ("Dockerfile", "start"):
+    if name in _PYTHON_KINDS or name in ("Dockerfile", "postBuild", "start"):
         return name
     return "pylock.toml" if _NAMED_PYLOCK.fullmatch(name) else None

@@ -46,7 +46,7 @@ class SpecOptions:
 
     ``extras`` and ``groups`` select optional dependencies of ``pyproject.toml``. ``python`` is a version
     (``3.11``) or a specifier set, and ``requirements`` are PEP 508 texts; each replaces what the files say.
-    ``name`` replaces the project's name.
+    ``name`` replaces the project's name. ``network`` are the steps that may reach the network.
     """
 
     extras: tuple[str, ...] = ()
@@ -54,6 +54,7 @@ class SpecOptions:
     python: str | None = None
     requirements: tuple[str, ...] | None = None
     name: str | None = None
+    network: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from envbuild.spec.local import executions
 from envbuild.spec.model import Execution, Notebook, PythonRequest, Spec, SpecOptions
 from envbuild.spec.notebook import PYTHON_LANGUAGES, read_notebook
 from envbuild.spec.pep508 import parse_requirement
+from envbuild.spec.post_build import STEP as POST_BUILD
+from envbuild.spec.post_build import post_build_execution, read_post_build
 from envbuild.spec.python_version import read_python_version, read_runtime_txt, specifier_of
 
 __all__ = ["read_spec"]
@@ -53,6 +55,7 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         _check_installs(notebooks, declared, findings)
     if start := listing.path("start"):
         findings.used(start, "start", "runs in the container, before its command")
+    post_build = _post_build(repo, listing, declared, findings)
     name, display_name = _names(repo, declared, options)
     requests = _python_requests(repo, listing, declared, notebooks, findings)
     return Spec(
@@ -63,7 +66,8 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         constraints=declared.constraints,
         sources=declared.sources,
         engine_build=declared.engine_build,
-        executions=_executions(declared),
+        post_build=post_build,
+        executions=_executions(declared, post_build, options),
         adopted=declared.adopted,
         inferred=declared.winner is None,
         notebooks=notebooks,
@@ -73,11 +77,23 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
     )
 
 
-def _executions(declared: Declared) -> tuple[Execution, ...]:
+def _post_build(repo: Repo, listing: Listing, declared: Declared, findings: Findings) -> str | None:
+    build = declared.engine_build
+    if build is None:
+        return read_post_build(repo, listing, findings)
+    if (path := listing.path(POST_BUILD)) and build.kind == "Dockerfile":
+        findings.ignored(path, POST_BUILD, f"{build.path} describes the whole image")
+    return None
+
+
+def _executions(declared: Declared, post_build: str | None, options: SpecOptions) -> tuple[Execution, ...]:
     """What has to run, in this order."""
     if declared.engine_build is not None:
         return (needs(declared.engine_build),)
-    return executions(declared.sources)
+    result = executions(declared.sources)
+    if post_build is not None:
+        result += (post_build_execution(post_build, network=POST_BUILD in options.network),)
+    return result
 
 
 def _check_entries(repo: Repo, files: tuple[RepoFile, ...], findings: Findings) -> None:

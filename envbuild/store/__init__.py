@@ -13,6 +13,7 @@ The cache directory (``$ENVBUILD_CACHE_DIR``)::
     pip-v1/              that of pip and pip-tools
     tools-v1/            unpacked tools (bubblewrap)
     checkouts-v1/        files of remote sources, by address and commit
+    logs-v1/             what steps in the sandbox said
     tmp/                 unfinished work; everything in it may be deleted when nothing runs
     locks/               advisory locks, only to avoid doing work twice
 

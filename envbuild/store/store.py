@@ -127,6 +127,7 @@ class Store:
         self.pip = root / "pip-v1"
         self.tools = root / "tools-v1"
         self.checkouts = root / "checkouts-v1"
+        self.logs = root / "logs-v1"
         self.tmp = root / "tmp"
         self.locks = root / "locks"
         self.directories = (
@@ -141,6 +142,7 @@ class Store:
             self.pip,
             self.tools,
             self.checkouts,
+            self.logs,
             self.tmp,
             self.locks,
         )

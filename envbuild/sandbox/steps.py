@@ -1,0 +1,106 @@
+"""Steps whose changes become layers: run once for each set of inputs, however often a build needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from envbuild.errors import EnvbuildError, RepoError
+from envbuild.image.model import Image
+from envbuild.pack.blob import Packed, find_packed, pack_entries
+from envbuild.pack.tar import complete
+from envbuild.progress import Reporter
+from envbuild.sandbox.comparison import differences
+from envbuild.sandbox.model import Limits, Outcome, Sandbox, Step
+from envbuild.store import Store
+
+__all__ = ["StepLayers", "Stepped"]
+
+_MOST_NAMED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A step's layer; ``cached`` when the step had been run before."""
+
+    packed: Packed
+    cached: bool
+
+
+@dataclass(frozen=True)
+class StepLayers:
+    """What steps are run with.
+
+    Parameters:
+        sandbox: chooses one; called when something has to run, and at most once.
+        limits: of every step.
+        compression: of the layers.
+        check: run every step once more, even one that is not new, and refuse what differs.
+    """
+
+    store: Store
+    sandbox: Callable[[], Sandbox]
+    reporter: Reporter
+    limits: Limits = field(default_factory=Limits)
+    compression: str = "zstd"
+    check: bool = False
+
+    @cached_property
+    def _sandbox(self) -> Sandbox:
+        return self.sandbox()
+
+    def layer(
+        self,
+        image: Image,
+        step: Step,
+        key: str,
+        failed: Callable[[Outcome], EnvbuildError],
+        file: str | None = None,
+    ) -> Stepped:
+        """The layer of what ``step`` changes in ``image``.
+
+        Parameters:
+            key: hex digest of everything the changes may depend on.
+            failed: the error to raise for an outcome that is no success.
+            file: where the repository asks for it, for messages.
+
+        Raises:
+            RepoError: with ``check``, when two runs do not give the same.
+            MachineError: no sandbox works here, or not for the image's platform.
+        """
+        found = find_packed(self.store, key, self.compression)
+        stepped = Stepped(found, cached=True) if found else Stepped(self._run(image, step, failed), False)
+        if self.check:
+            self._compare(stepped.packed, self._run(image, step, failed), step, file)
+        if found is None:
+            record = {"diff_id": stepped.packed.diff_id, "raw_size": stepped.packed.raw_size}
+            self.store.put_action(key, record)
+        return stepped
+
+    def _run(self, image: Image, step: Step, failed: Callable[[Outcome], EnvbuildError]) -> Packed:
+        sandbox = self._sandbox
+        with self.reporter.stage("execute", unit="steps") as stage:
+            stage.detail(f"{step.title} ({sandbox.name})")
+            with sandbox.execute(image, step, self.reporter) as outcome:
+                if not outcome.succeeded:
+                    raise failed(outcome)
+                packed = pack_entries(self.store, complete(outcome.changes), self.compression)
+            stage.advance(1)
+        return packed
+
+    def _compare(self, first: Packed, second: Packed, step: Step, file: str | None) -> None:
+        if first.diff_id == second.diff_id:
+            self.reporter.note(f"{step.title} gives the same files each time")
+            return
+        found = differences(self.store, first, second)
+        lines = [f"{difference.path}: {difference.what}" for difference in found[:_MOST_NAMED]]
+        if len(found) > _MOST_NAMED:
+            lines.append(f"and {len(found) - _MOST_NAMED} more")
+        raise RepoError(
+            f"{step.title} does not give the same files each time: {len(found)} differ",
+            code="not-reproducible",
+            file=file,
+            remedy="look for times, random numbers and names of temporary files in what it writes",
+            detail="\n".join(lines),
+        )
