@@ -17,8 +17,8 @@ from typing import Any
 from envbuild.fetch import Fetcher
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.model import Image, Layer
-from envbuild.layers import LayerPlan, needs_interpreter
-from envbuild.lock.model import Base, Deb, Lock
+from envbuild.layers import LayerPlan, OsLayer, needs_interpreter
+from envbuild.lock.model import Artifact, Base, Deb, Lock, Wheel
 from envbuild.pack import recipe
 from envbuild.pack.blob import Packed, find_packed, pack_entries
 from envbuild.pack.tar import complete
@@ -44,6 +44,8 @@ class Builder:
         check: raises unless these packages, of Debian's architecture that is its second argument, may be run
             on this machine (:func:`envbuild.base.signed.check_signed`).
         steps: runs what has to be executed.
+        restore: makes wheels that no index has, and that are not in the store, be there.
+        projects: builds the repository's own projects for a platform.
         compression: ``zstd``, ``gzip`` or ``none``.
         jobs: how many layers are packed at once.
     """
@@ -53,6 +55,8 @@ class Builder:
     reporter: Reporter
     check: Callable[[Sequence[Deb], str], None]
     steps: StepLayers
+    restore: Callable[[Sequence[Artifact]], None]
+    projects: Callable[[str], Sequence[Wheel]]
     compression: str = "zstd"
     jobs: int = os.cpu_count() or 1
 
@@ -67,9 +71,15 @@ class Builder:
             RemoteError: an artifact cannot be had.
             MachineError: the disk is full, or the base's Python does not run here.
         """
-        plans = [make_plan(lock, platform, lock_bytes) for platform in platforms]
+        plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
         layers = self._layers([layer for plan in plans for layer in plan.layers], lock.base)
         return tuple(self._assemble(plan, [layers[layer.key] for layer in plan.layers]) for plan in plans)
+
+    def base_image(self, base: Base, platform: str) -> Image:
+        """The image of ``base`` alone, without a Jupyter server: what builds from source run in."""
+        layer = OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform])
+        found = self._layers([layer], base)[layer.key]
+        return self._assemble(Plan(platform, "", "", Lock.of_base(base), (layer,)), [found])
 
     def executed_environment(
         self, lock: Lock, lock_bytes: bytes, platform: str, repo: Repo, script: PostBuild
@@ -112,7 +122,7 @@ class Builder:
             stage.add_total(packed.raw_size)
             stage.advance(packed.raw_size)
         files = _layer(packed, "repository", (), cached=False)
-        plans = [make_plan(lock, platform, lock_bytes) for platform in platforms]
+        plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
         layers = self._layers([layer for plan in plans for layer in plan.layers], lock.base)
         images = [
             self._assemble(plan, [*(layers[layer.key] for layer in plan.layers), files]) for plan in plans
@@ -175,6 +185,14 @@ class Builder:
         from envbuild.base.interpreter import interpreter
         from envbuild.pack.worker import Job, WorkerPool
 
+        self.restore(
+            [
+                artifact
+                for layer in missing.values()
+                for artifact in layer.artifacts
+                if artifact.source == "built" and not self.store.artifact_path(artifact.sha256).is_file()
+            ]
+        )
         self.fetcher.require(artifact for layer in missing.values() for artifact in layer.artifacts)
         with self.reporter.stage("fetch") as stage, WorkerPool(self.store, self.jobs) as pool:
             files: dict[str, Future[Path]] = {}

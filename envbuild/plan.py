@@ -5,7 +5,7 @@ above the first changed layer again (docs/adr/0003-layers.md)::
 
     operating system and Python | Jupyter server, unless the user's packages include one
     | Debian packages of apt.txt | conda packages | the user's big wheels | small wheels in buckets
-    | small wheels the user asked for | glue
+    | small wheels the user asked for | glue | the repository's own projects
 """
 
 from __future__ import annotations
@@ -231,11 +231,12 @@ def _concerns_python(package: CondaPackage) -> bool:
     return package.noarch == "python" or not names.isdisjoint({"python", "python_abi"})
 
 
-def make_plan(lock: Lock, platform: str, lock_bytes: bytes) -> Plan:
+def make_plan(lock: Lock, platform: str, lock_bytes: bytes, projects: Iterable[Wheel] = ()) -> Plan:
     """The layers of ``lock``'s environment image for ``platform``.
 
     Parameters:
         lock_bytes: the lock file as written; it goes into the image.
+        projects: the repository's own, which change more often than everything else.
 
     Raises:
         KeyError: the lock has no section for the platform.
@@ -253,6 +254,7 @@ def make_plan(lock: Lock, platform: str, lock_bytes: bytes) -> Plan:
         GlueLayer(
             lock.name, lock.display_name, base.python, lock.kernels, lock_bytes, own_server, target.conda
         ),
+        *_wheel_layers(projects, recipe.ENV_PREFIX, python, "project"),
     ]
     digest = "sha256:" + hashlib.sha256(lock_bytes).hexdigest()
     return Plan(platform, environment_id(lock), digest, lock, tuple(layers))

@@ -30,6 +30,13 @@ _EXPECTED: dict[str, dict[str, Any]] = {
         "inferred": False,
         "executed": ["postBuild"],
     },
+    "local-package": {
+        "requirements": {"numpy>=2"},
+        "python": {">=3.11"},
+        "kernels": {"python3", "tides"},
+        "inferred": False,
+        "executed": ["building tides from source"],
+    },
     "pyproject-groups": {
         "requirements": {"polars>=1.9", "tabulate>=0.9"},
         "python": {"==3.11.*"},

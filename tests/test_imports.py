@@ -40,6 +40,7 @@ ROOMS = (
     "sandbox",
     "lock",
     "builder",
+    "backend",
     "notebook",
     "post_build",
     "build",

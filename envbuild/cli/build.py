@@ -72,7 +72,7 @@ def build(
         )
         return
     file = session.ensure_lock(project, platforms, locked=locked)
-    builder = session.builder(file.lock, project.settings, check=check_reproducible)
+    builder = session.builder(file.lock, project.settings, project.repo, check=check_reproducible)
     images = builder.complete_images(file.lock, file.data, platforms, project.repo, project.post_build)
     delivery.deliver(
         session,

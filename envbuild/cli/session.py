@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -20,16 +20,21 @@ from envbuild.config import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from envbuild.backend.locking import SourceBuilder
+    from envbuild.backend.workshop import Workshop
     from envbuild.base.mirrors import Mirrors
     from envbuild.build import Builder
     from envbuild.builder.make import EngineBuilt
     from envbuild.engine import Bubblewrap, Docker, Engine
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
-    from envbuild.lock.model import Lock
+    from envbuild.lock.model import Artifact, Base, Lock, Wheel
     from envbuild.post_build import PostBuild
     from envbuild.sandbox.model import Sandbox
     from envbuild.source import Repo
+    from envbuild.source.git import GitClient
     from envbuild.spec import Spec
     from envbuild.store import Store
 
@@ -160,13 +165,58 @@ class Session:
             exclude_newer=settings.exclude_newer,
             resolver=settings.resolver,
             offline=settings.offline,
+            builders=partial(self._source_builder, project),
             **upgrades,
         )
 
-    def builder(self, lock: Lock, settings: Settings, *, check: bool = False) -> Builder:
+    def _source_builder(self, project: Project, base: Callable[[], Base], **options: Any) -> SourceBuilder:
+        """What builds wheels while locking; see :class:`envbuild.lock.from_source.BuilderFactory`."""
+        from envbuild.backend.locking import SourceBuilder
+
+        return SourceBuilder(
+            store=self.store,
+            repo=project.repo,
+            git=self._git(project.settings),
+            base=base,
+            workshop=partial(self._workshop, project.settings),
+            offline=project.settings.offline,
+            **options,
+        )
+
+    def _workshop(
+        self,
+        settings: Settings,
+        base: Base,
+        platform: str,
+        fetch: Callable[[Sequence[Artifact]], Sequence[Path]],
+    ) -> Workshop:
+        from envbuild.backend.hooks import Hooks
+        from envbuild.backend.workshop import Workshop
+        from envbuild.base.host import host_platform
+        from envbuild.layers import OsLayer
+        from envbuild.lock.model import Lock
+
+        host = host_platform()
+
+        def hooks() -> Hooks:
+            image = self.builder(Lock.of_base(base), settings).base_image(base, host)
+            return Hooks(self.sandbox(settings), image, self.store, self.console)
+
+        layer = OsLayer(base.recipe, base.suite, host, base.python, base.debs[host])
+        return Workshop(self.store, hooks, layer.key, base.python, base.glibc, platform, host, fetch)
+
+    def _git(self, settings: Settings) -> GitClient:
+        from envbuild.source.git import GitClient
+
+        return GitClient(self.store, self.environment, self.console, offline=settings.offline)
+
+    def builder(
+        self, lock: Lock, settings: Settings, repo: Repo | None = None, *, check: bool = False
+    ) -> Builder:
         """What builds ``lock``; its downloads end with this command.
 
         Parameters:
+            repo: the repository, when there may be something of it to install.
             check: run every step of the build twice and compare.
         """
         from envbuild.base.signed import check_signed
@@ -183,6 +233,26 @@ class Session:
             offline=settings.offline,
         )
         click.get_current_context().with_resource(fetcher)
+
+        def fetch(artifacts: Sequence[Artifact]) -> Sequence[Path]:
+            futures = [fetcher.submit(artifact) for artifact in artifacts]
+            return [future.result() for future in futures]
+
+        def workshop(platform: str) -> Workshop:
+            return self._workshop(settings, lock.base, platform, fetch)
+
+        def restore(artifacts: Sequence[Artifact]) -> None:
+            from envbuild.backend.restoring import Restorer
+
+            if artifacts and repo is not None:
+                git = self._git(settings)
+                Restorer(lock, self.store, repo, git, workshop, fetch, settings.offline)(artifacts)
+
+        def projects(platform: str) -> Sequence[Wheel]:
+            from envbuild.backend.projects import ProjectBuilder
+
+            return ProjectBuilder(lock, repo, workshop, self.console)(platform) if repo is not None else ()
+
         return Builder(
             store=self.store,
             fetcher=fetcher,
@@ -203,6 +273,8 @@ class Session:
                 compression=settings.compression,
                 check=check,
             ),
+            restore=restore,
+            projects=projects,
             compression=settings.compression,
             jobs=settings.jobs,
         )
@@ -250,7 +322,7 @@ class Session:
         engine = OnThisNetwork(choose(project.settings.engine, engines), self.environment)
         self.console.note(f"engine: {engine.name}")
         file = self.ensure_lock(project, (platform,), locked=locked)
-        builder = self.builder(file.lock, project.settings)
+        builder = self.builder(file.lock, project.settings, project.repo)
         if project.post_build is None:
             (image,) = builder.environment(file.lock, file.data, (platform,))
         else:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -18,8 +19,9 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from envbuild.errors import RepoError
-from envbuild.lock.model import Artifact, Base, CondaPackage, Deb, Lock, Target, Wheel
+from envbuild.lock.model import Artifact, Base, Built, CondaPackage, Deb, Lock, Target, Wheel
 from envbuild.lock.select import MACHINES
+from envbuild.lock.table import Table
 
 __all__ = ["FILENAME", "VERSION", "dump_lock", "load_lock"]
 
@@ -46,6 +48,11 @@ _SITE_PACKAGES = re.compile(r"lib/[a-z0-9.]+/site-packages")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _NOARCH = re.compile(r"python|generic")
 _MATCH_SPEC = re.compile(r"[ -~]{1,500}")
+_BUILT_KIND = re.compile(r"sdist|vcs|url|path")
+_LOCATION = re.compile(r"(?:(?:https?|ssh|file)://)?[A-Za-z0-9._/][A-Za-z0-9._~%!$&'()*+,;=:@/?[\] -]*")
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_FOLDER = re.compile(r"(?!\.\.(?:/|$))[^/\\\x00-\x1f-][^\\\x00-\x1f]*")
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~%!$&'()*+,;=:@/-]*")
 
 
@@ -86,6 +93,8 @@ def dump_lock(lock: Lock) -> bytes:
             lines += _array("conda", (_conda_row(package) for package in sorted(target.conda)))
         if target.apt:
             lines += _array("apt", (_deb_row(deb) for deb in sorted(target.apt)))
+        for built in sorted(target.built):
+            lines += ["", "[[target.built]]", *_built_lines(built)]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -118,10 +127,29 @@ def _deb_row(deb: Deb) -> _Row:
 
 
 def _wheel_row(wheel: Wheel) -> _Row:
-    row: _Row = {"name": wheel.name, "version": wheel.version, "layer": wheel.layer}
+    row: _Row = {"name": wheel.name, "version": wheel.version}
+    if wheel.layer:  # what builds need is in none
+        row["layer"] = wheel.layer
     if wheel.direct:
         row["direct"] = True
     return {**row, **_artifact_row(wheel.artifact)}
+
+
+def _built_lines(built: Built) -> list[str]:
+    values: dict[str, str] = {
+        "name": built.name,
+        "kind": built.kind,
+        "location": built.location,
+        "revision": built.revision,
+        "commit": built.commit,
+        "subdirectory": built.subdirectory,
+    }
+    lines = [f"{key} = {_quote(value)}" for key, value in values.items() if value]
+    if built.editable:
+        lines.append("editable = true")
+    if built.archive is not None:
+        lines += _array("archive", [_artifact_row(built.archive)])
+    return lines + _array("requires", (_wheel_row(wheel) for wheel in sorted(built.requires)))
 
 
 def _conda_row(package: CondaPackage) -> _Row:
@@ -219,7 +247,7 @@ class _Reader:
         return None if position < 0 else self.text.count("\n", 0, position) + 1
 
     def lock(self, document: dict[str, Any]) -> Lock:
-        table = _Table(self, document, "")
+        table = Table(self, document, "")
         if table.number("version", most=VERSION) != VERSION:
             self.fail("version must be 1", line=self.line_of("version"))
         lock = Lock(
@@ -242,7 +270,7 @@ class _Reader:
                 self.fail(f"base has nothing for {platform}")
         return lock
 
-    def _base(self, table: _Table) -> Base:
+    def _base(self, table: Table) -> Base:
         base = Base(
             recipe=table.text("recipe", _WORD),
             suite=table.text("suite", _WORD),
@@ -255,7 +283,7 @@ class _Reader:
         table.finish()
         return base
 
-    def _platforms(self, table: _Table, read: Any) -> dict[str, Any]:
+    def _platforms(self, table: Table, read: Any) -> dict[str, Any]:
         result = {}
         for platform in sorted(table.keys()):
             self._check_platform(platform)
@@ -263,7 +291,7 @@ class _Reader:
         table.finish()
         return result
 
-    def _target(self, table: _Table) -> Target:
+    def _target(self, table: Table) -> Target:
         platform = table.text("platform", None)
         self._check_platform(platform)
         target = Target(
@@ -271,15 +299,49 @@ class _Reader:
             self._rows(table, "wheels", _wheel),
             self._rows(table, "conda", _conda) if table.has("conda") else (),
             self._rows(table, "apt", _deb) if table.has("apt") else (),
+            self._rows(table, "built", self._built) if table.has("built") else (),
         )
         table.finish()
+        sources = {built.name: built for built in target.built}
+        for wheel in target.wheels:
+            found = sources.get(wheel.name)
+            if (wheel.artifact.source == "built") != (found is not None and not found.is_project):
+                self.fail(
+                    f"what {wheel.name} is built from is not as it must be", line=self.line_of(wheel.name)
+                )
         return target
+
+    def _built(self, table: Table) -> Built:
+        kind = table.text("kind", _BUILT_KIND)
+        rows = table.tables("archive") if table.has("archive") else []
+        archives = [_artifact(row) for row in rows]
+        built = Built(
+            name=table.text("name", _WORD),
+            kind=kind,  # type: ignore[arg-type]
+            location=table.text("location", _LOCATION) if table.has("location") else "",
+            revision=table.text("revision", _REVISION) if table.has("revision") else "",
+            commit=table.text("commit", _COMMIT) if table.has("commit") else "",
+            subdirectory=table.text("subdirectory", _FOLDER) if table.has("subdirectory") else "",
+            editable=table.truth("editable") if table.has("editable") else False,
+            archive=archives[0] if archives else None,
+            requires=self._rows(table, "requires", partial(_wheel, layered=False)),
+        )
+        for row in rows:
+            row.finish()
+        expected = {"sdist": (1, False, False), "vcs": (0, True, True), "url": (1, True, False)}
+        shape = (len(archives), bool(built.location), bool(built.commit))
+        folder = built.location.split("/")
+        if shape != expected.get(kind, (len(archives) and 1, True, False)) or (
+            kind == "path" and (".." in folder or folder[0] == "")
+        ):
+            table.fail(f"what {built.name} is built from is not as it must be")
+        return built
 
     def _check_platform(self, platform: str) -> None:
         if platform not in MACHINES:
             self.fail(f"unknown platform {platform!r}", line=self.line_of(json.dumps(platform)))
 
-    def _rows(self, table: _Table, key: str, read: Any) -> tuple[Any, ...]:
+    def _rows(self, table: Table, key: str, read: Any) -> tuple[Any, ...]:
         rows = []
         for row in table.tables(key):
             rows.append(read(row))
@@ -290,93 +352,7 @@ class _Reader:
         return tuple(sorted(rows))
 
 
-class _Table:
-    """One TOML table being read; every key must be known and of its kind."""
-
-    def __init__(self, reader: _Reader, values: Mapping[str, Any], where: str, needle: str = "") -> None:
-        self._reader = reader
-        self._values = values
-        self._needle = needle
-        self._left = set(values)
-        self.where = where
-
-    def fail(self, trouble: str) -> NoReturn:
-        """Refuse the lock because of something in this table."""
-        self._reader.fail(f"{self.where}{trouble}", line=self._reader.line_of(self._needle))
-
-    def keys(self) -> list[str]:
-        """All keys of the table."""
-        return list(self._values)
-
-    def finish(self) -> None:
-        """Refuse keys that nobody asked for."""
-        if self._left:
-            self.fail(f"unknown key {min(self._left)!r}")
-
-    def _take(self, key: str, kind: type, name: str) -> Any:
-        value = self._values.get(key)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self.fail(f"{key} must be {name}" if key in self._values else f"{key} is missing")
-        self._left.discard(key)
-        return value
-
-    def has(self, key: str) -> bool:
-        """Whether the key is there."""
-        return key in self._values
-
-    def text(self, key: str, pattern: re.Pattern[str] | None) -> str:
-        """A text, all of which matches ``pattern``."""
-        value: str = self._take(key, str, "a text")
-        if pattern is not None and not pattern.fullmatch(value):
-            self.fail(f"{key} has an impossible value {value[:100]!r}")
-        return value
-
-    def number(self, key: str, *, most: int) -> int:
-        """A whole number from 1 to ``most``."""
-        value: int = self._take(key, int, "a number")
-        if not 1 <= value <= most:
-            self.fail(f"{key} has an impossible value {value}")
-        return value
-
-    def truth(self, key: str) -> bool:
-        """True or false."""
-        value: bool = self._take(key, bool, "true or false")
-        return value
-
-    def texts(self, key: str, pattern: re.Pattern[str]) -> list[str]:
-        """A list of texts, sorted."""
-        values = self._take(key, list, "a list")
-        for value in values:
-            if not isinstance(value, str) or not pattern.fullmatch(value):
-                self.fail(f"{key} has an impossible value {str(value)[:100]!r}")
-        return sorted(values)
-
-    def table(self, key: str) -> _Table:
-        """A table in this one."""
-        return _Table(
-            self._reader, self._take(key, dict, "a table"), f"{self.where}{key}.", f"[{self.where}{key}"
-        )
-
-    def tables(self, key: str) -> list[_Table]:
-        """A list of tables in this one."""
-        values = self._take(key, list, "a list of tables")
-        result = []
-        for number, value in enumerate(values):
-            if not isinstance(value, dict):
-                self.fail(f"{key} must be a list of tables")
-            needle = value.get("sha256") or value.get("name")
-            result.append(
-                _Table(
-                    self._reader,
-                    value,
-                    f"{self.where}{key}[{number}].",
-                    needle if isinstance(needle, str) else "",
-                )
-            )
-        return result
-
-
-def _artifact(table: _Table) -> Artifact:
+def _artifact(table: Table) -> Artifact:
     path = table.text("path", _PATH) if table.has("path") else ""
     for part in path.split("/") if path else ():
         if unquote(part) in ("", ".", "..") or "/" in unquote(part) or "\0" in unquote(part):
@@ -393,7 +369,7 @@ def _artifact(table: _Table) -> Artifact:
 _WORD_OR_MORE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*")
 
 
-def _wheel(table: _Table) -> Wheel:
+def _wheel(table: Table, *, layered: bool = True) -> Wheel:
     name = table.text("name", _WORD)
     version = table.text("version", None)
     artifact = _artifact(table)
@@ -409,12 +385,12 @@ def _wheel(table: _Table) -> Wheel:
         name=name,
         version=version,
         artifact=artifact,
-        layer=table.text("layer", _WORD),
+        layer=table.text("layer", _WORD) if layered else "",
         direct=table.truth("direct") if table.has("direct") else False,
     )
 
 
-def _conda(table: _Table) -> CondaPackage:
+def _conda(table: Table) -> CondaPackage:
     package = CondaPackage(
         name=table.text("name", _CONDA_NAME),
         version=table.text("version", _CONDA_VERSION),
@@ -434,7 +410,7 @@ def _conda(table: _Table) -> CondaPackage:
     return package
 
 
-def _deb(table: _Table) -> Deb:
+def _deb(table: Table) -> Deb:
     deb = Deb(
         name=table.text("name", _DEB_NAME),
         version=table.text("version", _DEB_VERSION),

@@ -19,11 +19,14 @@ from envbuild.errors import RepoError, UsageError
 from envbuild.lock.addresses import remember, split_url
 from envbuild.lock.adopt import adopt
 from envbuild.lock.freshness import adopted_bytes, inputs_digest
+from envbuild.lock.from_source import BuilderFactory
 from envbuild.lock.model import Artifact, Base, Lock, Target, Wheel
 from envbuild.lock.pip_tools import PipTools
+from envbuild.lock.projects import Projects
 from envbuild.lock.resolver import Resolver, parse_requirement
 from envbuild.lock.select import Pin
 from envbuild.lock.solve import Section, Solver, Upgrade, previous_wheels
+from envbuild.lock.source_resolver import SourceResolver
 from envbuild.lock.uv import UvResolver
 from envbuild.lock.uv_process import Uv
 from envbuild.pack import recipe as packing
@@ -59,6 +62,7 @@ def make_lock(
     offline: bool = False,
     recipes: Sequence[BaseRecipe] | None = None,
     lock_debs: LockDebs = lock_debs,
+    builders: BuilderFactory | None = None,
 ) -> Lock:
     """Lock what ``spec`` asks for.
 
@@ -74,6 +78,7 @@ def make_lock(
         upgrade_base: forget the base and the server.
         exclude_newer: ignore what was published after this time (RFC 3339 or ``YYYY-MM-DD``).
         resolver: ``uv`` or ``pip-tools``.
+        builders: makes what builds wheels from source; without it every package has to be a wheel.
         recipes, lock_debs: the bases on offer and how their packages are found; for tests.
 
     Raises:
@@ -88,32 +93,22 @@ def make_lock(
             file=spec.engine_build.path,
             remedy="run `envbuild build`; it says what the image lacks",
         )
-    for source in spec.sources:
-        raise RepoError(
-            f"{source.name or source.location}: building from source is not supported yet",
-            code="not-supported-yet",
-            file=source.file,
-            line=source.line,
-            remedy="name a released version of the package instead",
-        )
     uv = Uv(store, environment, offline)
     cutoff = _cutoff(exclude_newer, now)
     recipe = choose(spec.python, load_recipes() if recipes is None else recipes)
     kept = None if upgrade or upgrade_base or previous is None else _fitting(previous.base, recipe)
-    solver = Solver(
-        spec=spec,
-        store=store,
-        resolver=_resolver(resolver, uv),
-        adopt=partial(adopt, spec, repo=repo, uv=uv),
-        recipe=recipe,
-        python=kept.python if kept else recipe.python,
-        platforms=tuple(sorted(set(platforms))),
-        previous=previous,
-        kept=kept,
-        forget=Upgrade(upgrade, frozenset(canonicalize_name(name) for name in upgrade_packages)),
-        forget_server=Upgrade(upgrade or upgrade_base, frozenset()),
-        exclude_newer=cutoff if exclude_newer else None,
-    )
+    platforms = tuple(sorted(set(platforms)))
+    python = kept.python if kept else recipe.python
+    projects = [source for source in spec.sources if source.is_project]
+    wheels = [source for source in spec.sources if not source.is_project]
+    if wheels and resolver != UvResolver.name:
+        raise UsageError(
+            f"{resolver} takes packages of an index only, and {wheels[0].file} names others",
+            code="resolver-unfit",
+            remedy="use `--resolver uv`",
+        )
+    forget = Upgrade(upgrade, frozenset(canonicalize_name(name) for name in upgrade_packages))
+    plain = _resolver(resolver, uv)
     with reporter.stage("lock", unit="packages") as stage, ThreadPoolExecutor(1) as pool:
         # The mirror is asked at the same time; the recipe says which Python it will turn out to be.
         debs = pool.submit(
@@ -130,10 +125,42 @@ def make_lock(
                 )
             )
         )
+        builder = (
+            None
+            if builders is None
+            else builders(
+                lambda: _base(recipe, debs.result(), previous, now),
+                resolver=plain,
+                exclude_newer=cutoff if exclude_newer else None,
+                previous=previous.targets if previous else (),
+                forget=lambda name: forget.all or name in forget.packages,
+            )
+        )
+        solver = Solver(
+            spec=spec,
+            store=store,
+            resolver=SourceResolver(uv, builder, wheels)
+            if builder and resolver == UvResolver.name
+            else plain,
+            server_resolver=plain,
+            projects=Projects(projects, builder, python),
+            adopt=partial(adopt, spec, repo=repo, uv=uv),
+            recipe=recipe,
+            python=python,
+            platforms=platforms,
+            previous=previous,
+            kept=kept,
+            forget=forget,
+            forget_server=Upgrade(upgrade or upgrade_base, frozenset()),
+            exclude_newer=cutoff if exclude_newer else None,
+        )
         user, server = solver.answers()
         locked = debs.result()
         if locked.python != solver.python:  # Debian has moved on since the recipe was written
-            user, server = replace(solver, python=locked.python).answers()
+            solver = replace(
+                solver, python=locked.python, projects=replace(solver.projects, python=locked.python)
+            )
+            user, server = solver.answers()
         stage.advance(sum(len(pins) for section in (user, server) for pins in section.values()))
     for note in check_python(spec.python, locked.python):
         reporter.note(f"{note.file}: {note.message}" if note.file else note.message)
@@ -149,16 +176,9 @@ def make_lock(
         kernels=tuple(sorted(spec.kernels)),
         recipe=packing.VERSION,
         resolver=resolver,
-        base=Base(
-            recipe=recipe.name,
-            suite=recipe.suite,
-            python=locked.python,
-            glibc=recipe.glibc,
-            debs=dict(sorted(locked.debs.items())),
+        base=replace(
+            _base(recipe, locked, previous, now),
             server=(kept.server if kept else {}) | _server_wheels(server, previous),
-            date=previous.base.date
-            if previous is not None and locked.debs == previous.base.debs
-            else _timestamp(now),
         ),
         targets=tuple(
             Target(
@@ -167,6 +187,9 @@ def make_lock(
                     _wheels(found, direct),
                     buckets=packing.ENV_BUCKETS,
                     previous=previous_wheels(previous, platform),
+                ),
+                built=tuple(
+                    sorted((*(pin.built for pin in found if pin.built), *solver.projects.built(platform)))
                 ),
             )
             for platform, found in sorted(user.items())
@@ -186,6 +209,20 @@ def _resolver(name: str, uv: Uv) -> Resolver:
         f"there is no resolver {name!r}",
         code="unknown-resolver",
         remedy=f"use {' or '.join(resolver.name for resolver in resolvers)}",
+    )
+
+
+def _base(recipe: BaseRecipe, locked: LockedDebs, previous: Lock | None, now: datetime) -> Base:
+    """The base without its server."""
+    unchanged = previous is not None and locked.debs == previous.base.debs
+    return Base(
+        recipe=recipe.name,
+        suite=recipe.suite,
+        python=locked.python,
+        glibc=recipe.glibc,
+        debs=dict(sorted(locked.debs.items())),
+        server={},
+        date=previous.base.date if previous is not None and unchanged else _timestamp(now),
     )
 
 
@@ -222,7 +259,13 @@ def _wheels(pins: Iterable[Pin], direct: frozenset[str]) -> list[Wheel]:
         Wheel(
             name=pin.name,
             version=pin.version,
-            artifact=Artifact(pin.filename, pin.sha256, pin.size or 0, "pypi", split_url(pin.url)[1]),
+            artifact=Artifact(
+                pin.filename,
+                pin.sha256,
+                pin.size or 0,
+                "built" if pin.built else "pypi",
+                split_url(pin.url)[1],
+            ),
             direct=pin.name in direct,
         )
         for pin in pins
@@ -230,9 +273,8 @@ def _wheels(pins: Iterable[Pin], direct: frozenset[str]) -> list[Wheel]:
 
 
 def _direct(spec: Spec) -> frozenset[str]:
-    return frozenset(
-        canonicalize_name(parse_requirement(requirement).name) for requirement in spec.requirements
-    )
+    names = {canonicalize_name(parse_requirement(requirement).name) for requirement in spec.requirements}
+    return frozenset(names | {source.name for source in spec.sources if source.name})
 
 
 def _common_bases(*sections: Section) -> list[str]:

@@ -8,8 +8,11 @@ builds behind a mirror and has the same digest there. ``lockfile.py`` is its TOM
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Artifact", "Base", "CondaPackage", "Deb", "Lock", "Target", "Wheel"]
+from envbuild.pack import recipe
+
+__all__ = ["Artifact", "Base", "Built", "CondaPackage", "Deb", "Lock", "Target", "Wheel"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,6 +39,34 @@ class Wheel:
     artifact: Artifact
     layer: str = ""
     direct: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Built:
+    """What one package is built from, in the sandbox, with nothing left to decide.
+
+    ``kind`` is ``"sdist"`` (a source distribution of the index), ``"vcs"`` (a git repository at ``location``;
+    ``revision`` is what was asked for, ``commit`` what that was, in full), ``"url"`` (``archive`` at
+    ``location``) or ``"path"`` (in the repository, at ``location``: ``archive``, or without one a project,
+    which is built with the image). ``archive`` may be a wheel, which is taken as it is. ``requires`` is the
+    whole environment of the build, ``editable`` is of projects. The wheel that came of it has the same
+    ``name``, and the source ``"built"``.
+    """
+
+    name: str
+    kind: Literal["sdist", "vcs", "url", "path"]
+    location: str = ""
+    revision: str = ""
+    commit: str = ""
+    subdirectory: str = ""
+    editable: bool = False
+    archive: Artifact | None = None
+    requires: tuple[Wheel, ...] = ()
+
+    @property
+    def is_project(self) -> bool:
+        """Whether this is a project in the repository, of which no wheel is pinned."""
+        return self.kind == "path" and self.archive is None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -102,12 +133,14 @@ class Target:
 
     With ``conda`` packages the environment is a conda prefix with their Python, and ``wheels`` are installed
     into that. ``apt`` are the Debian packages that ``apt.txt`` adds to the base, with all they need.
+    ``built`` says where wheels come from that no index has, and names the repository's projects to install.
     """
 
     platform: str
     wheels: tuple[Wheel, ...]
     conda: tuple[CondaPackage, ...] = ()
     apt: tuple[Deb, ...] = ()
+    built: tuple[Built, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +161,21 @@ class Lock:
     resolver: str
     base: Base
     targets: tuple[Target, ...]
+
+    @classmethod
+    def of_base(cls, base: Base) -> Lock:
+        """A lock of nothing but ``base``: what is needed to run something in it."""
+        return cls(
+            name=base.recipe,
+            display_name=base.recipe,
+            inputs="",
+            cutoff=base.date,
+            kernels=(),
+            recipe=recipe.VERSION,
+            resolver="",
+            base=base,
+            targets=(),
+        )
 
     def target(self, platform: str) -> Target:
         """The section for ``platform``; raises :class:`KeyError` when the lock has none."""

@@ -32,12 +32,12 @@ _KINDS = (
     (
         "no usable wheels",
         "no-wheel",
-        "choose a version that is published as a wheel: building from source is not supported yet",
+        "choose a version that is published as a wheel or as a source distribution",
     ),
     (
         "no wheels with",
         "no-wheel",
-        "choose a version with a wheel for this platform and Python: building from source is not supported",
+        "choose a version with a wheel for this platform and Python, or with a source distribution",
     ),
     ("was yanked", "yanked", "choose another version, or pin this one with == to use it all the same"),
     (

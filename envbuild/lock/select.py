@@ -9,6 +9,8 @@ from packaging.pylock import PackageWheel
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
+from envbuild.lock.model import Built
+
 __all__ = ["MACHINES", "Pin", "best_wheel", "marker_environment", "target_tags"]
 
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
@@ -23,7 +25,8 @@ class Pin:
     """One package of a solution and the wheel chosen for the target.
 
     ``name`` is normalised (PEP 503). ``url`` is absolute and where the user's own index has the file; it is
-    never written down. ``size`` is in bytes, None when the index does not tell.
+    never written down. ``size`` is in bytes, None when the index does not tell. ``built`` is what the wheel
+    was built from, when no index has it; then there is no URL.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Pin:
     sha256: str
     url: str = field(repr=False, compare=False)
     size: int | None = None
+    built: Built | None = None
 
 
 def target_tags(python: str, platform: str, glibc: str) -> list[Tag]:

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from envbuild.base.recipe import BaseRecipe
 from envbuild.errors import RepoError
 from envbuild.lock.model import Base, Lock, Wheel
+from envbuild.lock.projects import Projects
 from envbuild.lock.resolver import Resolver, parse_requirement
 from envbuild.lock.select import Pin, marker_environment
 from envbuild.lock.sizes import measure
@@ -46,12 +47,16 @@ class Solver:
 
     ``adopt`` gives the pins of the repository's own lock, if it has one (for ``python=``, ``glibc=`` and
     ``platform=``). ``python`` is exact. ``kept`` is the part of ``previous`` that stays as it is. ``forget``
-    and ``forget_server`` say which of the previous versions are no longer preferred.
+    and ``forget_server`` say which of the previous versions are no longer preferred. ``resolver`` is for the
+    user's environment and may have wheels built, ``server_resolver`` takes what there is. ``projects`` are
+    those of the repository.
     """
 
     spec: Spec
     store: Store
     resolver: Resolver
+    server_resolver: Resolver
+    projects: Projects
     adopt: Callable[..., tuple[Pin, ...]]
     recipe: BaseRecipe
     python: str
@@ -85,7 +90,9 @@ class Solver:
         for platform in self.platforms:
             if self.kept and platform in self.kept.server:
                 continue
-            section[platform] = self._resolve(requirements, (), platform, versions)
+            section[platform] = self._resolve(
+                requirements, (), platform, versions, resolver=self.server_resolver
+            )
             versions = {pin.name: pin.version for pin in section[platform]}
         return section
 
@@ -103,7 +110,7 @@ class Solver:
         return section
 
     def _solved(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
-        asked = list(self.spec.requirements)
+        asked = [*self.spec.requirements, *self.projects.requirements(platform)]
         named = self._named(platform)
         asked += [Requirement(name, "") for name in _ALWAYS if name not in named]
         pins = self._resolve(asked, self.spec.constraints, platform, versions)
@@ -151,7 +158,7 @@ class Solver:
         self, pins: tuple[Pin, ...], missing: Sequence[str], platform: str, versions: Mapping[str, str]
     ) -> tuple[Pin, ...]:
         """``pins``, untouched, and what ``missing`` needs beside them."""
-        if not missing:
+        if not missing and not any(not source.is_project for source in self.spec.sources):
             return pins
         names = {pin.name for pin in pins}
         fixed = [Requirement(f"{pin.name}=={pin.version}", "") for pin in pins]
@@ -189,8 +196,10 @@ class Solver:
         constraints: Sequence[Requirement],
         platform: str,
         versions: Mapping[str, str],
+        *,
+        resolver: Resolver | None = None,
     ) -> tuple[Pin, ...]:
-        return self.resolver.resolve(
+        return (resolver or self.resolver).resolve(
             requirements,
             constraints,
             python=self.python,

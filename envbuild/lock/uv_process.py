@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import tomli
 import uv
@@ -18,7 +21,7 @@ from envbuild.errors import MachineError, RemoteError
 from envbuild.store import Store
 from envbuild.store.store import disk_errors
 
-__all__ = ["Uv", "UvFailure"]
+__all__ = ["Known", "Uv", "UvFailure"]
 
 _SECONDS = 900
 # What of the user's environment uv gets: who they are, how to reach the network, and which indexes they use.
@@ -47,6 +50,33 @@ class UvFailure(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What a source distribution depends on, so that uv need not look: PEP 508 texts and a specifier.
+
+    Without ``version`` it holds for all versions that are not named.
+    """
+
+    name: str
+    version: str | None = None
+    requires: tuple[str, ...] = ()
+    requires_python: str | None = None
+    extras: tuple[str, ...] = ()
+
+    @property
+    def toml(self) -> str:
+        """The statement in uv's configuration. A JSON string is a TOML string, but for DEL."""
+        values: dict[str, str | tuple[str, ...] | None] = {
+            "name": self.name,
+            "version": self.version,
+            "requires-dist": self.requires,
+            "requires-python": self.requires_python,
+            "provides-extra": self.extras,
+        }
+        lines = (f"{key} = {json.dumps(value)}\n" for key, value in values.items() if value is not None)
+        return "\n[[dependency-metadata]]\n" + "".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
 class Uv:
     """The uv program with the user's own settings and a private cache.
 
@@ -68,10 +98,15 @@ class Uv:
         python: str,
         uv_platform: str,
         options: Sequence[str] = (),
+        known: Sequence[Known] = (),
+        wheels: Mapping[str, Path] = MappingProxyType({}),
     ) -> Pylock:
         """``uv pip compile``: solve ``requirements`` (PEP 508, one per item) with wheels only.
 
         Parameters:
+            known: packages that may be source distributions, and what they depend on. Each must be there
+                once without a version, or uv would run their builds.
+            wheels: file name -> wheel, for requirements like ``name @ ./FILENAME``.
             preferences: versions by name that are kept unless they do not fit.
             python: exact version of the target.
             uv_platform: uv's name of the target (``x86_64-manylinux_2_36``).
@@ -83,6 +118,8 @@ class Uv:
         with self._private_directory() as directory:
             (directory / "requirements.in").write_text(_lines(requirements), "utf-8")
             (directory / "constraints.txt").write_text(_lines(constraints), "utf-8")
+            for filename, path in wheels.items():
+                (directory / filename).symlink_to(path)
             output = directory / "pylock.toml"
             if preferences:
                 output.write_text(_preferences(preferences), "utf-8")
@@ -92,8 +129,10 @@ class Uv:
                     *("pip", "compile", "requirements.in", "--constraints", "constraints.txt"),
                     *("--output-file", output.name, "--format", "pylock.toml", "--no-header"),
                     *("--only-binary", ":all:", "--python-platform", uv_platform, "--python-version", python),
+                    *(option for one in known if one.version is None for option in ("--no-binary", one.name)),
                     *options,
                 ],
+                known=known,
             )
             return self._read(output.read_bytes())
 
@@ -135,7 +174,8 @@ class Uv:
             directory.mkdir()
             yield directory
 
-    def _run(self, directory: Path, arguments: Sequence[str]) -> None:
+    def _run(self, directory: Path, arguments: Sequence[str], *, known: Sequence[Known] = ()) -> None:
+        """Run uv in ``directory``; ``known`` is added to the user's own configuration."""
         command = [
             *(self.program, *arguments),
             *("--python", sys.executable, "--no-python-downloads"),
@@ -148,17 +188,28 @@ class Uv:
             if key in _KEPT or key.startswith(_KEPT_PREFIXES)
         }
         environment.setdefault("UV_HTTP_RETRIES", "2")  # a network that is not there is given up in seconds
+        if known:
+            self._configure(directory, environment, "".join(one.toml for one in known))
         # By itself uv trusts only the authorities it was built with.
         if (bundle := authorities(self.environment)) is not None:
             environment["SSL_CERT_FILE"] = str(bundle)
+        if known:
+            shown = [*(word for word in command if word != "--quiet"), "--show-settings"]
+            _check_known(self._output(shown, directory, environment).stdout, known)
+        result = self._output(command, directory, environment)
+        if result.returncode != 0:
+            raise UvFailure(result.stderr.decode("utf-8", "replace"))
+
+    def _output(
+        self, command: Sequence[str], directory: Path, environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
         try:
-            result = subprocess.run(
+            return subprocess.run(
                 command,
                 cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 timeout=_SECONDS,
             )
         except OSError as error:
@@ -169,8 +220,24 @@ class Uv:
                 code="index-timeout",
                 remedy="check the network and the package index, then try again",
             ) from error
-        if result.returncode != 0:
-            raise UvFailure(result.stderr.decode("utf-8", "replace"))
+
+    def _configure(self, directory: Path, environment: dict[str, str], configuration: str) -> None:
+        """Have uv read ``configuration``, even when the user tells it to read one file only, or none."""
+        own = directory.parent / "uv.toml"  # the workspace's, see _private_directory
+        user = environment.get("UV_CONFIG_FILE")
+        if environment.pop("UV_NO_CONFIG", "").lower() in ("1", "true", "yes", "on"):
+            user, environment["UV_CONFIG_FILE"] = None, str(own)
+        try:
+            text = Path(user).read_text("utf-8") if user else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise MachineError(
+                f"uv's configuration file {user} cannot be read: {error}",
+                code="bad-uv-configuration",
+                remedy="correct UV_CONFIG_FILE",
+            ) from error
+        own.write_text(f"{text}\n{configuration}", "utf-8")
+        if user:
+            environment["UV_CONFIG_FILE"] = str(own)
 
     def _read(self, data: bytes) -> Pylock:
         try:
@@ -181,6 +248,27 @@ class Uv:
                 code="bad-uv-answer",
                 remedy="report this, with the output of `uv --version`",
             ) from error
+
+
+def _check_known(settings: bytes, known: Sequence[Known]) -> None:
+    """Refuse to go on unless uv has understood that it need not look into what is ``known``.
+
+    It would run the builds of these packages otherwise, on this machine and outside of any sandbox.
+
+    Parameters:
+        settings: what ``uv --show-settings`` prints.
+    """
+    text = settings.decode("utf-8", "replace")
+    table = re.search(r"dependency_metadata: DependencyMetadata\(\n(.*?)\n {8}\),\n", text, re.DOTALL)
+    understood = set(
+        re.findall(r'name: PackageName\(\s*"([^"]+)",\s*\),\s*version: None', table[1] if table else "")
+    )
+    if not {one.name for one in known} <= understood:
+        raise MachineError(
+            "this uv does not say that it will leave source distributions alone",
+            code="uv-unknown",
+            remedy="install the version of uv that envbuild's pyproject.toml names",
+        )
 
 
 def _program() -> str:

@@ -206,7 +206,7 @@ def _repository(system: str, url: str) -> tuple[str, str | None]:
             "vcs-not-supported", f"{system} is not supported: only git is", "depend on a released version"
         )
     scheme, user, host, path, query = _split(url)
-    if scheme not in ("https", "ssh", "file"):
+    if scheme not in ("https", "ssh"):
         raise _Refused("vcs-not-supported", "only git+https and git+ssh are supported", "use git+https://")
     if query:
         raise _Refused("bad-requirement", "a git URL has no query")

@@ -59,7 +59,6 @@ REPOSITORY = "https://example.org/me/x.git"
             source("vcs", REPOSITORY, name="x", extras=("a",), marker='python_version < "3.13"'),
         ),
         ("git+ssh://git@example.org:22/me/x", source("vcs", "ssh://git@example.org:22/me/x")),
-        ("git+file:///srv/x.git", source("vcs", "file:///srv/x.git")),
         ("x @ https://example.org/x.zip", source("url", "https://example.org/x.zip", name="x")),
         (
             f"https://example.org/x-1-py3-none-any.whl#sha256={SHA}",
@@ -99,6 +98,7 @@ def test_forms(read: Read, text: str, expected: SourceRequirement) -> None:
         ("x @ https://example.org/x.whl?X-Amz-Signature=secret", "credentials-in-url"),
         ("https://${USER}:${TOKEN}@example.org/x.whl", "credentials-in-url"),
         ("git+http://example.org/x", "vcs-not-supported"),
+        ("git+file:///home/somebody/x", "vcs-not-supported"),
         ("git+ext::sh -c touch% /tmp/x", "bad-requirement"),
         ("git+ext://sh/x", "vcs-not-supported"),
         ("hg+https://example.org/x", "vcs-not-supported"),
