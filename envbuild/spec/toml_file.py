@@ -34,6 +34,11 @@ class TomlFile:
         """The first line that assigns ``key`` or opens the table ``key``."""
         return self._keys.get(key)
 
+    def lines_of_table(self, name: str) -> list[int]:
+        """The lines that open a table of the array ``name``."""
+        heading = re.compile(rf"\[\[[ \t]*{re.escape(name)}[ \t]*\]\]")
+        return [number for number, line in enumerate(self._lines, 1) if heading.match(line)]
+
     @cached_property
     def _keys(self) -> dict[str, int]:
         found: dict[str, int] = {}
