@@ -6,17 +6,21 @@ import posixpath
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from envbuild.errors import RepoError, UsageError
 from envbuild.source import Repo
 from envbuild.source.text import quote
+from envbuild.spec.dependencies import Dependencies, read_dependencies
 from envbuild.spec.detection import ADDED_KINDS, DEAD_KINDS, DEPENDENCY_KINDS, Listing
 from envbuild.spec.engine_build import find_binder_dockerfile, find_repo2docker, find_root_dockerfile
 from envbuild.spec.findings import Findings
+from envbuild.spec.foreign import FOREIGN_KINDS, read_foreign
 from envbuild.spec.local import read_local, with_local
 from envbuild.spec.locks import ForeignLock, read_pylock, read_uv_lock
 from envbuild.spec.model import (
     Adopted,
+    AdoptedKind,
     EngineBuild,
     PythonRequest,
     Requirement,
@@ -24,7 +28,8 @@ from envbuild.spec.model import (
     SpecOptions,
 )
 from envbuild.spec.pep508 import parse_requirement
-from envbuild.spec.pyproject import Dependencies, Pyproject, read_pyproject
+from envbuild.spec.pipfile import check_groups, read_pipfile
+from envbuild.spec.pyproject import Pyproject, read_pyproject
 from envbuild.spec.requirements import Requirements, read_requirements
 
 __all__ = ["Declared", "read_declared"]
@@ -95,6 +100,8 @@ class _Reader:
         readers: dict[str, Callable[[str], Declared | None]] = {
             "pylock.toml": self._pylock,
             "uv.lock": self._uv_lock,
+            **{kind: partial(self._foreign, kind) for kind in FOREIGN_KINDS},
+            "Pipfile": self._pipfile,
             "requirements.txt": self._requirements_txt,
             "requirements.in": self._requirements_in,
             "pyproject.toml": self._project,
@@ -198,6 +205,49 @@ class _Reader:
             packages=lock.names,
         )
 
+    def _foreign(self, kind: AdoptedKind, path: str) -> Declared:
+        """A lock of Poetry, PDM or Pipenv."""
+        self._selected = True
+        extras, groups = self._options.extras, self._options.groups
+        try:
+            read = read_foreign(
+                kind,
+                path,
+                repo=self._repo,
+                pyproject=self._pyproject,
+                options=self._options,
+                findings=self._findings,
+            )
+        except RepoError as error:
+            self._findings.failed(error)
+            return Declared(path)
+        self._findings.used(path, kind, "declares the environment; taken over without solving again")
+        project = self._pyproject if kind != "Pipfile.lock" else None
+        own = self._own_project(project, groups=())[0] if project and project.is_package else ()
+        return Declared(
+            path,
+            requirements=read.dependencies.requirements,
+            sources=(*own, *read.dependencies.sources),
+            adopted=Adopted(kind, path, extras, groups),
+            python=read.python,
+            packages=read.lock.names,
+        )
+
+    def _pipfile(self, path: str) -> Declared:
+        self._selected = True
+        try:
+            pipfile = read_pipfile(self._repo, path)
+        except RepoError as error:
+            self._findings.failed(error)
+            return Declared(path)
+        check_groups(path, self._options.groups, pipfile.groups)
+        pipfile.check_sources(self._findings, locked=False)
+        texts = pipfile.dependencies(self._options.groups, self._findings, locked=False)
+        python = pipfile.python(self._findings)
+        self._findings.used(path, "Pipfile", "declares the environment")
+        declared = _declared(path, read_dependencies(texts, self._repo, path, self._findings))
+        return replace(declared, python=(python,) if python else ())
+
     def _lock(self, read: Callable[[Repo, str], ForeignLock], path: str) -> ForeignLock | None:
         try:
             return read(self._repo, path)
@@ -248,14 +298,14 @@ class _Reader:
         groups = f"; groups not selected: {', '.join(project.groups)}" if project.groups else ""
         if project.is_package:
             (source,), dependencies = self._own_project(project, self._options.groups)
-            project.check_tool_uv(dependencies.requirements, self._findings)
+            project.check_solving(dependencies.requirements, self._findings)
             self._findings.used(path, "pyproject.toml", "declares the environment; the project is installed")
             return _declared(path, Dependencies(dependencies.requirements, (source, *dependencies.sources)))
         if not project.has_dependencies and not self._options.groups:
             self._findings.ignored(path, "pyproject.toml", f"declares no dependencies{groups}")
             return None
         dependencies = project.dependencies(self._options.extras, self._options.groups, self._findings)
-        project.check_tool_uv(dependencies.requirements, self._findings)
+        project.check_solving(dependencies.requirements, self._findings)
         self._findings.used(
             path, "pyproject.toml", "declares the environment; with no [build-system] it is not installed"
         )

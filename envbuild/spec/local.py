@@ -10,10 +10,11 @@ from dataclasses import replace
 from envbuild.errors import RepoError, UsageError
 from envbuild.source import Repo
 from envbuild.source.text import quote
+from envbuild.spec.dependencies import Dependencies
 from envbuild.spec.findings import Findings
 from envbuild.spec.model import Execution, SourceRequirement
 from envbuild.spec.pep508 import canonical_name
-from envbuild.spec.pyproject import Dependencies, Pyproject, read_pyproject
+from envbuild.spec.pyproject import Pyproject, read_pyproject
 
 __all__ = ["executions", "read_local", "with_local"]
 

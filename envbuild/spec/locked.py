@@ -74,7 +74,8 @@ class LockedSet:
     """A whole lock: ``path`` is for people, ``python`` is what the project as a whole wants.
 
     ``main`` names the group of the project's own dependencies (``main``, ``default``). ``platforms`` are
-    those the lock was made for, as its tool names them; none means all.
+    those the lock was made for, as its tool names them; none means all. ``content_hash`` tells
+    which project was locked.
     """
 
     path: str
@@ -82,6 +83,7 @@ class LockedSet:
     python: PythonRequest | None = None
     main: str = "main"
     platforms: tuple[str, ...] = ()
+    content_hash: str = ""
 
     @property
     def names(self) -> frozenset[str]:

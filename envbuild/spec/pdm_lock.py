@@ -1,6 +1,6 @@
 """``pdm.lock``, format 4.
 
-With the strategy ``inherit_metadata`` (4.4.1 and later, the default) a package says for which groups and under
+With the strategy ``inherit_metadata`` (the default since 4.4.1) a package says for which groups and under
 which marker it is needed; otherwise that follows from the dependencies. A package with extras is an entry of
 its own. What is in there: ``pdm/project/lockfile`` and ``pdm/models/repositories/lock.py`` of PDM.
 """
@@ -8,6 +8,7 @@ its own. What is in there: ``pdm/project/lockfile`` and ``pdm/models/repositorie
 from __future__ import annotations
 
 import re
+
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -60,7 +61,13 @@ def read_pdm_lock(repo: Repo, path: str) -> LockedSet:
         )
         for number, values in enumerate(packages)
     ]
-    return LockedSet(file.path, tuple(read), main="default", platforms=_platforms(metadata))
+    return LockedSet(
+        file.path,
+        tuple(read),
+        main="default",
+        platforms=_platforms(metadata),
+        content_hash=metadata.text("content_hash", ""),
+    )
 
 
 def _platforms(metadata: Entry) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from envbuild.spec.pep508 import canonical_name
 from envbuild.spec.python_version import specifier_of
 from envbuild.spec.toml_file import TomlFile, parse_toml
 
-__all__ = ["Pipfile", "markers_of", "read_pipfile"]
+__all__ = ["Pipfile", "check_groups", "markers_of", "read_pipfile"]
 
 _FILE_LIMIT = 1 << 20
 _OWN_TABLES = frozenset({"source", "requires", "scripts", "pipfile", "pipenv", "packages", "dev-packages"})
@@ -47,6 +47,17 @@ def read_pipfile(repo: Repo, path: str) -> Pipfile:
         RepoError: it cannot be read or is not TOML.
     """
     return Pipfile(parse_toml(repo, path, _FILE_LIMIT))
+
+
+def check_groups(path: str, groups: tuple[str, ...], offered: tuple[str, ...]) -> None:
+    """Raise :class:`UsageError` for a group that ``path`` does not offer."""
+    for name in groups:
+        if name not in offered:
+            raise UsageError(
+                f"{path} has no group {quote(name)}",
+                code="unknown-group",
+                remedy=f"choose from: {', '.join(offered)}" if offered else "there is no group at all",
+            )
 
 
 class Pipfile:
@@ -77,17 +88,6 @@ class Pipfile:
             findings.error("bad-pipfile", message, self._file.path, line, 'write it as "3.11"')
             return None
         return PythonRequest(specifier, self._file.path, line)
-
-    def check_groups(self, groups: tuple[str, ...]) -> None:
-        """Raise :class:`UsageError` for a group that does not exist."""
-        for name in groups:
-            if name not in self.groups:
-                offered = ", ".join(self.groups)
-                raise UsageError(
-                    f"{self._file.path} has no group {quote(name)}",
-                    code="unknown-group",
-                    remedy=f"choose from: {offered}" if offered else "there is no group at all",
-                )
 
     def dependencies(
         self, groups: tuple[str, ...], findings: Findings, *, locked: bool
@@ -148,14 +148,13 @@ class Pipfile:
             sources: those of the lock, which stand in when the Pipfile has none.
         """
         data = self._file.data
-        content = {
+        content: dict[str, Any] = {
             "_meta": {"sources": data.get("source", sources), "requires": data.get("requires", {})},
             "default": data.get("packages", {}),
             "develop": data.get("dev-packages", {}),
         }
-        for name, values in data.items():
-            if name not in _OWN_TABLES and name not in ("default", "develop"):
-                content[name] = values
+        own = {*_OWN_TABLES, "default", "develop"}
+        content |= {name: values for name, values in data.items() if name not in own}
         try:
             text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         except (TypeError, ValueError):  # a date among the values, which no lock was made of

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from envbuild.errors import RepoError
@@ -17,7 +16,7 @@ from envbuild.spec.lock_entry import Entry
 from envbuild.spec.locked import LockedPackage, LockedSet
 from envbuild.spec.pipfile import markers_of
 
-__all__ = ["PipfileLock", "read_pipfile_lock"]
+__all__ = ["read_pipfile_lock"]
 
 _FILE_LIMIT = 64 << 20
 _SPEC = 6
@@ -29,17 +28,8 @@ _ELSEWHERE = {"git": "git+{}", "path": "{}", "file": "{}"}
 _GROUPS = {"default": "default", "develop": "dev"}
 
 
-@dataclass(frozen=True, slots=True)
-class PipfileLock:
-    """The packages, and what tells which Pipfile was locked: its hash and the lock's own sources."""
-
-    packages: LockedSet
-    content_hash: str
-    sources: object
-
-
-def read_pipfile_lock(repo: Repo, path: str) -> PipfileLock:
-    """Read ``Pipfile.lock``.
+def read_pipfile_lock(repo: Repo, path: str) -> tuple[LockedSet, object]:
+    """Read ``Pipfile.lock``: the packages, and the sources it names (as they are in there).
 
     Raises:
         RepoError: it cannot be read, is of another version, or is not what Pipenv writes.
@@ -89,8 +79,8 @@ def read_pipfile_lock(repo: Repo, path: str) -> PipfileLock:
         if section != "_meta"
         for name, values in top.inner(section).values.items()
     ]
-    locked = LockedSet(shown, tuple(packages), main=_GROUPS["default"])
-    return PipfileLock(locked, meta.inner("hash").text("sha256", ""), sources)
+    content_hash = meta.inner("hash").text("sha256", "")
+    return LockedSet(shown, tuple(packages), main=_GROUPS["default"], content_hash=content_hash), sources
 
 
 def _package(entry: Entry, name: str, group: str, sources: object) -> LockedPackage:
@@ -101,8 +91,10 @@ def _package(entry: Entry, name: str, group: str, sources: object) -> LockedPack
         marker = entry.marker(markers_of(entry.values))
     except ValueError as error:
         entry.fail(str(error))
-    version = entry.text("version", "" if elsewhere else None)
-    if version or not elsewhere:
+    version = entry.text("version", "*")
+    if version == "*":  # from elsewhere; or Pipenv saw that it is for other machines, and did not look it up
+        version = ""
+    else:
         if not version.startswith("=="):
             entry.fail(f"has the version {quote(version)}, which is no pin")
         version = entry.version(version.removeprefix("===").removeprefix("=="))

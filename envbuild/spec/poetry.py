@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
+from envbuild.source import Repo
 from envbuild.source.text import quote
 from envbuild.spec.constraints import alternatives
 from envbuild.spec.findings import Findings
 from envbuild.spec.model import PythonRequest
 from envbuild.spec.pep508 import canonical_name
-from envbuild.spec.toml_file import TomlFile
+from envbuild.spec.toml_file import TomlFile, subtable
 
 __all__ = ["PoetryTables", "python_request"]
 
@@ -34,9 +37,9 @@ class PoetryTables:
 
     def __init__(self, file: TomlFile) -> None:
         self._file = file
-        self._poetry = _table(_table(file.data, "tool"), "poetry")
+        self._poetry = subtable(subtable(file.data, "tool"), "poetry")
         self._groups = {
-            canonical_name(name): group for name, group in _table(self._poetry, "group").items()
+            canonical_name(name): group for name, group in subtable(self._poetry, "group").items()
         }
         if "dev-dependencies" in self._poetry:
             old = {"dependencies": self._poetry["dev-dependencies"]}
@@ -55,6 +58,18 @@ class PoetryTables:
         """``name`` as written, None when there is none."""
         return self._poetry.get("name")
 
+    def is_package(self, repo: Repo) -> bool:
+        """Whether Poetry would install the project itself, and finds code to install."""
+        if self._poetry.get("package-mode") is False:
+            return False
+        name = subtable(self._file.data, "project").get("name", self.name)
+        if "packages" in self._poetry or not isinstance(name, str):
+            return True
+        module = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        folder = posixpath.dirname(self._file.path)
+        places = (module, f"{module}.py", f"src/{module}", f"src/{module}.py")
+        return any(repo.exists(posixpath.join(folder, place)) for place in places)
+
     @property
     def groups(self) -> tuple[str, ...]:
         """The canonical names of the groups."""
@@ -63,11 +78,11 @@ class PoetryTables:
     @property
     def extras(self) -> tuple[str, ...]:
         """The canonical names of the extras."""
-        return tuple(sorted(map(canonical_name, _table(self._poetry, "extras"))))
+        return tuple(sorted(map(canonical_name, subtable(self._poetry, "extras"))))
 
     def python(self, findings: Findings) -> PythonRequest | None:
         """What ``python`` among the dependencies asks for."""
-        value = _table(self._poetry, "dependencies").get("python")
+        value = subtable(self._poetry, "dependencies").get("python")
         text = value.get("version") if isinstance(value, dict) else value
         if text is None:
             return None
@@ -90,10 +105,10 @@ class PoetryTables:
             locked: a lock has the versions, so what PEP 508 cannot say about them is left out.
         """
         wanted = set()
-        for name, members in _table(self._poetry, "extras").items():
+        for name, members in subtable(self._poetry, "extras").items():
             if canonical_name(name) in map(canonical_name, extras) and isinstance(members, list):
                 wanted |= {canonical_name(member) for member in members if isinstance(member, str)}
-        for name, values in _table(self._poetry, "dependencies").items():
+        for name, values in subtable(self._poetry, "dependencies").items():
             if canonical_name(name) == "python":
                 continue
             for value in values if isinstance(values, list) else [values]:
@@ -106,7 +121,7 @@ class PoetryTables:
     ) -> Iterator[tuple[str, int | None]]:
         """The requirements of the group ``name`` (canonical), and of those it includes, with their lines."""
         group = self._groups.get(name)
-        for key, values in _table(group, "dependencies").items() if isinstance(group, dict) else ():
+        for key, values in subtable(group, "dependencies").items() if isinstance(group, dict) else ():
             for value in values if isinstance(values, list) else [values]:
                 yield from self._requirement(key, value, findings, locked=locked)
         included = group.get("include-groups") if isinstance(group, dict) else None
@@ -130,7 +145,7 @@ class PoetryTables:
                 self._file.line_of_string(name),
                 "if packages are only there, configure it as an index for your own machine"
                 if locked
-                else "run `poetry lock` and keep the poetry.lock, or configure the index for your own machine",
+                else "run `poetry lock` and keep the poetry.lock, or configure the index for your machine",
             )
 
     def content_hashes(self) -> frozenset[str]:
@@ -141,9 +156,9 @@ class PoetryTables:
         return frozenset(self._content_hash(groups) for groups in (True, False)) - {""}
 
     def _content_hash(self, with_groups: bool) -> str:
-        project = _table(self._file.data, "project")
+        project = subtable(self._file.data, "project")
         known = {key: project[key] for key in _PROJECT_KEYS if key in project}
-        groups = _table(self._file.data, "dependency-groups") if with_groups else {}
+        groups = subtable(self._file.data, "dependency-groups") if with_groups else {}
         own = {key: self._poetry[key] for key in (*_OLD_KEYS, "group") if key in self._poetry}
         content: dict[str, Any]
         if known or groups:
@@ -268,9 +283,3 @@ def _platform_marker(word: str) -> str:
     if not name.isalnum():
         raise ValueError(f"has the impossible platform {quote(word)}")
     return f'sys_platform {operator} "{name}"'
-
-
-def _table(data: object, key: str) -> dict[str, Any]:
-    """The table ``key``, or an empty one."""
-    value = data.get(key) if isinstance(data, dict) else None
-    return value if isinstance(value, dict) else {}

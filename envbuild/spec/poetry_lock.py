@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-
 from envbuild.errors import RepoError
 from envbuild.source import Repo
 from envbuild.source.text import quote
 from envbuild.spec.constraints import alternatives
 from envbuild.spec.lock_entry import Entry, package_lines
-from envbuild.spec.locked import Dependency, LockedFile, LockedPackage, LockedSet
+from envbuild.spec.locked import Dependency, LockedPackage, LockedSet
 from envbuild.spec.poetry import python_request
 from envbuild.spec.toml_file import parse_toml
 
@@ -64,7 +63,9 @@ def read_poetry_lock(repo: Repo, path: str) -> LockedSet:
         request = python_request(python, file.path, file.line_of_key("metadata"))
     except ValueError:
         metadata.fail(f"has the impossible python-versions {quote(python)}")
-    return LockedSet(file.path, tuple(read), request, main="main")
+    return LockedSet(
+        file.path, tuple(read), request, main="main", content_hash=metadata.text("content-hash", "")
+    )
 
 
 def _package(entry: Entry, by_name: Entry, *, knows_groups: bool) -> LockedPackage:
@@ -93,7 +94,6 @@ def _package(entry: Entry, by_name: Entry, *, knows_groups: bool) -> LockedPacka
         dependencies=tuple(dependencies),
         groups=_groups(entry) if knows_groups else None,
     )
-
 
 
 def _groups(entry: Entry) -> dict[str, str]:

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from envbuild.errors import RepoError, UsageError
+from envbuild.errors import UsageError
 from envbuild.source import Repo
 from envbuild.source.text import quote
-from envbuild.spec.direct import is_direct, read_direct
+from envbuild.spec.dependencies import Dependencies, read_dependencies
 from envbuild.spec.findings import Findings
-from envbuild.spec.model import PythonRequest, Requirement, SourceRequirement
+from envbuild.spec.model import PythonRequest, Requirement
+from envbuild.spec.pdm import PdmTables
 from envbuild.spec.pep508 import canonical_name, parse_requirement
+from envbuild.spec.poetry import PoetryTables
 from envbuild.spec.python_version import is_specifier
-from envbuild.spec.toml_file import TomlFile, parse_toml
+from envbuild.spec.toml_file import TomlFile, parse_toml, subtable
 
-__all__ = ["Dependencies", "Pyproject", "read_pyproject"]
+__all__ = ["Pyproject", "read_pyproject"]
 
 _FILE_LIMIT = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
@@ -36,22 +37,16 @@ def read_pyproject(repo: Repo, path: str) -> Pyproject:
     return Pyproject(parse_toml(repo, path, _FILE_LIMIT), repo)
 
 
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What a project depends on: packages of an index, and others (PEP 508 direct references)."""
-
-    requirements: tuple[Requirement, ...] = ()
-    sources: tuple[SourceRequirement, ...] = ()
-
-
 class Pyproject:
     """One ``pyproject.toml``; its tables are looked at when they are asked for."""
 
     def __init__(self, file: TomlFile, repo: Repo) -> None:
         self._file = file
         self._repo = repo
-        self._project = _table(file.data, "project")
-        self._tool = _table(file.data, "tool")
+        self._project = subtable(file.data, "project")
+        self._tool = subtable(file.data, "tool")
+        self.poetry = PoetryTables(file)
+        self.pdm = PdmTables(file)
 
     @property
     def path(self) -> str:
@@ -61,22 +56,19 @@ class Pyproject:
     @property
     def name(self) -> str | None:
         """The project's name as written, None when it has none or one that is not valid."""
-        name = self._project.get("name")
+        name = self._project.get("name", self.poetry.name)
         return name if isinstance(name, str) and _NAME.fullmatch(name) else None
 
     @property
     def foreign_tool(self) -> str | None:
-        """``poetry`` or ``pixi`` when that tool's own tables hold dependencies, which are not read."""
-        poetry = _table(self._tool, "poetry")
-        if "dependencies" not in self._project and ("dependencies" in poetry or "group" in poetry):
-            return "poetry"
-        pixi = _table(self._tool, "pixi")
+        """``pixi`` when that tool's own tables hold dependencies, which are not read."""
+        pixi = subtable(self._tool, "pixi")
         return "pixi" if any(key.endswith("dependencies") or key == "feature" for key in pixi) else None
 
     @property
     def has_dependencies(self) -> bool:
-        """Whether ``[project]`` says what it depends on (an empty list says so too)."""
-        return "dependencies" in self._project or "dependencies" in self._dynamic
+        """Whether it is said what the project depends on (an empty list says so too)."""
+        return "dependencies" in self._project or "dependencies" in self._dynamic or self._asks_poetry
 
     @property
     def line_of_build_system(self) -> int | None:
@@ -87,15 +79,23 @@ class Pyproject:
     def is_package(self) -> bool:
         """Whether the project itself is to be installed: it says what builds it, and is named.
 
-        ``tool.uv.package`` overrides that, as uv has it.
+        ``tool.uv.package``, ``tool.poetry.package-mode`` and ``tool.pdm.distribution`` override that. A
+        project of Poetry is a package only if its code is where Poetry looks for it: ``poetry init`` calls
+        every project one.
         """
-        package = _table(self._tool, "uv").get("package")
-        if isinstance(package, bool):
-            return package
+        for package in (subtable(self._tool, "uv").get("package"), self.pdm.distribution):
+            if isinstance(package, bool):
+                return package
+        if self.poetry and not self.poetry.is_package(self._repo):
+            return False
+        if self.poetry and "build-system" in self._file.data:
+            return self.name is not None
         return "build-system" in self._file.data and ("name" in self._project or "flit" in self._tool)
 
     def is_dynamic(self, *, extras: bool) -> bool:
         """Whether only the project's build knows its dependencies (or, with ``extras``, theirs)."""
+        if self._asks_poetry:
+            return False
         return (
             not self._project
             or "dependencies" in self._dynamic
@@ -109,17 +109,20 @@ class Pyproject:
         return {
             "build-system": self._file.data.get("build-system"),
             "project": {key: self._project[key] for key in kept if key in self._project},
+            **({"poetry": subtable(self._tool, "poetry")} if self.poetry else {}),
         }
 
     @property
     def groups(self) -> tuple[str, ...]:
         """The canonical names of the dependency groups, sorted."""
-        return tuple(sorted(map(canonical_name, _table(self._file.data, "dependency-groups"))))
+        names = set(map(canonical_name, subtable(self._file.data, "dependency-groups")))
+        return tuple(sorted(names | set(self.poetry.groups) | set(self.pdm.groups)))
 
     @property
     def extras(self) -> tuple[str, ...]:
         """The canonical names of the extras, sorted."""
-        return tuple(sorted(map(canonical_name, _table(self._project, "optional-dependencies"))))
+        names = set(map(canonical_name, subtable(self._project, "optional-dependencies")))
+        return tuple(sorted(names | set(self.poetry.extras)))
 
     def check_name(self, findings: Findings) -> None:
         """Report a name that is not valid."""
@@ -131,7 +134,7 @@ class Pyproject:
         """``requires-python``, if there is one."""
         value = self._project.get("requires-python")
         if value is None:
-            return None
+            return self.poetry.python(findings)
         line = self._file.line_of_key("requires-python")
         if isinstance(value, str) and is_specifier(value):
             return PythonRequest(value, self.path, line)
@@ -144,11 +147,14 @@ class Pyproject:
         return None
 
     def dependencies(
-        self, extras: tuple[str, ...], groups: tuple[str, ...], findings: Findings
+        self, extras: tuple[str, ...], groups: tuple[str, ...], findings: Findings, *, locked: bool = False
     ) -> Dependencies:
         """The project's dependencies with those of ``extras`` and ``groups``; mistakes go to ``findings``.
 
         What is dynamic is left out when the project is a package: its build will tell.
+
+        Parameters:
+            locked: a lock has the versions and files, so what only matters to solving is passed over.
 
         Raises:
             UsageError: an extra or a group does not exist.
@@ -156,7 +162,8 @@ class Pyproject:
         if "optional-dependencies" not in self._dynamic:
             self._check_selection("extra", extras, self.extras)
         self._check_selection("dependency group", groups, self.groups)
-        if self._project and self.is_dynamic(extras=bool(extras)) and not self.is_package:
+        dynamic = self._project and self.is_dynamic(extras=bool(extras))
+        if dynamic and not self.is_package:
             findings.error(
                 "dynamic-dependencies",
                 "the dependencies are dynamic, but no [build-system] says who knows them",
@@ -166,18 +173,30 @@ class Pyproject:
             )
             return Dependencies()
         texts = [*self._strings(self._project.get("dependencies", []), "project.dependencies", findings)]
-        optional = _table(self._project, "optional-dependencies")
+        optional = subtable(self._project, "optional-dependencies")
         done: set[str] = set()
         for extra in extras:
             texts += self._extra(canonical_name(extra), optional, done, findings)
         done = set()
         for group in groups:
             texts += self._group(canonical_name(group), (), done, findings)
-        found = tuple(dict.fromkeys(self._requirements(texts, findings)))
-        return Dependencies(
-            tuple(one for one in found if isinstance(one, Requirement)),
-            tuple(one for one in found if isinstance(one, SourceRequirement)),
-        )
+        lines = [(text, self._file.line_of_string(text)) for text in texts]
+        lines += self._of_poetry(extras, groups, findings, locked=locked)
+        return read_dependencies(lines, self._repo, self.path, findings)
+
+    @property
+    def _asks_poetry(self) -> bool:
+        """Whether the project's own dependencies are those of ``tool.poetry``."""
+        own = "dependencies" in self._project and "dependencies" not in self._dynamic
+        return self.poetry.has_dependencies and not own
+
+    def _of_poetry(
+        self, extras: tuple[str, ...], groups: tuple[str, ...], findings: Findings, *, locked: bool
+    ) -> Iterator[tuple[str, int | None]]:
+        if self._asks_poetry:
+            yield from self.poetry.dependencies(extras, findings, locked=locked)
+        for group in groups:
+            yield from self.poetry.group(canonical_name(group), findings, locked=locked)
 
     @property
     def _dynamic(self) -> list[Any]:
@@ -193,10 +212,15 @@ class Pyproject:
                     remedy=f"choose from: {', '.join(offered)}" if offered else f"there is no {what} at all",
                 )
 
-    def check_tool_uv(self, requirements: tuple[Requirement, ...], findings: Findings) -> None:
-        """Name what ``[tool.uv]`` says about ``requirements`` and is not followed when solving."""
-        uv = _table(self._tool, "uv")
-        pip = _table(uv, "pip")
+    def check_solving(self, requirements: tuple[Requirement, ...], findings: Findings) -> None:
+        """Name what is said for other tools about solving ``requirements`` and is not followed."""
+        self.poetry.check_sources(findings, locked=False)
+        self.pdm.check_solving(findings)
+        self._check_tool_uv(requirements, findings)
+
+    def _check_tool_uv(self, requirements: tuple[Requirement, ...], findings: Findings) -> None:
+        uv = subtable(self._tool, "uv")
+        pip = subtable(uv, "pip")
         for key in ("index", "index-url", "extra-index-url", "find-links"):
             if key in uv or key in pip:
                 findings.error(
@@ -216,7 +240,7 @@ class Pyproject:
                     "run `uv lock` and keep the uv.lock, which is taken over as it is",
                 )
         names = {parsed.name for item in requirements if (parsed := parse_requirement(item.text))}
-        for key in _table(uv, "sources"):
+        for key in subtable(uv, "sources"):
             if canonical_name(key) in names:
                 findings.error(
                     "not-supported-yet",
@@ -247,8 +271,10 @@ class Pyproject:
 
     def _group(self, name: str, above: tuple[str, ...], done: set[str], findings: Findings) -> Iterator[str]:
         """The texts of one group and of those it includes (PEP 735)."""
-        table = _table(self._file.data, "dependency-groups")
+        table = self.pdm.groups | subtable(self._file.data, "dependency-groups")
         key = next((key for key in table if canonical_name(key) == name), None)
+        if key is None and name in self.poetry.groups:
+            return
         if key is None or name in above or len(above) > _DEEPEST_GROUP:
             what = "does not exist" if key is None else "includes itself, or others too deeply"
             line = self._file.line_of_string(name) or self._file.line_of_key(name)
@@ -273,31 +299,3 @@ class Pyproject:
                 continue
             line = self._file.line_of_key(where) or self._file.line_of_key(where.rsplit(".", maxsplit=1)[-1])
             findings.error("bad-pyproject", f"{quote(where)} is not a list of strings", self.path, line)
-
-    def _requirements(
-        self, texts: list[str], findings: Findings
-    ) -> Iterator[Requirement | SourceRequirement]:
-        for text in texts:
-            line = self._file.line_of_string(text)
-            parsed = parse_requirement(text)
-            if parsed is not None:
-                yield Requirement(parsed.text, self.path, line)
-            elif "@" in text and is_direct(text):
-                try:
-                    yield read_direct(text, self._repo, self.path, line)
-                except RepoError as error:
-                    findings.failed(error)
-            else:
-                findings.error(
-                    "bad-requirement",
-                    f"{quote(text)} is not a requirement",
-                    self.path,
-                    line,
-                    "write `name`, or `name>=version`, as PEP 508 says",
-                )
-
-
-def _table(data: dict[str, Any], key: str) -> dict[str, Any]:
-    """The table ``key``, or an empty one."""
-    value = data.get(key)
-    return value if isinstance(value, dict) else {}

@@ -12,7 +12,7 @@ from envbuild.errors import RepoError
 from envbuild.source import Repo, printable
 from envbuild.source.text import clean
 
-__all__ = ["TomlFile", "parse_toml"]
+__all__ = ["TomlFile", "parse_toml", "subtable"]
 
 _KEY = re.compile(r"""[ \t]*(?:\[\[?[ \t]*)?["']?([\w.-]+)["']?[ \t]*[=\]]""")
 _QUOTED = re.compile(r"""(["'])(.*?)\1""")
@@ -78,3 +78,9 @@ def parse_toml(repo: Repo, path: str, limit: int) -> TomlFile:
         ) from error
     except (RecursionError, ValueError) as error:  # ValueError: a number of more digits than Python converts
         raise RepoError("this is not valid TOML", code="bad-toml", file=shown) from error
+
+
+def subtable(data: object, key: str) -> dict[str, Any]:
+    """The table ``key`` of ``data``; an empty one when there is none, or something else."""
+    value = data.get(key) if isinstance(data, dict) else None
+    return value if isinstance(value, dict) else {}

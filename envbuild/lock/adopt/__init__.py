@@ -6,20 +6,31 @@ index: a repository does not decide which servers are talked to.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from envbuild.lock.adopt.hashed import adopt_requirements
 from envbuild.lock.adopt.index import Where
+from envbuild.lock.adopt.locked import adopt_locked
 from envbuild.lock.adopt.pylock import adopt_pylock, read_pylock
 from envbuild.lock.adopt.uv_lock import export_uv_lock
 from envbuild.lock.select import Pin
 from envbuild.lock.uv_process import Uv
 from envbuild.source.repo import Repo
+from envbuild.spec.locked import LockedSet
 from envbuild.spec.model import Spec
+from envbuild.spec.pdm_lock import read_pdm_lock
+from envbuild.spec.pipfile_lock import read_pipfile_lock
+from envbuild.spec.poetry_lock import read_poetry_lock
 
 __all__ = ["adopt"]
 
 _MOST_BYTES = 64_000_000
+_READERS: dict[str, Callable[[Repo, str], LockedSet]] = {
+    "poetry.lock": read_poetry_lock,
+    "pdm.lock": read_pdm_lock,
+    "Pipfile.lock": lambda repo, path: read_pipfile_lock(repo, path)[0],
+}
 
 
 def adopt(spec: Spec, *, repo: Repo, uv: Uv, python: str, glibc: str, platform: str) -> tuple[Pin, ...]:
@@ -40,6 +51,8 @@ def adopt(spec: Spec, *, repo: Repo, uv: Uv, python: str, glibc: str, platform: 
     where = Where(uv, python, glibc, platform)
     if adopted.kind == "requirements.txt":
         return adopt_requirements(spec.requirements, where)
+    if (read := _READERS.get(adopted.kind)) is not None:
+        return adopt_locked(read(repo, adopted.path), adopted, spec.requirements, where)
     data = repo.read(adopted.path, _MOST_BYTES)
     if adopted.kind == "uv.lock":
         lock = export_uv_lock(adopted, data, repo, uv)

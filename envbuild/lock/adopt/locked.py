@@ -41,10 +41,10 @@ def adopt_locked(
             is not that of the file in the index.
     """
     packages = select(lock, adopted, requirements, where)
+    wheels = [_wheel(package, lock, where) for package in packages]
     asked = [
         Requirement(f"{package.name}=={package.version}", lock.path, package.line) for package in packages
     ]
-    wheels = [_wheel(package, lock, where) for package in packages]
     offered = ask_index(asked, where)
     pins = []
     for requirement, package, wheel in zip(asked, packages, wheels, strict=True):
@@ -72,7 +72,7 @@ def select(
     if any(package.groups is None for package in lock.packages):
         chosen = _walk(lock, requirements, where)
     else:
-        chosen = _by_groups(lock, adopted, where)
+        chosen = _by_groups(lock, adopted, requirements, where)
     for package in chosen:
         if not _fits_python(package, where):
             wanted = " or ".join(map(str, package.python))
@@ -96,16 +96,24 @@ def _check_platform(lock: LockedSet, where: Where) -> None:
         )
 
 
-def _by_groups(lock: LockedSet, adopted: Adopted, where: Where) -> list[LockedPackage]:
+def _by_groups(
+    lock: LockedSet, adopted: Adopted, requirements: Sequence[Requirement], where: Where
+) -> list[LockedPackage]:
     """The packages whose marker holds for one of the groups that are selected."""
     extras = frozenset(map(canonical_name, adopted.extras))
     # An extra is a group of its own to PDM, and a marker of the main group to Poetry.
     groups = {lock.main, *extras, *map(canonical_name, adopted.groups)}
+    roots = [_root(requirement) for requirement in requirements]
     found: dict[str, LockedPackage] = {}
     for package in lock.packages:
         markers = [marker for group, marker in (package.groups or {}).items() if group in groups]
         if not any(applies(marker, where.environment, extras) for marker in markers):
             continue
+        if not package.version and not package.elsewhere:
+            # Pipenv leaves out version and marker of what is not for the machine it ran on.
+            asked = [root.marker for root in roots if root.name == package.name]
+            if asked and not any(applies(marker, where.environment) for marker in asked):
+                continue
         known = found.setdefault(package.name, package)
         if known.version != package.version:
             trouble = f"there are two versions of {package.name}: {known.version} and {package.version}"
@@ -207,6 +215,8 @@ def _wheel(package: LockedPackage, lock: LockedSet, where: Where) -> PackageWhee
     if package.elsewhere:
         trouble = f"{package.name} comes from {redact(package.elsewhere)}, which is not supported yet"
         _refuse(lock, package, trouble, "lock a version that is in a package index", where)
+    if not package.version:
+        _refuse(lock, package, f"{package.name} has no version", "lock again on such a machine", where)
     if not package.files:
         _refuse(lock, package, f"{package.name} has no sha256", "lock again with hashes", where)
     if not all(file.filename for file in package.files):
