@@ -91,7 +91,7 @@ def _read_pipenv(path: str, repo: Repo, options: SpecOptions, findings: Findings
         raise _stale(lock, beside, "pipenv lock")
     texts = pipfile.dependencies(options.groups, findings, locked=True)
     python = pipfile.python(findings)
-    findings.used(beside, "Pipfile", "what was locked, and its Python")
+    findings.used(beside, "Pipfile", f"its Python, and what was asked for when {path} was made")
     return Foreign(lock, read_dependencies(texts, repo, beside, findings), (python,) if python else ())
 
 

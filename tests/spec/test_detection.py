@@ -10,7 +10,7 @@ from envbuild.errors import UsageError
 from envbuild.spec import Spec
 from envbuild.spec.detection import ADDED_KINDS, DEAD_KINDS, DEPENDENCY_KINDS, ENGINE_KINDS
 from envbuild.spec.model import Adopted
-from tests.spec.documents import PYLOCK, UV_LOCK, notebook
+from tests.spec.documents import PDM_LOCK, PIPFILE_LOCK, POETRY_LOCK, PYLOCK, UV_LOCK, notebook
 from tests.spec.test_requirements import HASH
 
 SpecOf = Callable[..., Spec]
@@ -23,15 +23,15 @@ SETUP_CFG = "[metadata]\nname = demo\n"
 CANDIDATES = {
     "pylock": ("pylock.toml", PYLOCK),
     "uv": ("uv.lock", UV_LOCK),
-    "poetry": ("poetry.lock", ""),
-    "pipenv lock": ("Pipfile.lock", ""),
-    "pdm": ("pdm.lock", ""),
+    "poetry": ("poetry.lock", POETRY_LOCK),
+    "pipenv lock": ("Pipfile.lock", PIPFILE_LOCK),
+    "pdm": ("pdm.lock", PDM_LOCK),
     "hashed": ("requirements.txt", HASHED),
     "conda-lock": ("conda-lock.yml", ""),
     "pixi lock": ("pixi.lock", ""),
     "conda": ("environment.yml", ""),
     "pixi": ("pixi.toml", ""),
-    "pipenv": ("Pipfile", ""),
+    "pipenv": ("Pipfile", "[packages]\n"),
     "requirements": ("requirements.txt", "from-txt"),
     "requirements.in": ("requirements.in", "from-in"),
     "pyproject": ("pyproject.toml", PROJECT),
@@ -40,6 +40,10 @@ CANDIDATES = {
 }
 SUPPORTED = {
     "pylock",
+    "poetry",
+    "pipenv lock",
+    "pdm",
+    "pipenv",
     "uv",
     "hashed",
     "requirements",
@@ -48,6 +52,7 @@ SUPPORTED = {
     "setup.cfg",
     "setup.py",
 }
+NEED_PROJECT = {"uv", "poetry", "pdm"}
 ORDER = list(CANDIDATES)
 PAIRS = [
     (winner, loser)
@@ -70,7 +75,7 @@ def test_precedence(spec_of: SpecOf, winner: str, loser: str) -> None:
     """Of two files the one of higher precedence counts, alone; the other is named with the reason."""
     (winner_file, winner_content), (loser_file, loser_content) = CANDIDATES[winner], CANDIDATES[loser]
     files = {winner_file: winner_content, loser_file: loser_content}
-    if winner == "uv":
+    if winner in NEED_PROJECT:
         files["pyproject.toml"] = PROJECT
     spec = spec_of(files)
     reasons = {file.path: file.reason for file in spec.files}
@@ -78,7 +83,7 @@ def test_precedence(spec_of: SpecOf, winner: str, loser: str) -> None:
     assert (winner in SUPPORTED) == _used(spec)[winner_file]
     assert ([] if winner in SUPPORTED else [("not-supported-yet", winner_file)]) == _errors(spec)
     if loser != "pyproject":
-        assert not _used(spec)[loser_file]
+        assert winner == "pipenv lock" or not _used(spec)[loser_file]
     assert winner_file in reasons[loser_file]
     assert not spec.inferred
 
@@ -86,7 +91,7 @@ def test_precedence(spec_of: SpecOf, winner: str, loser: str) -> None:
 @pytest.mark.parametrize("label", ORDER)
 def test_alone(spec_of: SpecOf, label: str) -> None:
     file, content = CANDIDATES[label]
-    spec = spec_of({file: content} | ({"pyproject.toml": PROJECT} if label == "uv" else {}))
+    spec = spec_of({file: content} | ({"pyproject.toml": PROJECT} if label in NEED_PROJECT else {}))
 
     assert (label in SUPPORTED) == _used(spec)[file]
     assert ([] if label in SUPPORTED else [("not-supported-yet", file)]) == _errors(spec)
@@ -228,11 +233,6 @@ def test_groups_alone_declare_nothing_until_selected(spec_of: SpecOf) -> None:
     assert "dev" in spec_of(files).files[0].reason
     assert spec_of(files).inferred
     assert ["a"] == [item.text for item in spec_of(files, groups=("dev",)).requirements]
-
-
-def test_poetry_is_not_supported(spec_of: SpecOf) -> None:
-    spec = spec_of({"pyproject.toml": "[tool.poetry.dependencies]\nnumpy = '*'"})
-    assert [("not-supported-yet", "pyproject.toml")] == _errors(spec)
 
 
 def test_other_requirements_files_are_named(spec_of: SpecOf) -> None:

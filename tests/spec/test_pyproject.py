@@ -130,10 +130,7 @@ def test_requires_python_that_is_none(project: Project, findings: Findings) -> N
 @pytest.mark.parametrize(
     ("content", "tool"),
     [
-        ("[tool.poetry.dependencies]\nnumpy = '*'", "poetry"),
-        ("[tool.poetry.group.x.dependencies]\nnumpy = '*'", "poetry"),
-        ("[project]\ndependencies = []\n[tool.poetry.dependencies]\nnumpy = '*'", None),
-        ("[tool.poetry]\npackage-mode = false", None),
+        ("[tool.poetry.dependencies]\nnumpy = '*'", None),
         ("[tool.pixi.dependencies]\nnumpy = '*'", "pixi"),
         ("[tool.pixi.pypi-dependencies]\nnumpy = '*'", "pixi"),
         ("[tool.ruff]", None),
@@ -153,12 +150,15 @@ def test_dependencies_of_other_tools(project: Project, content: str, tool: str |
         ('[tool.uv.sources]\nNumPy = { git = "https://example.org" }', ["not-supported-yet"]),
         ('[tool.uv.sources]\nother = { git = "https://example.org" }', []),
         ("[tool.uv]\ndev-dependencies = []", []),
+        ('[[tool.poetry.source]]\nname = "own"\nurl = "https://example.org"', ["index-in-repository"]),
+        ('[[tool.pdm.source]]\nname = "own"\nurl = "https://example.org"', ["index-in-repository"]),
+        ("[tool.pdm.resolution]\nallow-prereleases = true", ["option-ignored"]),
     ],
 )
-def test_uvs_own_settings_do_not_steer(
+def test_settings_of_other_tools_do_not_steer(
     project: Project, findings: Findings, table: str, codes: list[str]
 ) -> None:
-    project(table).check_tool_uv((Requirement("numpy", "pyproject.toml"),), findings)
+    project(table).check_solving((Requirement("numpy", "pyproject.toml"),), findings)
 
     assert codes == [problem.code for problem in findings.problems]
     assert all(problem.line for problem in findings.problems)
@@ -192,6 +192,13 @@ KEYS = st.sampled_from(
         "tool",
         "uv",
         "poetry",
+        "pdm",
+        "dev-dependencies",
+        "group",
+        "extras",
+        "source",
+        "python",
+        "package-mode",
         "sources",
         "index",
         "dependency-groups",
@@ -219,7 +226,7 @@ def test_any_shape_is_read(make_repo: Callable[[Files], Repo], data: dict[str, o
     findings = Findings()
     project = read_pyproject(make_repo({"pyproject.toml": tomli_w.dumps(data)}), "pyproject.toml")
     project.python(findings)
-    assert project.foreign_tool in (None, "poetry", "pixi")
+    assert project.foreign_tool in (None, "pixi")
     requirements = project.dependencies(project.extras, project.groups, findings)
-    project.check_tool_uv(requirements.requirements, findings)
+    project.check_solving(requirements.requirements, findings)
     assert all(problem.file == "pyproject.toml" for problem in findings.problems)

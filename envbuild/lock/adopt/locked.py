@@ -16,8 +16,8 @@ from packaging.version import Version
 
 from envbuild.errors import RepoError
 from envbuild.lock.adopt.index import Where, ask_index, find
+from envbuild.lock.resolver import choose
 from envbuild.lock.select import MACHINES, Pin, best_wheel
-from envbuild.lock.uv import choose
 from envbuild.source import redact
 from envbuild.spec.locked import Dependency, LockedPackage, LockedSet, applies
 from envbuild.spec.model import Adopted, Requirement
@@ -45,19 +45,20 @@ def adopt_locked(
     asked = [
         Requirement(f"{package.name}=={package.version}", lock.path, package.line) for package in packages
     ]
-    offered = ask_index(asked, where)
-    pins = []
-    for requirement, package, wheel in zip(asked, packages, wheels, strict=True):
-        try:
-            pins.append(_pin(package, wheel, offered[package.name], requirement, where))
-        except RepoError as error:
-            if package.index:
+    try:
+        offered = ask_index(asked, where)
+        return tuple(
+            _pin(package, wheel, offered[package.name], requirement, where)
+            for requirement, package, wheel in zip(asked, packages, wheels, strict=True)
+        )
+    except RepoError as error:
+        for package in packages:
+            if package.index and package.line == error.line:
                 error.remedy = (
                     f"the lock has it from the index {redact(package.index)}, which only you can make one of "
                     "yours (UV_INDEX)"
                 )
-            raise
-    return tuple(pins)
+        raise
 
 
 def select(
