@@ -2,7 +2,7 @@
 
 Nothing is solved. Where the lock says which groups need a package and under which marker, that decides;
 where it does not (older formats), the packages are found by walking from the project's requirements
-through the dependencies that the lock has (docs/adr/0013-walk-locks.md).
+through the dependencies that the lock has (docs/adr/0015-walk-locks.md).
 """
 
 from __future__ import annotations
