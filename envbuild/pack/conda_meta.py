@@ -7,6 +7,7 @@ is an environment and what was asked for. Nothing here depends on where or when 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,9 +28,13 @@ _INDEX_KEYS = (
     "timestamp",
     "track_features",
 )
-# Channels are known to conda by their names below this address. Where the package really came from is the
-# business of whoever builds, and differs from mirror to mirror.
-_CHANNELS = "https://conda.anaconda.org"
+# Where packages really came from is the business of whoever builds, and differs from mirror to mirror. So a
+# channel has the address that conda knows its name by. If it has no name (then the source's ends with a digest),
+# that is an address which is nobody's (RFC 2606).
+_NAMED = "https://conda.anaconda.org/"
+_DEFAULTS = "https://repo.anaconda.com/pkgs/"
+_UNNAMED = "https://channel.invalid/"
+_DIGEST = re.compile(r"-[0-9a-f]{8}$")
 
 
 def record(
@@ -42,7 +47,7 @@ def record(
         paths: what it installed, as in ``paths_data`` of the record, sorted by ``_path``.
     """
     artifact = package.artifact
-    channel = f"{_CHANNELS}/{artifact.source}"
+    channel = _channel(artifact.source)
     content = {key: index[key] for key in _INDEX_KEYS if index.get(key) is not None} | {
         "build": package.build,
         "channel": channel,
@@ -65,6 +70,12 @@ def record(
         content["noarch"] = index["noarch"]
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
     return f"{package.name}-{package.version}-{package.build}.json", text.encode()
+
+
+def _channel(source: str) -> str:
+    if source.startswith("pkgs-"):
+        return _DEFAULTS + source.removeprefix("pkgs-")
+    return (_UNNAMED if _DIGEST.search(source) else _NAMED) + source
 
 
 def history(packages: Iterable[CondaPackage]) -> bytes:

@@ -15,6 +15,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from hypothesis import strategies as st
 
 from envbuild.errors import RepoError
 from envbuild.lock.model import Artifact, CondaPackage
+from envbuild.pack import conda_meta
 from envbuild.pack.bytecode import Compiler
 from envbuild.pack.conda import CondaFiles, conda_entries
 from envbuild.pack.tar import Entry, complete, write_tar
 from envbuild.pack.wheel import Prefix
 from tests.support.conda import PLACEHOLDER, CondaFile, File, make_conda
 from tests.support.conda_channel import demo_packages
+from tests.support.conda_real import real_channel
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 PREFIX = Prefix("srv/env", MINOR)
@@ -110,41 +113,83 @@ def tree(prefix: Path) -> dict[str, tuple[bytes, bool]]:
     return found
 
 
-@pytest.mark.parametrize("platform", ["linux-64", "linux-aarch64"])
-def test_the_same_as_an_installer_links(platform: str, tmp_path: Path) -> None:
-    """Paths, contents and executable bits; but for what conda-meta says and the text of entry points."""
-    packages = [
-        package
-        for package in demo_packages()
-        if package.subdir in (platform, "noarch")
-        and (not package.filename.startswith("python-") or package.filename.startswith("python-3.11"))
-    ]
-    newest = {package.filename.rsplit("-", 2)[0]: package for package in packages}
-    expected = tree(install_with_rattler(list(newest.values()), platform, tmp_path))
+def compare_with_rattler(packages: list[CondaFile], python: str, platform: str, scratch: Path) -> None:
+    """Paths, contents and executable bits are the same; but for entry points, ``conda-meta`` and bytecode."""
+    expected = tree(install_with_rattler(packages, platform, scratch))
     expected.pop("CACHEDIR.TAG")  # rattler's own, for programs that make backups
-
     ours: dict[str, tuple[bytes, bool]] = {}
     scripts = set()
-    for package in newest.values():
-        for entry in pack(package, tmp_path, prefix=Prefix("srv/env", "3.11")).entries:
+    for package in packages:
+        for entry in pack(package, scratch, prefix=Prefix("srv/env", python)).entries:
             content = entry.target if entry.kind == "symlink" else b"".join(entry.chunks())
             executable = entry.kind == "file" and entry.mode == 0o755
-            ours[entry.path.decode().removeprefix("srv/env/")] = content, executable
-    for place, (content, _) in ours.items():
-        if place.startswith("conda-meta/"):
-            rows = json.loads(content)["paths_data"]["paths"]
-            scripts |= {row["_path"] for row in rows if row["path_type"] == "unix_python_entry_point"}
+            place = entry.path.decode().removeprefix("srv/env/")
+            ours[place] = content, executable
+            if place.startswith("conda-meta/"):
+                rows = json.loads(content)["paths_data"]["paths"]
+                scripts |= {row["_path"] for row in rows if row["path_type"] == "unix_python_entry_point"}
 
-    assert scripts == {"bin/pip", "bin/pure"}
-    for place in scripts:
-        ours.pop(place)
-        expected.pop(place)
-    meta = {place for place in ours if place.startswith("conda-meta/")}
-    assert meta == {
-        place for place in expected if place.startswith("conda-meta/") and place.endswith(".json")
+    assert scripts
+    assert scripts <= expected.keys()
+    assert {place for place in expected if place.endswith(".json")} == {
+        place for place in ours if place.endswith(".json")
     }
-    without_meta = {place: file for place, file in expected.items() if not place.startswith("conda-meta/")}
-    assert without_meta == {place: file for place, file in ours.items() if place not in meta}
+    different = {place for place in (*ours, *expected) if place.startswith("conda-meta/")} | scripts
+    assert {place: file for place, file in expected.items() if place not in different} == {
+        place: file for place, file in ours.items() if place not in different
+    }
+
+
+@pytest.mark.parametrize("platform", ["linux-64", "linux-aarch64"])
+def test_the_same_as_an_installer_links(platform: str, tmp_path: Path) -> None:
+    """Of each of the test channel's packages the last version, but for Python."""
+    newest = {}
+    for package in demo_packages():
+        name, version, _ = package.filename.rsplit("-", 2)
+        if package.subdir in (platform, "noarch") and (name != "python" or version.startswith("3.11")):
+            newest[name] = package
+    assert len(newest) > 10
+
+    compare_with_rattler(list(newest.values()), "3.11", platform, tmp_path)
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", ["linux-64", "linux-aarch64"])
+def test_the_same_as_an_installer_links_of_real_packages(
+    platform: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A whole environment with a Python, made of Debian's packages and wheels."""
+    channel = real_channel(tmp_path_factory.getbasetemp())
+    newest: dict[str, CondaFile] = {}
+    for file in (*channel.glob(f"{platform}/*.conda"), *channel.glob("noarch/*.conda")):
+        name, version, build = file.name.rsplit("-", 2)
+        is_other = version != "3.11" if name == "python_abi" else build.startswith(("py311", "h236"))
+        if name == "python":
+            is_other = version.startswith("3.11")
+        if not is_other:
+            newest[name] = CondaFile(file.parent.name, file.name, file.read_bytes())
+    assert {"python", "numpy", "openssl", "ipykernel"} <= newest.keys()
+
+    compare_with_rattler(list(newest.values()), "3.13", platform, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "channel"),
+    [
+        ("conda-forge", "https://conda.anaconda.org/conda-forge"),
+        ("pkgs-main", "https://repo.anaconda.com/pkgs/main"),
+        ("lab-a5a733fc", "https://channel.invalid/lab-a5a733fc"),
+    ],
+)
+def test_a_record_names_channels_and_never_a_mirror(source: str, channel: str) -> None:
+    package = locked(make_conda("demo"))
+    package = replace(package, artifact=replace(package.artifact, source=source))
+
+    name, text = conda_meta.record(package, {}, [])
+
+    assert name == "demo-1.0-0.json"
+    assert json.loads(text)["url"] == f"{channel}/linux-64/demo-1.0-0.conda"
 
 
 def test_a_record_is_what_tools_read(compiler: Compiler, tmp_path: Path) -> None:
