@@ -29,8 +29,8 @@ _INDEX_KEYS = (
     "track_features",
 )
 # Where packages really came from is the business of whoever builds, and differs from mirror to mirror. So a
-# channel has the address that conda knows its name by. If it has no name (then the source's ends with a digest),
-# that is an address which is nobody's (RFC 2606).
+# channel has the address that conda knows its name by. If it has no name (then the source's ends with a
+# digest), that is an address which is nobody's (RFC 2606).
 _NAMED = "https://conda.anaconda.org/"
 _DEFAULTS = "https://repo.anaconda.com/pkgs/"
 _UNNAMED = "https://channel.invalid/"
