@@ -74,9 +74,7 @@ def lock_document(file: LockFile, previous: Lock | None, seconds: Mapping[str, f
         "base": lock.base.recipe,
         "cutoff": lock.cutoff,
         "kernels": list(lock.kernels),
-        "platforms": {
-            target.platform: {wheel.name: wheel.version for wheel in target.wheels} for target in lock.targets
-        },
+        "platforms": {target.platform: target.versions for target in lock.targets},
         "changes": _changes(previous, lock),
         "seconds": dict(seconds),
     }
@@ -88,8 +86,8 @@ def _changes(previous: Lock | None, lock: Lock) -> list[dict[str, str | None]]:
     def versions(of: Lock | None) -> dict[str, str]:
         found: dict[str, set[str]] = {}
         for target in of.targets if of else ():
-            for wheel in target.wheels:
-                found.setdefault(wheel.name, set()).add(wheel.version)
+            for name, version in target.versions.items():
+                found.setdefault(name, set()).add(version)
         return {name: ", ".join(sorted(several)) for name, several in found.items()}
 
     before, after = versions(previous), versions(lock)

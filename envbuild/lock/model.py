@@ -142,6 +142,15 @@ class Target:
     apt: tuple[Deb, ...] = ()
     built: tuple[Built, ...] = ()
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by name of everything the user's environment has, sorted by name.
+
+        Where two have the same name, it is the one that wins in the image: a wheel, then a conda package.
+        """
+        packages: tuple[Wheel | CondaPackage | Deb, ...] = (*self.apt, *self.conda, *self.wheels)
+        return dict(sorted({package.name: package.version for package in packages}.items()))
+
 
 @dataclass(frozen=True, slots=True)
 class Lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from envbuild.cli.documents import (
 from envbuild.errors import RepoError
 from envbuild.image.model import Image, Layer
 from envbuild.lock.ensure import LockFile
+from envbuild.lock.model import CondaPackage, Deb
 from envbuild.notebook.execute import Executed
 from envbuild.plan import make_plan
 from envbuild.spec.model import Execution, FileUse, Notebook, Problem, PythonRequest, Requirement, Spec
@@ -133,6 +135,18 @@ def test_changes_of_a_lock(
     document = lock_document(LockFile(lock, b"", None), previous, {})
 
     assert (expected, before == after) == (document["changes"], document["up_to_date"])
+
+
+def test_conda_and_debian_packages_are_listed_with_the_wheels() -> None:
+    lock = small_lock(small_wheel("numpy", "2.0"))
+    artifact = lock.targets[0].wheels[0].artifact
+    conda = tuple(CondaPackage(name, "1.0", "0", "linux-64", artifact) for name in ("numpy", "zlib"))
+    target = replace(lock.targets[0], conda=conda, apt=(Deb("r-base", "4.2", "amd64", artifact),))
+
+    document = lock_document(LockFile(replace(lock, targets=(target,)), b"", None), lock, {})
+
+    assert {"linux/amd64": {"numpy": "2.0", "r-base": "4.2", "zlib": "1.0"}} == document["platforms"]
+    assert ["r-base", "zlib"] == [change["name"] for change in document["changes"]]
 
 
 def test_shared_bytes_are_those_of_other_images(tmp_path: Path) -> None:
