@@ -57,25 +57,29 @@ class Dockerfile(Contestant):
     """``docker build`` of a hand-written Dockerfile, with BuildKit.
 
     Parameters:
-        installer: ``uv`` or ``pip``; names the Dockerfile next to this module.
+        installer: ``uv``, ``pip`` or ``rattler``; names the Dockerfile next to this module.
         environment: with ``DOCKER_HOST`` and the path of the command line program.
         daemon: process id of dockerd.
-        uv: a directory with only the program ``uv`` in it.
+        contexts: directories that the Dockerfile takes programs from, by the names it has for them.
     """
 
-    def __init__(self, installer: str, environment: Mapping[str, str], *, daemon: int, uv: Path) -> None:
+    def __init__(
+        self, installer: str, environment: Mapping[str, str], *, daemon: int, contexts: Mapping[str, Path]
+    ) -> None:
         self.name = f"{installer} + BuildKit"
         self.environment = environment
         self.daemons = (daemon,)
         self._file = Path(__file__).with_name(f"Dockerfile.{installer}")
         self._image = f"{_REPOSITORY}:{installer}"
-        self._uv = uv
+        self._contexts = contexts
         self._fresh = False
 
     def build(self, repository: Path) -> list[str]:
         """See :class:`Contestant`."""
         command = ["docker", "build", "--quiet", "--network", "host", "--tag", self._image]
-        command += ["--file", str(self._file), "--build-context", f"uv={self._uv}"]
+        command += ["--file", str(self._file)]
+        for name, directory in sorted(self._contexts.items()):
+            command += ["--build-context", f"{name}={directory}"]
         if certificates := os.environ.get("SSL_CERT_FILE"):
             command += ["--secret", f"id=certificates,src={certificates}"]
         if self._fresh:

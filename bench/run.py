@@ -36,46 +36,73 @@ _FIRST_REPLY = Path(__file__).with_name("first_reply.py")
 
 def main() -> None:
     """Run the rounds and print the tables."""
-    parser = argparse.ArgumentParser(description="envbuild and Dockerfiles, side by side")
-    parser.add_argument("directory", type=Path, help="made by bench/prepare")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", help="only contestants whose names begin with these")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped then, too
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # envbuild itself is compiled, as after `pip install`
-    work: Path = arguments.directory.resolve()
+    chosen = arguments("envbuild and Dockerfiles, side by side")
+    work: Path = chosen.directory.resolve()
     load = os.getloadavg()[0]
     first = repository(work / "repository", _FIRST_PIN)
     repositories = [first, repository(work / "bumped", _NEXT_PIN, first)]
     with docker_daemon(programs=docker_programs(work)) as host:
         environment = docker_environment(host, work)
-        output_of(["docker", "import", str(work / "base.tar"), "bench-base"], environment)
-        daemon = int(Path(host.removeprefix("unix://")).with_name("docker.pid").read_text())
+        daemon = import_base(host, work, environment)
         uv = work / "uv"
         uv.mkdir(exist_ok=True)
         shutil.copy2(PROGRAMS / "uv", uv / "uv")
         contestants: list[Contestant] = [
             Envbuild(PROGRAMS / "envbuild", work / "envbuild", base_only_cache(work / "envbuild-base")),
-            Dockerfile("uv", environment, daemon=daemon, uv=uv),
-            Dockerfile("pip", environment, daemon=daemon, uv=uv),
+            Dockerfile("uv", environment, daemon=daemon, contexts={"uv": uv}),
+            Dockerfile("pip", environment, daemon=daemon, contexts={"uv": uv}),
         ]
-        contestants = [one for one in contestants if one.name.startswith(tuple(arguments.only or [""]))]
-        results: dict[str, Measurements] = {one.name: {} for one in contestants}
-        for number in range(arguments.rounds):
-            # Another one goes first each time, so that none profits from the order.
-            for one in contestants[number % len(contestants) :] + contestants[: number % len(contestants)]:
-                for key, value in _round(one, repositories, environment, work / "registry"):
-                    results[one.name].setdefault(key, []).append(value)
-                    print(f"{number + 1} {one.name:16} {key:40} {shown(key, value)}", file=sys.stderr)
-        for one in contestants:
-            one.forget_everything()
-            # Apart from the timed rounds, because looking costs time.
-            memory = memory_of(one.build(first), one.environment, one.daemons)
-            results[one.name]["peak memory, largest process"] = [memory.largest]
-            results[one.name]["peak memory, all processes"] = [memory.tree]
+        results = compare(contestants, repositories, environment, work / "registry", chosen)
         docker = output_of(["docker", "version", "--format", "{{.Server.Version}}"], environment)
     pins = sum("==" in line for line in (first / "pins.txt").read_text().splitlines())
-    print_report(results, rounds=arguments.rounds, pins=pins, docker=docker, load=load)
+    print_report(results, rounds=chosen.rounds, pins=pins, docker=docker, load=load)
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """The command line: ``directory``, ``rounds``, ``only``; and what has to be set up first."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("directory", type=Path, help="made by bench/prepare")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", help="only contestants whose names begin with these")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped then, too
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # envbuild itself is compiled, as after `pip install`
+    return parser.parse_args()
+
+
+def import_base(host: str, work: Path, environment: Mapping[str, str]) -> int:
+    """Give the Docker at ``host`` the peers' base image; returns the daemon's process id."""
+    output_of(["docker", "import", str(work / "base.tar"), "bench-base"], environment)
+    return int(Path(host.removeprefix("unix://")).with_name("docker.pid").read_text())
+
+
+def compare(
+    contestants: list[Contestant],
+    repositories: list[Path],
+    docker: Mapping[str, str],
+    storage: Path,
+    chosen: argparse.Namespace,
+) -> dict[str, Measurements]:
+    """All measurements of those contestants that were chosen, by their names.
+
+    Parameters:
+        repositories: before and after one package changed.
+        docker: variables of the Docker that pulls and runs every image; ``storage`` is the registry's.
+    """
+    contestants = [one for one in contestants if one.name.startswith(tuple(chosen.only or [""]))]
+    results: dict[str, Measurements] = {one.name: {} for one in contestants}
+    for number in range(chosen.rounds):
+        # Another one goes first each time, so that none profits from the order.
+        for one in contestants[number % len(contestants) :] + contestants[: number % len(contestants)]:
+            for key, value in _round(one, repositories, docker, storage):
+                results[one.name].setdefault(key, []).append(value)
+                print(f"{number + 1} {one.name:16} {key:40} {shown(key, value)}", file=sys.stderr)
+    for one in contestants:
+        one.forget_everything()
+        # Apart from the timed rounds, because looking costs time.
+        memory = memory_of(one.build(repositories[0]), one.environment, one.daemons)
+        results[one.name]["peak memory, largest process"] = [memory.largest]
+        results[one.name]["peak memory, all processes"] = [memory.tree]
+    return results
 
 
 def _round(

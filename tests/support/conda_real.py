@@ -60,11 +60,11 @@ _LIBRARIES = {
 }
 
 
-def real_channel(cache: Path) -> Path:
+def real_channel(cache: Path, wheels: Sequence[str] = _WHEELS) -> Path:
     """The channel's directory, indexed; made in ``cache`` unless it is there already.
 
-    It has ``python`` 3.11 and 3.13 with the libraries they need, and ``ipykernel``, ``pip``, ``numpy`` and
-    ``bash_kernel`` with all they depend on. Needs the network.
+    It has ``python`` 3.11 and 3.13 with the libraries they need, and ``wheels`` with all they depend on.
+    Needs the network.
     """
     store = Store(cache / "envbuild")
     store.prepare()
@@ -74,7 +74,7 @@ def real_channel(cache: Path) -> Path:
         for recipe in sorted(load_recipes(), key=lambda recipe: recipe.name)
     ]
     uv = Uv(store, os.environ)
-    wanted = [Requirement(name, "tests") for name in _WHEELS]
+    wanted = [Requirement(name, "tests") for name in wheels]
     pins = {
         (debs.python, platform): measure(
             UvResolver(uv).resolve(wanted, python=debs.python, glibc=recipe.glibc, platform=platform),
