@@ -107,7 +107,7 @@ def _looked(notebook: Path) -> dict[str, Any]:
 
 
 def test_a_kernel_runs_in_the_prefix(conda: Conda, tmp_path: Path) -> None:
-    """conda's own Python, its packages and those of the `pip:` section, with bytecode; no virtual environment."""
+    """conda's own Python, its packages and those of the `pip:` section; no virtual environment."""
     done = conda.program.run("run", conda.repository, "look.ipynb", "--locked", "-o", tmp_path)
     assert 0 == done.returncode, done.stderr
     assert _EXPECTED == _looked(tmp_path / "look.ipynb")
@@ -143,11 +143,11 @@ def test_packages_are_listed_everywhere(conda: Conda) -> None:
     assert {"numpy", "six", "ipykernel"} <= {line.split()[0] for line in done.stdout.splitlines()}
 
 
-def test_pip_installs_into_the_running_container(conda: Conda) -> None:
-    """As in a virtual environment, by the user of the image: packages of conda can be replaced and removed."""
-    command = "python3 -m pip uninstall --yes --quiet numpy && ! python3 -c 'import numpy' 2>/dev/null"
+def test_packages_can_be_replaced_in_the_running_container(conda: Conda) -> None:
+    """By the user of the image, as `%pip install` does it."""
+    command = "cd /srv/env/lib/python3.13/site-packages && rm -r numpy && echo > new.py && id -u"
     done = conda.program.run("run", conda.repository, "--locked", "--", "sh", "-c", command)
-    assert 0 == done.returncode, done.stderr
+    assert (0, "1000\n") == (done.returncode, done.stdout), done.stderr
 
 
 def test_user_and_cache_and_host_python_do_not_matter(
@@ -156,9 +156,8 @@ def test_user_and_cache_and_host_python_do_not_matter(
     """The same digest from another cache, with other settings."""
     other = downloads_only("conda-again").cache
     environment = {"TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "17", "LC_ALL": "C"}
-    program = conda.with_cache(
-        other, environment=environment, prefix=("sh", "-c", 'umask 077; exec "$@"', "sh")
-    )
+    umask = ("sh", "-c", 'umask 077; exec "$@"', "sh")
+    program = conda.with_cache(other, environment=environment, prefix=umask)
     document = program.document("build", conda.repository, "--locked", *_PLATFORMS, "--jobs", "1")
     assert conda.document["digest"] == document["digest"]
 
@@ -194,12 +193,15 @@ def _elf_machines(layout: Path, layers: list[dict[str, Any]], suffix: str) -> se
     found = set()
     for layer in layers:
         blob = layout / "blobs" / "sha256" / layer["digest"].removeprefix("sha256:")
-        with blob.open("rb") as stream, zstandard.ZstdDecompressor().stream_reader(stream) as tar:
-            with tarfile.open(fileobj=tar, mode="r|") as archive:
-                for member in archive:
-                    content = archive.extractfile(member) if member.name.endswith(suffix) else None
-                    if content is not None and member.isreg():
-                        found.add(content.read(20)[18:])
+        with (
+            blob.open("rb") as stream,
+            zstandard.ZstdDecompressor().stream_reader(stream) as tar,
+            tarfile.open(fileobj=tar, mode="r|") as archive,
+        ):
+            for member in archive:
+                content = archive.extractfile(member) if member.name.endswith(suffix) else None
+                if content is not None and member.isreg():
+                    found.add(content.read(20)[18:])
     return found
 
 
