@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envbuild.store.images import contents, stored_images
@@ -25,6 +26,7 @@ __all__ = [
     "bases_document",
     "build_document",
     "cache_document",
+    "export_document",
     "lock_document",
     "plan_document",
     "run_document",
@@ -58,6 +60,20 @@ def cache_document(store: Store) -> dict[str, Any]:
         "images": listed,
         "parts": parts_of_cache,
         "size": sum(parts_of_cache.values()),
+    }
+
+
+def export_document(
+    form: str, text: str, output: Path | None, platforms: Sequence[str], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """``export``: what was written, and the text itself when it went to no file."""
+    return {
+        "format": form,
+        "output": str(output) if output else None,
+        "platforms": list(platforms),
+        "digest": "sha256:" + hashlib.sha256(text.encode()).hexdigest(),
+        "content": None if output else text,
+        "seconds": dict(seconds),
     }
 
 

@@ -288,6 +288,18 @@ class Session:
         sandboxes: Sequence[Sandbox] = (BubblewrapSandbox(bubblewrap, self.store, self.environment),)
         return choose(settings.engine, sandboxes)
 
+    def addresses(self, lock: Lock, settings: Settings) -> Callable[[Artifact], str]:
+        """What tells where the artifacts of ``lock`` are."""
+        from envbuild.lock.sources import lock_addresses
+
+        return lock_addresses(
+            lock,
+            store=self.store,
+            environment=settings.tool_environment(self.environment),
+            configured=settings.source_addresses,
+            offline=settings.offline,
+        )
+
     def mirrors(self, settings: Settings) -> Mirrors:
         """Where this machine gets Debian packages from."""
         from datetime import UTC, datetime

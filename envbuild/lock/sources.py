@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from envbuild.base.mirrors import find_mirrors, snapshot_mirrors
+from envbuild.errors import RemoteError
 from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.addresses import recall
 from envbuild.lock.locate import Locator
-from envbuild.lock.model import Lock
+from envbuild.lock.model import Artifact, Lock
 from envbuild.lock.uv_process import Uv
 from envbuild.store import Store
 
-__all__ = ["lock_fetcher", "lock_sources"]
+__all__ = ["lock_addresses", "lock_fetcher", "lock_sources"]
 
 
 def lock_sources(
@@ -56,3 +57,34 @@ def lock_fetcher(
         locate=Locator(lock, Uv(store, environment, offline)),
         offline=offline,
     )
+
+
+def lock_addresses(
+    lock: Lock,
+    *,
+    store: Store,
+    environment: Mapping[str, str],
+    configured: Mapping[str, str],
+    offline: bool = False,
+) -> Callable[[Artifact], str]:
+    """What tells the URL of an artifact of ``lock``, maybe with credentials.
+
+    Parameters as for :func:`lock_sources`. Nothing is fetched. The index is asked, once, when it is not clear
+    from what is remembered of it where its files are.
+    """
+    sources = lock_sources(lock, store=store, environment=environment, configured=configured)
+    locate = Locator(lock, Uv(store, environment, offline))
+
+    def address(artifact: Artifact) -> str:
+        known = sources.urls(artifact)
+        # Of several addresses the index has to say which one it is: no file is tried for.
+        found = known[0] if len(known) == 1 or (known and offline) else locate(artifact)
+        if not found:
+            raise RemoteError(
+                f"{artifact.filename} is not in the index",
+                code="not-in-index",
+                remedy="set the index it is from (UV_INDEX), or lock again with `envbuild lock --upgrade`",
+            )
+        return found
+
+    return address

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.conda_real import real_channel
+from tests.support.lock_tools import LockTools
 from tests.support.programs import Envbuild, require
 from tests.support.servers import containerd, docker_daemon, docker_registry, scratch_directory
 
@@ -115,3 +116,15 @@ def downloads_only(envbuild: Envbuild, built: Built, scratch: Path) -> Iterator[
     yield make
     for cache in made:
         subprocess.run(["rm", "-rf", str(cache)], check=True)
+
+
+@pytest.fixture(scope="session")
+def tools(envbuild: Envbuild, scratch: Path) -> LockTools:
+    """The tools, kept with the cache that the tests share if that is kept."""
+    directory = (
+        envbuild.cache.with_name(envbuild.cache.name + "-tools")
+        if "ENVBUILD_TEST_CACHE" in os.environ
+        else scratch / "lock-tools"
+    )
+    directory.mkdir(exist_ok=True)
+    return LockTools(directory)

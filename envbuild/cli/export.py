@@ -1,0 +1,68 @@
+"""``envbuild export``: the lock in formats of other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from envbuild.cli.options import (
+    common_options,
+    lock_options,
+    locked_option,
+    platform_option,
+    source_argument,
+    spec_options,
+)
+from envbuild.cli.session import Session
+
+__all__ = ["export"]
+
+
+@click.command(short_help="Write the lock in a format of other tools.")
+@source_argument
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["pylock", "requirements", "conda-lock"]),
+    default="pylock",
+    show_default=True,
+    help="pylock.toml (PEP 751), requirements.txt with hashes, or conda-lock.yml.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write it. Default: standard output.",
+)
+@locked_option
+@platform_option
+@lock_options
+@spec_options
+@common_options
+def export(session: Session, source: str, form: str, output: Path | None, locked: bool) -> None:
+    """Write the environment of envbuild.lock as pylock.toml, requirements.txt or conda-lock.yml.
+
+    What is not locked yet is locked first. Without --platform everything in the lock is exported.
+    """
+    from envbuild.base.host import host_platform
+    from envbuild.cli.documents import export_document
+    from envbuild.lock.ensure import read_lock
+    from envbuild.lock.export import export as render
+    from envbuild.lock.export import write_export
+
+    project = session.project(source)
+    found = read_lock(project.repo, session.store)
+    known = tuple(target.platform for target in found.lock.targets) if found else ()
+    platforms = project.settings.platforms or known or (host_platform(),)
+    file = session.ensure_lock(project, platforms, locked=locked)
+    text = render(file.lock, form, platforms=platforms, locate=session.addresses(file.lock, project.settings))
+    if form != "conda-lock" and any(target.conda for target in file.lock.targets):
+        session.console.warn(f"the lock has conda packages, which are not in {form}: use conda-lock")
+    if output is not None:
+        write_export(output, text, form)
+        session.console.note(f"wrote {output}")
+    elif not session.console.machine:
+        session.console.result(*text.splitlines())
+    session.console.document(export_document(form, text, output, platforms, session.console.rounded_seconds))
