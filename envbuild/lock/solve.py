@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 
 from envbuild.base.recipe import BaseRecipe
 from envbuild.errors import RepoError
+from envbuild.lock.adopt.index import Taken
 from envbuild.lock.model import Base, Lock, Wheel
 from envbuild.lock.projects import Projects
 from envbuild.lock.resolver import Resolver, parse_requirement
@@ -45,7 +46,7 @@ class Upgrade:
 class Solver:
     """What all the questions have in common.
 
-    ``adopt`` gives the pins of the repository's own lock, if it has one (for ``python=``, ``glibc=`` and
+    ``adopt`` gives what is in the repository's own lock, if it has one (for ``python=``, ``glibc=`` and
     ``platform=``). ``python`` is exact. ``kept`` is the part of ``previous`` that stays as it is. ``forget``
     and ``forget_server`` say which of the previous versions are no longer preferred. ``resolver`` is for the
     user's environment and may have wheels built, ``server_resolver`` takes what there is. ``projects`` are
@@ -57,7 +58,7 @@ class Solver:
     resolver: Resolver
     server_resolver: Resolver
     projects: Projects
-    adopt: Callable[..., tuple[Pin, ...]]
+    adopt: Callable[..., Taken]
     recipe: BaseRecipe
     python: str
     platforms: tuple[str, ...]
@@ -132,18 +133,33 @@ class Solver:
         }
 
     def _adopted(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
-        pins = self.adopt(python=self.python, glibc=self.recipe.glibc, platform=platform)
+        taken = self.adopt(python=self.python, glibc=self.recipe.glibc, platform=platform)
+        pins = self._built(taken, platform, versions)
         names = {pin.name for pin in pins}
         pins = self._completed(pins, [name for name in _ALWAYS if name not in names], platform, versions)
         complete = self._with_server(pins, platform, versions)
         return self._completed(pins, ["jupyterlab"], platform, versions) if complete is None else complete
+
+    def _built(self, taken: Taken, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
+        """The pins of an adopted lock, with what had to be built from source."""
+        pins = self._added(taken.pins, taken.unbuilt, platform, versions)
+        known = {pin.name for pin in taken.pins} | {source.name for source in self.spec.sources}
+        known |= {requirement.text.partition("==")[0] for requirement in taken.unbuilt}
+        if strangers := sorted({pin.name for pin in pins} - known):
+            raise RepoError(
+                f"{', '.join(strangers)} is needed by what is built from source, and is not in this lock",
+                code="not-in-lock",
+                file=self.spec.adopted.path if self.spec.adopted else None,
+                remedy="lock again with the tool that made it",
+            )
+        return pins
 
     def _completed(
         self, pins: tuple[Pin, ...], missing: Sequence[str], platform: str, versions: Mapping[str, str]
     ) -> tuple[Pin, ...]:
         """What a lock of the repository's pins, and ``missing``, which it has to get along with."""
         try:
-            return self._added(pins, missing, platform, versions)
+            return self._added(pins, [Requirement(text, "") for text in missing], platform, versions)
         except RepoError as error:
             path = self.spec.adopted.path if self.spec.adopted else None
             raise RepoError(
@@ -155,14 +171,18 @@ class Solver:
             ) from error
 
     def _added(
-        self, pins: tuple[Pin, ...], missing: Sequence[str], platform: str, versions: Mapping[str, str]
+        self,
+        pins: tuple[Pin, ...],
+        missing: Sequence[Requirement],
+        platform: str,
+        versions: Mapping[str, str],
     ) -> tuple[Pin, ...]:
         """``pins``, untouched, and what ``missing`` needs beside them."""
         if not missing and not any(not source.is_project for source in self.spec.sources):
             return pins
         names = {pin.name for pin in pins}
         fixed = [Requirement(f"{pin.name}=={pin.version}", "") for pin in pins]
-        added = self._resolve([Requirement(text, "") for text in missing], fixed, platform, versions)
+        added = self._resolve(missing, fixed, platform, versions)
         pins += tuple(pin for pin in added if pin.name not in names)
         return tuple(sorted(pins, key=lambda pin: pin.name))
 
@@ -181,7 +201,7 @@ class Solver:
         if "jupyter-server" not in names:
             return pins
         missing = [
-            text
+            Requirement(text, "")
             for text in self.recipe.server
             if canonicalize_name(parse_requirement(Requirement(text, "")).name) not in names
         ]

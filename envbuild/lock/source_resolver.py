@@ -27,7 +27,7 @@ from envbuild.lock.uv_process import Known, Uv, UvFailure
 from envbuild.spec.model import Requirement, SourceRequirement
 from envbuild.spec.pep508 import canonical_name
 
-__all__ = ["SourceResolver"]
+__all__ = ["SourceResolver", "names_without_wheels"]
 
 _MOST_ROUNDS = 60
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -88,7 +88,7 @@ class SourceResolver:
                     },
                 )
             except UvFailure as failure:
-                missing = _names_without_wheels(failure.reason)
+                missing = names_without_wheels(failure.reason)
                 if missing - self._without_wheels:
                     self._without_wheels |= missing
                     first = first or failure
@@ -171,7 +171,7 @@ class SourceResolver:
         return tuple(pins)
 
 
-def _names_without_wheels(reason: str) -> set[str]:
+def names_without_wheels(reason: str) -> set[str]:
     """The packages of which uv says that there is no wheel for the target."""
     text = re.sub(r"[\s×╰├─▶│┬·]+", " ", reason)
     return {canonical_name(name) for name in _NO_WHEEL.findall(text) + _WHEELS_REQUIRED.findall(text)}

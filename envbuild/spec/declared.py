@@ -226,8 +226,8 @@ class _Reader:
         own = self._own_project(project, groups=())[0] if project and project.is_package else ()
         return Declared(
             path,
-            requirements=read.dependencies.requirements,
-            sources=(*own, *read.dependencies.sources),
+            requirements=read.requirements,
+            sources=(*own, *read.sources),
             adopted=Adopted(kind, path, extras, groups),
             python=read.python,
             packages=read.lock.names,
@@ -245,7 +245,10 @@ class _Reader:
         texts = pipfile.dependencies(self._options.groups, self._findings, locked=False)
         python = pipfile.python(self._findings)
         self._findings.used(path, "Pipfile", "declares the environment")
-        declared = _declared(path, read_dependencies(texts, self._repo, path, self._findings))
+        found = read_dependencies(texts, self._repo, path, self._findings)
+        sources, more = with_local(self._repo, found.sources, self._findings)
+        requirements = tuple(dict.fromkeys((*found.requirements, *more.requirements)))
+        declared = _declared(path, Dependencies(requirements, sources))
         return replace(declared, python=(python,) if python else ())
 
     def _lock(self, read: Callable[[Repo, str], ForeignLock], path: str) -> ForeignLock | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envbuild.errors import RepoError, UsageError
 from envbuild.source import Repo
-from envbuild.spec.dependencies import Dependencies, read_dependencies
+from envbuild.spec.dependencies import read_dependencies
+from envbuild.spec.direct import is_revision
 from envbuild.spec.findings import Findings
+from envbuild.spec.local import with_local
 from envbuild.spec.locked import LockedSet
-from envbuild.spec.model import AdoptedKind, PythonRequest, SpecOptions
+from envbuild.spec.model import AdoptedKind, PythonRequest, Requirement, SourceRequirement, SpecOptions
 from envbuild.spec.pdm_lock import read_pdm_lock
 from envbuild.spec.pipfile import check_groups, read_pipfile
 from envbuild.spec.pipfile_lock import read_pipfile_lock
@@ -27,7 +29,8 @@ class Foreign:
     """A lock, what its project asks for by name, and the Python that both want."""
 
     lock: LockedSet
-    dependencies: Dependencies
+    requirements: tuple[Requirement, ...] = ()
+    sources: tuple[SourceRequirement, ...] = ()
     python: tuple[PythonRequest, ...] = ()
 
 
@@ -70,7 +73,8 @@ def read_foreign(
         # PDM itself goes on, too; and its versions have not all hashed the same.
         findings.warning(stale.code, stale.message, stale.file, stale.line, stale.remedy)
     dependencies = pyproject.dependencies(options.extras, options.groups, findings, locked=True)
-    return Foreign(lock, dependencies, (lock.python,) if lock.python else ())
+    sources = _pinned(dependencies.sources, lock, repo, findings)
+    return Foreign(lock, dependencies.requirements, sources, (lock.python,) if lock.python else ())
 
 
 def _read_pipenv(path: str, repo: Repo, options: SpecOptions, findings: Findings) -> Foreign:
@@ -83,7 +87,7 @@ def _read_pipenv(path: str, repo: Repo, options: SpecOptions, findings: Findings
     if not repo.exists(beside):
         known = {group for package in lock.packages for group in package.groups or ()}
         check_groups(path, options.groups, tuple(sorted(known - {lock.main})))
-        return Foreign(lock, Dependencies())
+        return Foreign(lock)
     pipfile = read_pipfile(repo, beside)
     check_groups(beside, options.groups, pipfile.groups)
     pipfile.check_sources(findings, locked=True)
@@ -92,7 +96,27 @@ def _read_pipenv(path: str, repo: Repo, options: SpecOptions, findings: Findings
     texts = pipfile.dependencies(options.groups, findings, locked=True)
     python = pipfile.python(findings)
     findings.used(beside, "Pipfile", f"its Python, and what was asked for when {path} was made")
-    return Foreign(lock, read_dependencies(texts, repo, beside, findings), (python,) if python else ())
+    dependencies = read_dependencies(texts, repo, beside, findings)
+    sources = _pinned(dependencies.sources, lock, repo, findings)
+    return Foreign(lock, dependencies.requirements, sources, (python,) if python else ())
+
+
+def _pinned(
+    sources: tuple[SourceRequirement, ...], lock: LockedSet, repo: Repo, findings: Findings
+) -> tuple[SourceRequirement, ...]:
+    """``sources`` at the commits, and with the hashes, that the lock has for them."""
+    packages = {package.name: package for package in lock.packages if package.elsewhere}
+    pinned = []
+    for source in with_local(repo, sources, findings)[0]:
+        package = packages.get(source.name or "")
+        if package is not None and source.kind == "vcs" and is_revision(package.commit):
+            pinned.append(replace(source, revision=package.commit))
+        elif package is not None and source.kind == "url" and not source.hashes:
+            hashes = tuple(sorted(f"sha256:{file.sha256}" for file in package.files))
+            pinned.append(replace(source, hashes=hashes))
+        else:
+            pinned.append(source)
+    return tuple(pinned)
 
 
 def _stale(lock: LockedSet, project: str, command: str) -> RepoError:

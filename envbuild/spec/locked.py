@@ -52,10 +52,11 @@ class Dependency:
 class LockedPackage:
     """One version of a package in a lock.
 
-    ``python`` are the versions of Python it is for (one of the sets), ``elsewhere`` says for people where it
-    comes from when that is no index (``git+https://...``), ``index`` the address of the index that the lock
-    says it comes from, if it does. ``groups`` are the markers under which each group of the project needs
-    it, None when the lock does not tell; then it follows from the dependencies of the others.
+    ``python`` are the versions of Python it is for (one of the sets). ``elsewhere`` says for people where it
+    comes from when that is no index (``git+https://...``), ``commit`` is the git commit there. ``index`` is
+    the address of the index that the lock says it comes from, if it does. ``groups`` are the markers under which
+    each group of the project needs it, None when the lock does not tell; then it follows from the
+    dependencies of the others.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LockedPackage:
     files: tuple[LockedFile, ...] = ()
     python: tuple[SpecifierSet, ...] = ()
     elsewhere: str = ""
+    commit: str = ""
     index: str = ""
     dependencies: tuple[Dependency, ...] = ()
     groups: Mapping[str, str] | None = None

@@ -112,6 +112,7 @@ def _package(entry: Entry, by_name: Entry, *, inherits: bool) -> LockedPackage:
         files=entry.files(entry.values.get("files", old_files)),
         python=allowed,
         elsewhere=elsewhere,
+        commit=entry.text("revision", "") if "git" in entry.values else "",
         dependencies=tuple(one for one in dependencies if one.name != name),
         groups=groups,
     )

@@ -104,6 +104,7 @@ def _package(entry: Entry, name: str, group: str, sources: object) -> LockedPack
         line=entry.line,
         files=entry.hashes(entry.values.get("hashes", [])),
         elsewhere=elsewhere,
+        commit=entry.text("ref", "") if "git" in entry.values else "",
         index=_address(entry.text("index", ""), sources),
         groups={group: marker},
     )

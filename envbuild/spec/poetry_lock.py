@@ -90,6 +90,7 @@ def _package(entry: Entry, by_name: Entry, *, knows_groups: bool) -> LockedPacka
         files=entry.files(files),
         python=_constraint(entry, entry.text("python-versions", "*")),
         elsewhere=elsewhere,
+        commit=source.text("resolved_reference", "") if kind == "git" else "",
         index=source.text("url", "") if kind == "legacy" else "",
         dependencies=tuple(dependencies),
         groups=_groups(entry) if knows_groups else None,

@@ -94,11 +94,11 @@ def check(
     assert spec.adopted is not None
     lock = (repository / spec.adopted.path).read_text("utf-8")
     for platform, python, glibc in TARGETS:
-        pins = adopt(spec, repo=Repo(repository), uv=uv, python=python, glibc=glibc, platform=platform)
+        taken = adopt(spec, repo=Repo(repository), uv=uv, python=python, glibc=glibc, platform=platform)
         expected = pins_of(exported, marker_environment(python, platform))
         assert len(expected) > 5
-        assert expected == {pin.name: pin.version for pin in pins}, (platform, python)
-        assert [] == [pin for pin in pins if f"sha256:{pin.sha256}" not in lock]
+        assert expected == {pin.name: pin.version for pin in taken.pins}, (platform, python)
+        assert [] == [pin for pin in taken.pins if f"sha256:{pin.sha256}" not in lock]
 
 
 @pytest.mark.parametrize("tool", ["poetry", "poetry-1"])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from envbuild.errors import RepoError
 from envbuild.lock.adopt import adopt
-from envbuild.lock.select import Pin
 from envbuild.lock.uv_process import Uv
 from envbuild.source.repo import Repo
 from envbuild.spec.model import Adopted, Requirement, Spec
 from tests.support.index import Index, IndexedFile, make_wheel
 
-AdoptFrom = Callable[..., dict[str, Pin]]
+AdoptFrom = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -31,10 +31,11 @@ def take(root: Path, uv: Uv) -> AdoptFrom:
 
     def take(
         adopted: Adopted, *requirements: Requirement, platform: str = "linux/amd64", python: str = "3.11.2"
-    ) -> dict[str, Pin]:
+    ) -> dict[str, Any]:
         spec = Spec("demo", "Demo", adopted=adopted, requirements=requirements)
-        pins = adopt(spec, repo=Repo(root), uv=uv, python=python, glibc="2.36", platform=platform)
-        return {pin.name: pin for pin in pins}
+        taken = adopt(spec, repo=Repo(root), uv=uv, python=python, glibc="2.36", platform=platform)
+        unbuilt = {requirement.text: requirement for requirement in taken.unbuilt}
+        return {pin.name: pin for pin in taken.pins} | unbuilt
 
     return take
 
@@ -143,10 +144,6 @@ def test_extras_and_groups_are_selected(index: Index, root: Path, take: AdoptFro
         ('directory = { path = "." }', "is a directory"),
         ('archive = { url = "https://example.org/x.zip", hashes = { sha256 = "00" } }', "an archive"),
         (
-            'sdist = { url = "https://example.org/app-1.0.tar.gz", hashes = { sha256 = "00" } }',
-            "has no wheel for linux/amd64",
-        ),
-        (
             'wheels = [{ url = "https://example.org/app-1.0-py3-none-any.whl", hashes = { md5 = "00" } }]',
             "has no sha256",
         ),
@@ -158,6 +155,14 @@ def test_what_is_not_a_wheel_is_named(root: Path, take: AdoptFrom, source: str, 
         take(THIS)
     assert ("unsupported-package", "pylock.toml:5") == (caught.value.code, caught.value.place)
     assert "app" in caught.value.message
+
+
+def test_what_has_only_a_source_is_to_be_built(root: Path, take: AdoptFrom) -> None:
+    sdist = f'sdist = {{ url = "https://example.org/app-1.0.tar.gz", hashes = {{ sha256 = "{"0" * 64}" }} }}'
+    write_pylock(root, f'\n[[packages]]\nname = "app"\nversion = "1.0"\n{sdist}\n')
+    expected = Requirement("app==1.0", "pylock.toml", 5, ("sha256:" + "0" * 64,))
+
+    assert {"app==1.0": expected} == take(THIS)
 
 
 def test_a_lock_for_another_python_says_so(root: Path, take: AdoptFrom) -> None:
@@ -344,6 +349,15 @@ def test_lines_for_other_platforms_are_left_out(index: Index, take: AdoptFrom) -
     )
     assert "1.0" == take(HASHED, *requirements)["app"].version
     assert "2.0" == take(HASHED, *requirements, python="3.13.5")["app"].version
+
+
+def test_a_line_without_a_wheel_in_the_index_is_to_be_built(index: Index, take: AdoptFrom) -> None:
+    app, source = index.add(make_wheel("app")), index.add_source("slow", "1.0")
+    slow = Requirement("slow==1.0", "requirements.txt", 2, (f"sha256:{source.sha256}",))
+    taken = take(HASHED, pinned(app), slow)
+
+    assert slow == taken.pop("slow==1.0")
+    assert ["app"] == list(taken)
 
 
 def test_a_line_without_a_pin_or_a_hash_is_an_error(index: Index, take: AdoptFrom) -> None:

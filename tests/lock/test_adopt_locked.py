@@ -10,10 +10,9 @@ import pytest
 
 from envbuild.errors import RepoError
 from envbuild.lock.adopt import adopt
-from envbuild.lock.select import Pin
 from envbuild.lock.uv_process import Uv
 from envbuild.source.repo import Repo
-from envbuild.spec.model import Adopted, AdoptedKind, Requirement, Spec
+from envbuild.spec.model import Adopted, AdoptedKind, Requirement, SourceRequirement, Spec
 from tests.support.index import Index, IndexedFile, make_wheel
 
 Take = Callable[..., dict[str, str]]
@@ -42,10 +41,10 @@ def take(root: Path, uv: Uv) -> Take:
         requirements = tuple(Requirement(text, "pyproject.toml", 1) for text in asked)
         adopted = Adopted(kind, kind, extras, groups)
         spec = Spec("demo", "Demo", adopted=adopted, requirements=requirements)
-        pins = adopt(spec, repo=Repo(root), uv=uv, python=python, glibc="2.36", platform=platform)
-        assert sorted(pins, key=lambda pin: pin.name) == list(pins)
-        assert all(isinstance(pin, Pin) for pin in pins)
-        return {pin.name: pin.version for pin in pins}
+        taken = adopt(spec, repo=Repo(root), uv=uv, python=python, glibc="2.36", platform=platform)
+        assert sorted(taken.pins, key=lambda pin: pin.name) == list(taken.pins)
+        unbuilt = {requirement.text: "unbuilt" for requirement in taken.unbuilt}
+        return {pin.name: pin.version for pin in taken.pins} | unbuilt
 
     return take
 
@@ -271,7 +270,8 @@ def test_the_wheel_that_fits_best(index: Index, root: Path, take: Take, uv: Uv) 
     spec = Spec("demo", "Demo", adopted=Adopted("poetry.lock", "poetry.lock"))
 
     for platform, expected in (("linux/amd64", native), (OTHER, pure)):
-        (pin,) = adopt(spec, repo=Repo(root), uv=uv, python="3.11.2", glibc="2.36", platform=platform)
+        taken = adopt(spec, repo=Repo(root), uv=uv, python="3.11.2", glibc="2.36", platform=platform)
+        (pin,) = taken.pins
         assert (expected.filename, expected.sha256) == (pin.filename, pin.sha256)
         assert index.base + expected.path == pin.url
 
@@ -325,11 +325,39 @@ def test_what_comes_from_elsewhere_is_named(
     assert "secret" not in str(caught.value)
 
 
-def test_without_a_wheel_or_a_hash(index: Index, root: Path, take: Take) -> None:
+def test_what_has_only_a_source_is_to_be_built(index: Index, root: Path, take: Take) -> None:
+    """The lock says so, or the index, when the lock has nothing but hashes."""
+    native = index.add(make_wheel("app", tag="cp311-cp311-manylinux_2_17_x86_64"))
     source = index.add_source("app", "1.0")
-    write_poetry(root, table(source, more=MAIN).replace('"1.0.tar.gz"', '"1.0"'))
-    with pytest.raises(RepoError, match=r"app 1\.0 has no wheel for linux/amd64 with Python 3\.11\.2"):
-        take("poetry.lock")
+    slow = index.add_source("slow", "1.0")
+    write_poetry(root, table(native, source, more=MAIN))
+    hashes = {"version": "==1.0", "hashes": [f"sha256:{slow.sha256}"]}
+    write_pipfile(root, default={"slow": hashes})
+
+    assert {"app": "1.0"} == take("poetry.lock")
+    assert {"app==1.0": "unbuilt"} == take("poetry.lock", platform=OTHER)
+    assert {"slow==1.0": "unbuilt"} == take("Pipfile.lock")
+
+
+def test_what_the_project_names_from_elsewhere_is_built_from_there(index: Index, root: Path, uv: Uv) -> None:
+    """What it depends on comes from the lock, in old formats, too."""
+    app, lib = index.add(make_wheel("app")), index.add(make_wheel("lib"))
+    source = '[package.source]\ntype = "git"\nurl = "https://example.org/x"\nresolved_reference = "00"'
+    adopted = Adopted("poetry.lock", "poetry.lock")
+    asked = SourceRequirement("vcs", "https://example.org/x", "pyproject.toml", 1, name="app")
+    spec = Spec("demo", "Demo", adopted=adopted, sources=(asked,))
+    for version, groups in (("2.1", MAIN), ("1.1", "")):
+        needed = f'{groups}\n[package.dependencies]\nlib = "*"\n{source}'
+        write_poetry(root, table(app, more=needed), table(lib, more=groups), version=version)
+        taken = adopt(spec, repo=Repo(root), uv=uv, python="3.11.2", glibc="2.36", platform="linux/amd64")
+        assert (["lib"], ()) == ([pin.name for pin in taken.pins], taken.unbuilt)
+
+
+def test_without_a_file_for_the_target_or_a_hash(index: Index, root: Path, take: Take) -> None:
+    native = index.add(make_wheel("app", tag="cp311-cp311-manylinux_2_17_x86_64"))
+    write_poetry(root, table(native, more=MAIN))
+    with pytest.raises(RepoError, match=r"app 1\.0 has no file for linux/arm64 with Python 3\.11\.2"):
+        take("poetry.lock", platform=OTHER)
     write_pdm(root, '[[package]]\nname = "app"\nversion = "1.0"\ngroups = ["default"]\n')
     with pytest.raises(RepoError, match="app has no sha256"):
         take("pdm.lock")

@@ -366,3 +366,23 @@ def test_a_pipfile_lock_alone_has_groups(spec_of: SpecOf) -> None:
         spec_of({"Pipfile.lock": PIPFILE_LOCK}, groups=("dev",))
     with pytest.raises(UsageError, match="extras"):
         spec_of({"Pipfile.lock": PIPFILE_LOCK}, extras=("x",))
+
+
+def test_sources_are_at_the_locks_commit(spec_of: SpecOf) -> None:
+    commit = "0123456789" * 4
+    source = (
+        f'[package.source]\ntype = "git"\nurl = "https://example.org/n"\nresolved_reference = "{commit}"\n'
+    )
+    spec = spec_of(
+        {
+            "poetry.lock": POETRY_LOCK.replace("\n[metadata]", f"\n{source}\n[metadata]"),
+            "pyproject.toml": (
+                '[tool.poetry.dependencies]\nnumpy = { git = "https://example.org/n", branch = "main" }\n'
+            ),
+        }
+    )
+
+    assert [("vcs", "numpy", commit)] == [
+        (source.kind, source.name, source.revision) for source in spec.sources
+    ]
+    assert [] == list(spec.problems)

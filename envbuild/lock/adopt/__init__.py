@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from envbuild.lock.adopt.hashed import adopt_requirements
-from envbuild.lock.adopt.index import Where
+from envbuild.lock.adopt.index import Taken, Where
 from envbuild.lock.adopt.locked import adopt_locked
 from envbuild.lock.adopt.pylock import adopt_pylock, read_pylock
 from envbuild.lock.adopt.uv_lock import export_uv_lock
-from envbuild.lock.select import Pin
 from envbuild.lock.uv_process import Uv
 from envbuild.source.repo import Repo
 from envbuild.spec.locked import LockedSet
@@ -33,15 +32,15 @@ _READERS: dict[str, Callable[[Repo, str], LockedSet]] = {
 }
 
 
-def adopt(spec: Spec, *, repo: Repo, uv: Uv, python: str, glibc: str, platform: str) -> tuple[Pin, ...]:
-    """The pins of ``spec.adopted`` for one target, sorted by name.
+def adopt(spec: Spec, *, repo: Repo, uv: Uv, python: str, glibc: str, platform: str) -> Taken:
+    """What ``spec.adopted`` gives to one target.
 
     Parameters:
         python: exact version (``3.11.2``).
         glibc: newest manylinux policy (``2.36``).
 
     Raises:
-        RepoError: the lock cannot be read, does not cover the target, names something that is not a wheel,
+        RepoError: the lock cannot be read, does not cover the target, names something that no index has,
             or a hash in it is not that of the file in the index.
         RemoteError: the index cannot be reached.
     """
@@ -52,7 +51,7 @@ def adopt(spec: Spec, *, repo: Repo, uv: Uv, python: str, glibc: str, platform: 
     if adopted.kind == "requirements.txt":
         return adopt_requirements(spec.requirements, where)
     if (read := _READERS.get(adopted.kind)) is not None:
-        return adopt_locked(read(repo, adopted.path), adopted, spec.requirements, where)
+        return adopt_locked(read(repo, adopted.path), spec, where)
     data = repo.read(adopted.path, _MOST_BYTES)
     if adopted.kind == "uv.lock":
         lock = export_uv_lock(adopted, data, repo, uv)

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from packaging.utils import canonicalize_name
 
 from envbuild.errors import RepoError
-from envbuild.lock.adopt.index import Where, ask_index
+from envbuild.lock.adopt.index import Taken, Where, ask_index
 from envbuild.lock.resolver import choose, parse_requirement
-from envbuild.lock.select import Pin
 from envbuild.spec.model import Requirement
 
 __all__ = ["adopt_requirements"]
 
 
-def adopt_requirements(requirements: Sequence[Requirement], where: Where) -> tuple[Pin, ...]:
-    """The pins of ``requirements`` that are for the target, sorted by name.
+def adopt_requirements(requirements: Sequence[Requirement], where: Where) -> Taken:
+    """What ``requirements`` give to the target.
 
     Raises:
         RepoError: a line has no pin or no hash, or no file of the index has a hash given.
@@ -51,7 +50,7 @@ def adopt_requirements(requirements: Sequence[Requirement], where: Where) -> tup
         asked[name] = pin
     offered = ask_index(list(asked.values()), where)
     tags = where.tags
-    return tuple(
+    pins = tuple(
         choose(
             offered[name],
             tags,
@@ -60,4 +59,8 @@ def adopt_requirements(requirements: Sequence[Requirement], where: Where) -> tup
             hashed=(requirement,),
         )
         for name, requirement in sorted(asked.items())
+        if name in offered
+    )
+    return Taken(
+        pins, tuple(requirement for name, requirement in sorted(asked.items()) if name not in offered)
     )

@@ -12,11 +12,24 @@ from envbuild.errors import RepoError
 from envbuild.lock.addresses import with_credentials
 from envbuild.lock.reasons import explain
 from envbuild.lock.select import Pin, marker_environment, target_tags
+from envbuild.lock.source_resolver import names_without_wheels
 from envbuild.lock.uv import look_up
 from envbuild.lock.uv_process import Uv, UvFailure
 from envbuild.spec.model import Requirement
 
-__all__ = ["Where", "ask_index", "find"]
+__all__ = ["Taken", "Where", "ask_index", "find"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a lock gives to one target: ``pins``, sorted by name, and what has to be built first.
+
+    ``unbuilt`` are exact versions with the lock's hashes, of which neither the lock nor the index has a wheel
+    for the target.
+    """
+
+    pins: tuple[Pin, ...]
+    unbuilt: tuple[Requirement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +61,52 @@ class Where:
 
 
 def ask_index(asked: Sequence[Requirement], where: Where) -> Mapping[str, Package]:
-    """What the user's index has of exactly these versions, by name."""
-    if not asked:
-        return {}
+    """What the user's index has of exactly these versions, by name; what it has no wheel of is left out.
+
+    Raises:
+        RepoError: a version is not in the index.
+    """
     versions = {}
     for requirement in asked:
         name, _, version = requirement.text.partition("==")
         versions[name] = version
-    try:
-        answer = look_up(
-            versions, uv=where.uv, python=where.python, glibc=where.glibc, platform=where.platform
-        )
-    except UvFailure as failure:
-        raise explain(failure.reason, asked, (), f"{where.platform}, Python {where.python}") from failure
-    return {package.name: package for package in answer.packages}
+    while versions:
+        try:
+            answer = look_up(
+                versions, uv=where.uv, python=where.python, glibc=where.glibc, platform=where.platform
+            )
+            return {package.name: package for package in answer.packages}
+        except UvFailure as failure:
+            # uv gives all or nothing, and names one package at a time.
+            missing = names_without_wheels(failure.reason) & versions.keys()
+            if not missing:
+                raise explain(failure.reason, asked, (), where.title) from failure
+            for name in missing:
+                del versions[name]
+    return {}
 
 
-def find(wheel: PackageWheel, version: str, package: Package, place: Requirement, where: Where) -> Pin:
-    """The wheel of the lock as the index has it: same file name, same hash."""
+def find(wheel: PackageWheel, place: Requirement, package: Package | None, where: Where) -> Pin:
+    """The wheel of a lock as the index has it: same file name, same hash.
+
+    Parameters:
+        place: ``name==version``, and where the lock says so.
+        package: what the index has of it, None when it has no wheel.
+
+    Raises:
+        RepoError: the index has another file, or none.
+    """
     expected = wheel.hashes["sha256"].lower()
     found = [
-        offered for offered in package.wheels or () if offered.filename == wheel.filename and offered.url
+        offered
+        for offered in (package.wheels if package else None) or ()
+        if offered.filename == wheel.filename and offered.url
     ]
+    name, _, version = place.text.partition("==")
     for offered in found:
         if offered.url and offered.hashes.get("sha256") == expected:
             return Pin(
-                name=package.name,
+                name=name,
                 version=version,
                 filename=wheel.filename,
                 sha256=expected,

@@ -15,42 +15,45 @@ from packaging.requirements import Requirement as Parsed
 from packaging.version import Version
 
 from envbuild.errors import RepoError
-from envbuild.lock.adopt.index import Where, ask_index, find
+from envbuild.lock.adopt.index import Taken, Where, ask_index, find
 from envbuild.lock.resolver import choose
 from envbuild.lock.select import MACHINES, Pin, best_wheel
 from envbuild.source import redact
 from envbuild.spec.locked import Dependency, LockedPackage, LockedSet, applies
-from envbuild.spec.model import Adopted, Requirement
+from envbuild.spec.model import Adopted, Requirement, Spec
 from envbuild.spec.pep508 import canonical_name
 
 __all__ = ["adopt_locked", "select"]
 
+_SOURCE = "only source distributions"
+_HASHES = "only hashes"
 _UNFIT = "lock for this target too, or choose another Python (`envbuild base list`)"
 
 
-def adopt_locked(
-    lock: LockedSet, adopted: Adopted, requirements: Sequence[Requirement], where: Where
-) -> tuple[Pin, ...]:
-    """The pins of ``lock`` for the target, sorted by name.
+def adopt_locked(lock: LockedSet, spec: Spec, where: Where) -> Taken:
+    """What ``lock`` gives to the target.
 
-    Parameters:
-        requirements: what the project itself asks for, extras and groups included.
+    What ``spec.sources`` names is left out: it is built from there.
 
     Raises:
-        RepoError: the lock does not cover the target, names something that is not a wheel, or a hash in it
-            is not that of the file in the index.
+        RepoError: the lock does not cover the target, names something that no index has, or a hash in it is
+            not that of the file in the index.
     """
-    packages = select(lock, adopted, requirements, where)
-    wheels = [_wheel(package, lock, where) for package in packages]
-    asked = [
-        Requirement(f"{package.name}=={package.version}", lock.path, package.line) for package in packages
+    elsewhere = {source.name for source in spec.sources}
+    packages = [
+        package
+        for package in select(lock, spec, where)
+        if not (package.elsewhere and package.name in elsewhere)
     ]
+    wheels = {package.name: _wheel(package, lock, where) for package in packages}
+    asked = {package.name: _requirement(package, lock) for package in packages}
     try:
-        offered = ask_index(asked, where)
-        return tuple(
-            _pin(package, wheel, offered[package.name], requirement, where)
-            for requirement, package, wheel in zip(asked, packages, wheels, strict=True)
-        )
+        offered = ask_index([asked[name] for name, wheel in wheels.items() if wheel != _SOURCE], where)
+        pins = {
+            package.name: _pin(wheel, asked[package.name], offered.get(package.name), where)
+            for package in packages
+            if (wheel := wheels[package.name]) != _SOURCE
+        }
     except RepoError as error:
         for package in packages:
             if package.index and package.line == error.line:
@@ -59,21 +62,32 @@ def adopt_locked(
                     "yours (UV_INDEX)"
                 )
         raise
+    unbuilt = [asked[package.name] for package in packages if pins.get(package.name) is None]
+    return Taken(tuple(pin for pin in pins.values() if pin is not None), tuple(unbuilt))
 
 
-def select(
-    lock: LockedSet, adopted: Adopted, requirements: Sequence[Requirement], where: Where
-) -> list[LockedPackage]:
-    """The packages of ``lock`` that the target gets, sorted by name; parameters as :func:`adopt_locked`.
+def _requirement(package: LockedPackage, lock: LockedSet) -> Requirement:
+    hashes = tuple(sorted(f"sha256:{file.sha256}" for file in package.files))
+    return Requirement(f"{package.name}=={package.version}", lock.path, package.line, hashes)
+
+
+def select(lock: LockedSet, spec: Spec, where: Where) -> list[LockedPackage]:
+    """The packages of ``lock`` that the target gets, sorted by name.
 
     Raises:
         RepoError: the lock does not cover the target.
     """
     _check_platform(lock, where)
+    roots = [_root(requirement) for requirement in spec.requirements]
+    roots += [
+        Dependency(source.name, extras=frozenset(source.extras), marker=source.marker or "")
+        for source in spec.sources
+        if source.name in lock.names
+    ]
     if any(package.groups is None for package in lock.packages):
-        chosen = _walk(lock, requirements, where)
+        chosen = _walk(lock, roots, where)
     else:
-        chosen = _by_groups(lock, adopted, requirements, where)
+        chosen = _by_groups(lock, spec.adopted, roots, where)
     for package in chosen:
         if not _fits_python(package, where):
             wanted = " or ".join(map(str, package.python))
@@ -98,13 +112,12 @@ def _check_platform(lock: LockedSet, where: Where) -> None:
 
 
 def _by_groups(
-    lock: LockedSet, adopted: Adopted, requirements: Sequence[Requirement], where: Where
+    lock: LockedSet, adopted: Adopted | None, roots: Sequence[Dependency], where: Where
 ) -> list[LockedPackage]:
     """The packages whose marker holds for one of the groups that are selected."""
-    extras = frozenset(map(canonical_name, adopted.extras))
+    extras = frozenset(map(canonical_name, adopted.extras if adopted else ()))
     # An extra is a group of its own to PDM, and a marker of the main group to Poetry.
-    groups = {lock.main, *extras, *map(canonical_name, adopted.groups)}
-    roots = [_root(requirement) for requirement in requirements]
+    groups = {lock.main, *extras, *map(canonical_name, adopted.groups if adopted else ())}
     found: dict[str, LockedPackage] = {}
     for package in lock.packages:
         markers = [marker for group, marker in (package.groups or {}).items() if group in groups]
@@ -122,13 +135,12 @@ def _by_groups(
     return list(found.values())
 
 
-def _walk(lock: LockedSet, requirements: Sequence[Requirement], where: Where) -> list[LockedPackage]:
-    """The packages that ``requirements`` lead to, through dependencies whose markers hold."""
+def _walk(lock: LockedSet, roots: Sequence[Dependency], where: Where) -> list[LockedPackage]:
+    """The packages that ``roots`` lead to, through dependencies whose markers hold."""
     by_name: dict[str, list[LockedPackage]] = {}
     for package in lock.packages:
         if _fits_python(package, where):
             by_name.setdefault(package.name, []).append(package)
-    roots = [_root(requirement) for requirement in requirements]
     wanted: dict[str, list[Dependency]] = {}
     while True:
         # What one package says about another may come up after that was chosen: then once more from the
@@ -211,38 +223,37 @@ def _fits_python(package: LockedPackage, where: Where) -> bool:
     return not package.python or any(one.contains(where.python, prereleases=True) for one in package.python)
 
 
-def _wheel(package: LockedPackage, lock: LockedSet, where: Where) -> PackageWheel | None:
-    """The wheel of the lock that fits best; None when the lock knows only hashes."""
+def _wheel(package: LockedPackage, lock: LockedSet, where: Where) -> PackageWheel | str:
+    """The wheel of the lock that fits best, or one of :data:`_SOURCE` and :data:`_HASHES`."""
     if package.elsewhere:
-        trouble = f"{package.name} comes from {redact(package.elsewhere)}, which is not supported yet"
-        _refuse(lock, package, trouble, "lock a version that is in a package index", where)
+        trouble = f"{package.name} comes from {redact(package.elsewhere)}, which the project does not ask for"
+        _refuse(lock, package, trouble, "name it among the project's own dependencies, too", where)
     if not package.version:
         _refuse(lock, package, f"{package.name} has no version", "lock again on such a machine", where)
     if not package.files:
         _refuse(lock, package, f"{package.name} has no sha256", "lock again with hashes", where)
     if not all(file.filename for file in package.files):
-        return None
+        return _HASHES
     wheels = [
         PackageWheel(name=file.filename, path=file.filename, hashes={"sha256": file.sha256})
         for file in package.files
         if file.filename.endswith(".whl")
     ]
     wheel = best_wheel(wheels, where.tags)
-    if wheel is None:
-        trouble = f"{package.name} {package.version} has no wheel for {where.title}"
-        _refuse(lock, package, trouble, "lock a version that is published as a wheel", where)
-    return wheel
+    if wheel is None and len(wheels) == len(package.files):
+        trouble = f"{package.name} {package.version} has no file for {where.title}"
+        _refuse(lock, package, trouble, "lock a version that is published for it", where)
+    return wheel or _SOURCE
 
 
-def _pin(
-    package: LockedPackage, wheel: PackageWheel | None, offered: Package, place: Requirement, where: Where
-) -> Pin:
-    if wheel is not None:
-        return find(wheel, package.version, offered, place, where)
-    hashes = tuple(f"sha256:{file.sha256}" for file in package.files)
-    hashed = Requirement(place.text, place.file, place.line, hashes)
+def _pin(wheel: PackageWheel | str, place: Requirement, offered: Package | None, where: Where) -> Pin | None:
+    """The wheel in the index; None when there is none, and only hashes are known."""
+    if isinstance(wheel, PackageWheel):
+        return find(wheel, place, offered, where)
+    if offered is None:
+        return None
     return choose(
-        offered, where.tags, platform=where.platform, environment=where.uv.environment, hashed=(hashed,)
+        offered, where.tags, platform=where.platform, environment=where.uv.environment, hashed=(place,)
     )
 
 

@@ -7,11 +7,17 @@ from typing import Any, cast
 
 import tomli
 from packaging.markers import Environment
-from packaging.pylock import Package, PackageWheel, Pylock, PylockSelectError, PylockValidationError
+from packaging.pylock import (
+    Package,
+    PackageSdist,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockValidationError,
+)
 
 from envbuild.errors import RepoError
-from envbuild.lock.adopt.index import Where, ask_index, find
-from envbuild.lock.select import Pin
+from envbuild.lock.adopt.index import Taken, Where, ask_index, find
 from envbuild.spec.model import Adopted, Requirement
 
 __all__ = ["adopt_pylock", "parse_lock", "read_pylock"]
@@ -44,14 +50,14 @@ def parse_lock(file: str, data: bytes) -> dict[str, Any]:
         ) from error
 
 
-def adopt_pylock(lock: Pylock, adopted: Adopted, text: str, where: Where) -> tuple[Pin, ...]:
-    """The pins of ``lock`` for the target, sorted by name.
+def adopt_pylock(lock: Pylock, adopted: Adopted, text: str, where: Where) -> Taken:
+    """What ``lock`` gives to the target.
 
     Parameters:
         text: the lock file's, to find the lines of its packages.
 
     Raises:
-        RepoError: the lock does not cover the target, or names something that is not a wheel.
+        RepoError: the lock does not cover the target, or names something that no index has.
     """
     try:
         selected = list(
@@ -69,40 +75,44 @@ def adopt_pylock(lock: Pylock, adopted: Adopted, text: str, where: Where) -> tup
             file=adopted.path,
             remedy="make the lock for this target too, or choose another Python (`envbuild base list`)",
         ) from error
-    file = adopted.path
-    wanted = {package.name: _wheel(package, chosen, file, text, where) for package, chosen in selected}
-    asked = [
-        Requirement(f"{package.name}=={package.version}", file, _line(text, package.name))
-        for package, _ in selected
-    ]
-    offered = ask_index(asked, where)
-    pins = []
-    for requirement, (package, _) in zip(asked, selected, strict=True):
-        wheel = wanted[package.name]
-        pins.append(find(wheel, str(package.version), offered[package.name], requirement, where))
-    return tuple(sorted(pins, key=lambda pin: pin.name))
+    asked: dict[str, tuple[Requirement, PackageWheel]] = {}
+    unbuilt = []
+    for package, chosen in selected:
+        wheel = _wheel(package, chosen, adopted.path, text)
+        place = Requirement(
+            f"{package.name}=={package.version}",
+            adopted.path,
+            _line(text, package.name),
+            (f"sha256:{wheel.hashes['sha256'].lower()}",),
+        )
+        if isinstance(wheel, PackageWheel):
+            asked[package.name] = place, wheel
+        else:
+            unbuilt.append(place)
+    offered = ask_index([place for place, _ in asked.values()], where)
+    pins = [find(wheel, place, offered.get(name), where) for name, (place, wheel) in sorted(asked.items())]
+    return Taken(tuple(pins), tuple(sorted(unbuilt, key=lambda place: place.text)))
 
 
-def _wheel(package: Package, chosen: object, file: str, text: str, where: Where) -> PackageWheel:
+def _wheel(package: Package, chosen: object, file: str, text: str) -> PackageWheel | PackageSdist:
     kinds = {
         "PackageVcs": "comes from a version control system",
         "PackageDirectory": "is a directory",
         "PackageArchive": "is an archive at a URL",
-        "PackageSdist": f"has no wheel for {where.title}, only its source",
     }
     trouble = kinds.get(type(chosen).__name__)
-    if isinstance(chosen, PackageWheel) and "sha256" not in chosen.hashes:
+    if isinstance(chosen, PackageWheel | PackageSdist) and "sha256" not in chosen.hashes:
         trouble = "has no sha256"
     if package.version is None:
         trouble = trouble or "has no version"
-    if isinstance(chosen, PackageWheel) and trouble is None:
+    if isinstance(chosen, PackageWheel | PackageSdist) and trouble is None:
         return chosen
     raise RepoError(
-        f"{package.name} {trouble}, which is not supported yet",
+        f"{package.name} {trouble}, which cannot be taken over from this lock",
         code="unsupported-package",
         file=file,
         line=_line(text, package.name),
-        remedy="lock a version that is published as a wheel in a package index",
+        remedy="lock a version that is in a package index",
     )
 
 
