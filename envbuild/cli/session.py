@@ -121,6 +121,7 @@ class Session:
             requirements=settings.requirements or None,
             name=settings.name,
             network=settings.network,
+            is_own_index=partial(self._is_own_index, settings),
         )
         return Project(repo, read_spec(repo, options), settings)
 
@@ -287,6 +288,17 @@ class Session:
         bubblewrap, _docker = self.engines(settings)
         sandboxes: Sequence[Sandbox] = (BubblewrapSandbox(bubblewrap, self.store, self.environment),)
         return choose(settings.engine, sandboxes)
+
+    def _is_own_index(self, settings: Settings, url: str) -> bool:
+        """Whether ``url`` is that of one of the user's package indexes."""
+        from envbuild.lock.addresses import same_index
+        from envbuild.lock.uv_process import Uv, UvFailure
+
+        try:
+            own = Uv(self.store, settings.tool_environment(self.environment)).indexes()
+        except UvFailure:  # locking will say why
+            return False
+        return any(same_index(url, index) for index in own)
 
     def addresses(self, lock: Lock, settings: Settings) -> Callable[[Artifact], str]:
         """What tells where the artifacts of ``lock`` are."""

@@ -18,7 +18,7 @@ from envbuild.source.text import redact
 from envbuild.store import Store
 from envbuild.store.store import write_atomic
 
-__all__ = ["recall", "remember", "split_url", "with_credentials"]
+__all__ = ["recall", "remember", "same_index", "split_url", "with_credentials"]
 
 # The usual layout of an index's file host, also below a mirror's prefix: the path is the same everywhere.
 _HASHED_PATH = re.compile(r"(?:.*/)?(packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+)$")
@@ -65,6 +65,23 @@ def remember(store: Store, environment: Mapping[str, str], bases: Iterable[str])
 def recall(store: Store, environment: Mapping[str, str]) -> tuple[str, ...]:
     """The addresses learned for these index settings (with the settings' credentials), maybe none."""
     return tuple(with_credentials(base, environment) for base in _read(store, environment))
+
+
+def same_index(one: str, other: str) -> bool:
+    """Whether two addresses are of the same index: credentials and a slash at the end do not count.
+
+    >>> same_index("https://me:secret@example.org/simple/", "https://example.org/simple")
+    True
+    """
+
+    def parts(url: str) -> tuple[str, str, str, str]:
+        split = urlsplit(url)
+        return split.scheme, split.netloc.rpartition("@")[2].lower(), split.path.rstrip("/"), split.query
+
+    try:
+        return parts(one) == parts(other)
+    except ValueError:
+        return False
 
 
 def with_credentials(url: str, environment: Mapping[str, str]) -> str:

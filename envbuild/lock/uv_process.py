@@ -136,6 +136,22 @@ class Uv:
             )
             return self._read(output.read_bytes())
 
+    def indexes(self) -> tuple[str, ...]:
+        """The addresses of the user's package indexes, uv's default among them if they have no other.
+
+        Nothing is asked of anybody.
+
+        Raises:
+            UvFailure: the user's configuration of uv cannot be used.
+        """
+        with self._private_directory() as directory:
+            (directory / "requirements.in").touch()
+            options = ("--emit-index-url", "--no-header", "--offline", "--output-file", "requirements.txt")
+            self._run(directory, ["pip", "compile", "requirements.in", *options])
+            lines = (directory / "requirements.txt").read_text("utf-8").splitlines()
+        words = [line.split() for line in lines]
+        return tuple(line[1] for line in words if len(line) == 2 and line[0].endswith("index-url"))
+
     def export(self, files: Mapping[str, bytes], *, options: Sequence[str]) -> Pylock:
         """``uv export --frozen``: what a ``uv.lock`` says, with nothing solved again.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from envbuild.errors import RepoError, UsageError
-from envbuild.source import Repo
+from envbuild.source import Repo, printable
 from envbuild.source.text import quote
 from envbuild.spec.dependencies import Dependencies, read_dependencies
 from envbuild.spec.detection import ADDED_KINDS, DEAD_KINDS, DEPENDENCY_KINDS, Listing
@@ -264,14 +264,17 @@ class _Reader:
         # Asked for the first time, as a lock. What is wrong in it is kept apart: it matters only if
         # nothing of higher precedence is there when it is asked for again.
         findings = Findings()
-        result = read_requirements(self._repo, path, findings)
+        result = read_requirements(self._repo, path, findings, self._options.is_own_index)
         self._requirements_read = result, findings
         return self._use_requirements(path, "requirements.txt", result, findings) if result.is_lock else None
 
     def _requirements_in(self, path: str) -> Declared:
         findings = Findings()
         return self._use_requirements(
-            path, "requirements.in", read_requirements(self._repo, path, findings), findings
+            path,
+            "requirements.in",
+            read_requirements(self._repo, path, findings, self._options.is_own_index),
+            findings,
         )
 
     def _use_requirements(self, path: str, kind: str, result: Requirements, findings: Findings) -> Declared:
@@ -281,6 +284,9 @@ class _Reader:
         if kind == "requirements.txt" and result.is_lock:
             adopted = Adopted("requirements.txt", path)
             reason += "; every line is pinned and hashed, so it is taken over without solving again"
+        elif kind == "requirements.txt" and result.is_compiled and not result.sources:
+            adopted = Adopted("requirements.txt", path)
+            reason += "; it is compiled and every line is pinned, so it is taken over without solving again"
         self._findings.used(path, kind, reason)
         for included in result.included:
             self._findings.used(included, kind, f"included by {path}")
@@ -288,7 +294,12 @@ class _Reader:
         requirements = tuple(result.requirements)
         if adopted is None:  # a lock has what its project depends on
             requirements = tuple(dict.fromkeys((*requirements, *more.requirements)))
-        return _declared(path, Dependencies(requirements, sources), tuple(result.constraints), adopted)
+        declared = _declared(path, Dependencies(requirements, sources), tuple(result.constraints), adopted)
+        if adopted is None or result.compiled_with is None or result.compiled_with[1] is None:
+            return declared
+        # It may lack what another Python needs.
+        hint = PythonRequest(f"=={result.compiled_with[1]}.*", printable(path), hint=True)
+        return replace(declared, python=(hint,))
 
     def _project(self, path: str) -> Declared | None:
         self._selected = True

@@ -54,8 +54,8 @@ class LockedPackage:
 
     ``python`` are the versions of Python it is for (one of the sets). ``elsewhere`` says for people where it
     comes from when that is no index (``git+https://...``), ``commit`` is the git commit there. ``index`` is
-    the address of the index that the lock says it comes from, if it does. ``groups`` are the markers under which
-    each group of the project needs it, None when the lock does not tell; then it follows from the
+    the address of the index that the lock says it comes from, if it does. ``groups`` are the markers under
+    which each group of the project needs it, None when the lock does not tell; then it follows from the
     dependencies of the others.
     """
 

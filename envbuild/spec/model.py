@@ -5,6 +5,7 @@ Reading never resolves, downloads or runs anything; every value says which file 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -47,6 +48,8 @@ class SpecOptions:
     ``extras`` and ``groups`` select optional dependencies of ``pyproject.toml``. ``python`` is a version
     (``3.11``) or a specifier set, and ``requirements`` are PEP 508 texts; each replaces what the files say.
     ``name`` replaces the project's name. ``network`` are the steps that may reach the network.
+    ``is_own_index`` tells whether an address is that of a package index of the user's; it is asked only if
+    files name one.
     """
 
     extras: tuple[str, ...] = ()
@@ -55,6 +58,7 @@ class SpecOptions:
     requirements: tuple[str, ...] | None = None
     name: str | None = None
     network: tuple[str, ...] = ()
+    is_own_index: Callable[[str], bool] = lambda url: False
 
 
 @dataclass(frozen=True, slots=True)

@@ -368,6 +368,14 @@ def test_a_line_without_a_pin_or_a_hash_is_an_error(index: Index, take: AdoptFro
         assert ("not-pinned", "requirements.txt:2") == (caught.value.code, caught.value.place)
 
 
+def test_compiled_requirements_have_pins_and_no_hashes(index: Index, take: AdoptFrom) -> None:
+    """The index says what the files' hashes are; they go into our lock."""
+    entry = index.add(make_wheel("app", "1.0", requires=["lib"]))
+    index.add(make_wheel("app", "2.0"))
+    pins = take(HASHED, Requirement("app==1.0", "requirements.txt", 1))
+    assert [("app", "1.0", entry.sha256)] == [(pin.name, pin.version, pin.sha256) for pin in pins.values()]
+
+
 def test_two_pins_of_one_package_are_an_error(index: Index, take: AdoptFrom) -> None:
     old, new = index.add(make_wheel("app", "1.0")), index.add(make_wheel("app", "2.0"))
     with pytest.raises(RepoError) as caught:

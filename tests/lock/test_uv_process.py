@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from envbuild.lock.addresses import same_index
 from envbuild.lock.uv_process import Uv, UvFailure
 from envbuild.store import Store
 from tests.support.index import Index, make_wheel
@@ -129,3 +130,15 @@ cache-dir = "canary"
     lock += b'source = { editable = "." }\n'
     exported = uv.export({"pyproject.toml": pyproject, "uv.lock": lock}, options=["--no-emit-project"])
     assert [] == list(exported.packages)
+
+
+def test_the_users_indexes(index: Index, store: Store, environment: dict[str, str]) -> None:
+    """Told by uv itself, which nobody is asked for."""
+    environment["UV_INDEX"] = "https://me:secret@example.org/simple"
+    own = Uv(store, environment).indexes()
+
+    assert 2 == len(own)
+    assert any(same_index(index.url + "/", one) for one in own)
+    assert any(same_index("https://example.org/simple", one) for one in own)
+    assert not any(same_index("https://example.org/other", one) for one in own)
+    assert [] == index.requests

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from envbuild.lock.adopt.hashed import adopt_requirements
 from envbuild.lock.adopt.index import Taken, Where
 from envbuild.lock.adopt.locked import adopt_locked
+from envbuild.lock.adopt.pinned import adopt_requirements
 from envbuild.lock.adopt.pylock import adopt_pylock, read_pylock
 from envbuild.lock.adopt.uv_lock import export_uv_lock
 from envbuild.lock.uv_process import Uv

@@ -1,4 +1,4 @@
-"""``requirements.txt`` in which every line is pinned and hashed."""
+"""``requirements.txt`` in which every line is pinned, and every one or none is hashed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ def adopt_requirements(requirements: Sequence[Requirement], where: Where) -> Tak
     """What ``requirements`` give to the target.
 
     Raises:
-        RepoError: a line has no pin or no hash, or no file of the index has a hash given.
+        RepoError: a line has no pin or is not hashed like the others, or no file has a hash given.
     """
     environment = where.environment
+    hashed = any(requirement.hashes for requirement in requirements)
     asked: dict[str, Requirement] = {}
     for requirement in requirements:
         parsed = parse_requirement(requirement)
         if parsed.marker is not None and not parsed.marker.evaluate(environment):
             continue
         exact = [one for one in parsed.specifier if one.operator in ("==", "===") and "*" not in one.version]
-        if len(exact) != 1 or not requirement.hashes:
+        if len(exact) != 1 or bool(requirement.hashes) != hashed:
             raise RepoError(
-                f"{parsed.name} is not pinned with == and a hash, but the other requirements are",
+                f"{parsed.name} is not pinned with == and {'a' if hashed else 'no'} hash, as the others are",
                 code="not-pinned",
                 file=requirement.file,
                 line=requirement.line,
@@ -56,7 +57,7 @@ def adopt_requirements(requirements: Sequence[Requirement], where: Where) -> Tak
             tags,
             platform=where.platform,
             environment=where.uv.environment,
-            hashed=(requirement,),
+            hashed=(requirement,) if hashed else (),
         )
         for name, requirement in sorted(asked.items())
         if name in offered
