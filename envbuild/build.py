@@ -17,7 +17,7 @@ from typing import Any
 from envbuild.fetch import Fetcher
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.model import Image, Layer
-from envbuild.layers import LayerPlan, OsLayer, needs_interpreter
+from envbuild.layers import AptLayer, LayerPlan, OsLayer, needs_interpreter
 from envbuild.lock.model import Artifact, Base, Deb, Lock, Wheel
 from envbuild.pack import recipe
 from envbuild.pack.blob import Packed, find_packed, pack_entries
@@ -72,14 +72,14 @@ class Builder:
             MachineError: the disk is full, or the base's Python does not run here.
         """
         plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
-        layers = self._layers([layer for plan in plans for layer in plan.layers], lock.base)
+        layers = self._layers(plans)
         return tuple(self._assemble(plan, [layers[layer.key] for layer in plan.layers]) for plan in plans)
 
     def base_image(self, base: Base, platform: str) -> Image:
         """The image of ``base`` alone, without a Jupyter server: what builds from source run in."""
         layer = OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform])
-        found = self._layers([layer], base)[layer.key]
-        return self._assemble(Plan(platform, "", "", Lock.of_base(base), (layer,)), [found])
+        plan = Plan(platform, "", "", Lock.of_base(base), (layer,))
+        return self._assemble(plan, [self._layers([plan])[layer.key]])
 
     def executed_environment(
         self, lock: Lock, lock_bytes: bytes, platform: str, repo: Repo, script: PostBuild
@@ -123,7 +123,7 @@ class Builder:
             stage.advance(packed.raw_size)
         files = _layer(packed, "repository", (), cached=False)
         plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
-        layers = self._layers([layer for plan in plans for layer in plan.layers], lock.base)
+        layers = self._layers(plans)
         images = [
             self._assemble(plan, [*(layers[layer.key] for layer in plan.layers), files]) for plan in plans
         ]
@@ -147,7 +147,37 @@ class Builder:
         manifest = image_manifest(config, layers, config_digest=stored.digest, config_size=stored.size)
         return Image(plan.platform, stored, self.store.put_blob(canonical(manifest)), tuple(layers))
 
-    def _layers(self, planned: Sequence[LayerPlan], base: Base) -> dict[str, Layer]:
+    def _layers(self, plans: Sequence[Plan]) -> dict[str, Layer]:
+        """Every layer of ``plans``, by its key. What apt.txt adds is installed on top of the base's layer."""
+        planned = [layer for plan in plans for layer in plan.layers]
+        installed = [layer for layer in planned if isinstance(layer, AptLayer)]
+        for layer in installed:
+            if find_packed(self.store, layer.key, self.compression) is None:
+                require_native(layer.platform, "apt.txt")
+        layers = self._packed([layer for layer in planned if layer not in installed], plans[0].lock.base)
+        for apt in installed:
+            layers[apt.key] = self._installed(apt, self.base_image(plans[0].lock.base, apt.platform))
+        return layers
+
+    def _installed(self, layer: AptLayer, base: Image) -> Layer:
+        packed = find_packed(self.store, layer.key, self.compression)
+        if packed is None or self.steps.check:
+            # Slow to import, and a build that finds everything does not come here.
+            from envbuild.apt.install import install
+
+            self.fetcher.require(layer.artifacts)
+            with self.reporter.stage("fetch") as stage:
+                files = {
+                    artifact.sha256: self.fetcher.submit(artifact, stage) for artifact in layer.artifacts
+                }
+                paths = {sha256: future.result() for sha256, future in files.items()}
+            stepped = install(layer, paths, base, self.steps)
+            done = _layer(stepped.packed, layer.title, layer.packages, cached=stepped.cached)
+        else:
+            done = _layer(packed, layer.title, layer.packages, cached=True)
+        return replace(done, captured=True)
+
+    def _packed(self, planned: Sequence[LayerPlan], base: Base) -> dict[str, Layer]:
         """Every planned layer, by its key: found in the store or packed."""
         done: dict[str, Layer] = {}
         missing: dict[str, LayerPlan] = {}

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from envbuild.kernel.languages import Way
 from envbuild.lock.model import Artifact, CondaPackage, Deb, Wheel
 from envbuild.pack import recipe
 
@@ -199,7 +200,8 @@ class GlueLayer:
     """What belongs to no package: virtual environments' skeletons, kernelspecs, entry point, lock.
 
     ``own_server``: the Jupyter server is in the user's environment, and there is no other. ``conda`` are the
-    packages of a conda prefix.
+    packages of a conda prefix, ``other_kernels`` those of other languages: name of the kernelspec and how it
+    is had.
     """
 
     name: str
@@ -209,6 +211,7 @@ class GlueLayer:
     lock: bytes
     own_server: bool
     conda: tuple[CondaPackage, ...] = ()
+    other_kernels: tuple[tuple[str, Way], ...] = ()
     title: str = "environment, kernels and entry point"
     artifacts: tuple[Artifact, ...] = ()
     packages: tuple[str, ...] = ()
@@ -225,11 +228,12 @@ class GlueLayer:
                 "kernels": list(self.kernels),
                 "lock": hashlib.sha256(self.lock).hexdigest(),
                 "own_server": self.own_server,
+                "other_kernels": [[name, *way.argv] for name, way in self.other_kernels],
             },
         )
 
 
-LayerPlan = OsLayer | WheelLayer | CondaLayer | GlueLayer
+LayerPlan = OsLayer | AptLayer | WheelLayer | CondaLayer | GlueLayer
 
 
 def needs_interpreter(layer: LayerPlan) -> bool:

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from envbuild.layers import CondaLayer, GlueLayer, LayerPlan, OsLayer, WheelLayer
+from envbuild.kernel.languages import Packages, Way, installed_way
+from envbuild.layers import AptLayer, CondaLayer, GlueLayer, LayerPlan, OsLayer, WheelLayer
 from envbuild.lock.model import Base, CondaPackage, Lock, Target, Wheel
 from envbuild.pack import recipe
 
@@ -141,6 +142,8 @@ def environment_id(lock: Lock) -> str:
                 for target in lock.targets
             }
         )
+    if lock.other_kernels:
+        content.append(sorted(lock.other_kernels))
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return "env-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -149,6 +152,17 @@ def _has_server(target: Target) -> bool:
     """Whether the user's environment holds the whole Jupyter server, so that the base's is left out."""
     names = {wheel.name for wheel in target.wheels} | {package.name for package in target.conda}
     return {recipe.CONDA_SERVER_NAMES.get(name, name) for name in names} >= recipe.SERVER_PACKAGES
+
+
+def _other_kernels(lock: Lock, target: Target) -> tuple[tuple[str, Way], ...]:
+    """The kernels that are not Python's, as far as the packages on ``target`` give them."""
+    packages: Packages = {
+        "apt": {deb.name for deb in target.apt},
+        "conda": {package.name for package in target.conda},
+        "index": {wheel.name for wheel in target.wheels},
+    }
+    ways = [(name, installed_way(language, packages)) for name, language in sorted(lock.other_kernels)]
+    return tuple((name, way) for name, way in ways if way is not None)
 
 
 def _interpreter(base: Base) -> str:
@@ -246,13 +260,22 @@ def make_plan(lock: Lock, platform: str, lock_bytes: bytes, projects: Iterable[W
     own_server = _has_server(target)
     server = () if own_server else base.server[platform]
     own, python = _Python(base.python_minor, _interpreter(base)), _environment_python(target, base)
+    system = OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform])
     layers: list[LayerPlan] = [
-        OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform]),
+        system,
         *_wheel_layers(server, recipe.SERVER_PREFIX, own, "Jupyter server"),
+        *([AptLayer(platform, system.key, target.apt)] if target.apt else []),
         *_conda_layers(target.conda, python),
         *_wheel_layers(target.wheels, recipe.ENV_PREFIX, python, "packages"),
         GlueLayer(
-            lock.name, lock.display_name, base.python, lock.kernels, lock_bytes, own_server, target.conda
+            lock.name,
+            lock.display_name,
+            base.python,
+            lock.kernels,
+            lock_bytes,
+            own_server,
+            target.conda,
+            _other_kernels(lock, target),
         ),
         *_wheel_layers(projects, recipe.ENV_PREFIX, python, "project"),
     ]

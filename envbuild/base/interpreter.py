@@ -19,7 +19,7 @@ from envbuild.lock.model import Artifact, Base, Deb
 from envbuild.pack.deb import merge_usr, open_deb
 from envbuild.store import Store
 
-__all__ = ["Interpreter", "interpreter", "unpack_debs"]
+__all__ = ["LIBRARY_DIRECTORIES", "Interpreter", "interpreter", "unpack_debs"]
 
 # What the standard library's modules that a compiler may import link to; what is missing here would be taken
 # from the host.
@@ -43,7 +43,7 @@ _WARM_MODULES = ("importlib.util", "io", "json", "marshal", "zipfile")
 
 # Where each architecture's libraries are below the root, and the loader among them. (Not the loader's path
 # in ELF files: that may be an absolute link, which would lead to the host's.)
-_LIBRARY_DIRECTORIES = {
+LIBRARY_DIRECTORIES = {
     "linux/amd64": ("usr/lib/x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
     "linux/arm64": ("usr/lib/aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
 }
@@ -101,7 +101,7 @@ def interpreter(
 
 
 def _command(root: Path, host: str, minor: str) -> tuple[str, ...]:
-    directory, loader = _LIBRARY_DIRECTORIES[host]
+    directory, loader = LIBRARY_DIRECTORIES[host]
     libraries = root / directory
     python = root / f"usr/bin/python{minor}"
     return (str(libraries / loader), "--inhibit-cache", "--library-path", str(libraries), str(python))

@@ -16,7 +16,7 @@ from envbuild.base.version import Version, satisfies
 from envbuild.errors import RemoteError
 from envbuild.lock.model import Artifact, Deb
 
-__all__ = ["Catalog", "Package", "closure", "parse_package"]
+__all__ = ["Catalog", "Package", "closure", "parse_package", "relations"]
 
 _FIELD = re.compile(
     rb"^(Package|Version|Architecture|Depends|Pre-Depends|Provides|Filename|Size|SHA256): *(.*)$",
@@ -68,10 +68,10 @@ class Package:
         )
 
 
-def _relations(field: str) -> tuple[tuple[Relation, ...], ...]:
+def relations(field: str) -> tuple[tuple[Relation, ...], ...]:
     """A dependency field's groups of alternatives.
 
-    >>> [[str(one) for one in group] for group in _relations("libc6 (>= 2.34), debconf | debconf-2.0")]
+    >>> [[str(one) for one in group] for group in relations("libc6 (>= 2.34), debconf | debconf-2.0")]
     [['libc6 (>= 2.34)'], ['debconf', 'debconf-2.0']]
     """
     groups = []
@@ -109,8 +109,8 @@ def parse_package(paragraph: bytes, source: Source) -> Package:
     ):
         raise RemoteError(f"unsafe name or path in Debian's index: {path!r}", code="mirror-bad-index")
     depends = ", ".join(filter(None, (fields.get("Pre-Depends"), fields.get("Depends"))))
-    provides = tuple(group[0] for group in _relations(fields.get("Provides", "")))
-    return Package(deb, _relations(depends), provides)
+    provides = tuple(group[0] for group in relations(fields.get("Provides", "")))
+    return Package(deb, relations(depends), provides)
 
 
 class Catalog:
@@ -120,6 +120,7 @@ class Catalog:
         self._paragraphs: dict[str, list[tuple[bytes, Source]]] = {}
         self._providers: dict[str, set[str]] = {}
         self._newest: dict[str, Package | None] = {}
+        self._essential: set[str] = set()
         for index in indexes:
             for paragraph in paragraphs(index):
                 self._add(paragraph, index.source)
@@ -129,18 +130,38 @@ class Catalog:
             raise RemoteError("unreadable paragraph in Debian's index", code="mirror-bad-index")
         name = paragraph[9 : paragraph.index(b"\n")].decode()
         self._paragraphs.setdefault(name, []).append((paragraph, source))
+        if b"\nEssential: yes" in paragraph:
+            self._essential.add(name)
         start = paragraph.find(b"\nProvides: ")
         if start >= 0:
             field = paragraph[start + 11 :].partition(b"\n")[0].decode()
-            for group in _relations(field):
+            for group in relations(field):
                 self._providers.setdefault(group[0].name, set()).add(name)
+
+    @property
+    def essential(self) -> frozenset[str]:
+        """The packages that others may use without depending on them (Debian policy 3.8)."""
+        return frozenset(self._essential)
+
+    def names(self) -> list[str]:
+        """The names of all packages, sorted."""
+        return sorted(self._paragraphs)
+
+    def providers(self, name: str) -> list[str]:
+        """The packages that provide the virtual package ``name``, sorted."""
+        return sorted(self._providers.get(name, ()))
+
+    def listed(self, name: str) -> list[tuple[Package, bytes]]:
+        """Every version of the package ``name``, with its paragraph."""
+        return [
+            (parse_package(paragraph, source), paragraph)
+            for paragraph, source in self._paragraphs.get(name, ())
+        ]
 
     def newest(self, name: str) -> Package | None:
         """The newest version of the package ``name``; of equal ones the first index's."""
         if name not in self._newest:
-            packages = [
-                parse_package(paragraph, source) for paragraph, source in self._paragraphs.get(name, ())
-            ]
+            packages = [package for package, _ in self.listed(name)]
             self._newest[name] = max(packages, key=lambda one: Version(one.deb.version), default=None)
         return self._newest[name]
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
+from envbuild.kernel.languages import Way
 from envbuild.pack import recipe
 
-__all__ = ["kernel_json", "kernel_names", "valid_kernel_name"]
+__all__ = ["kernel_json", "kernel_names", "other_kernel_json", "valid_kernel_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -44,4 +46,13 @@ def kernel_json(display_name: str) -> bytes:
         "language": "python",
         "metadata": {"debugger": True},
     }
+    return _written(content)
+
+
+def other_kernel_json(way: Way) -> bytes:
+    """The ``kernel.json`` of a kernel of another language."""
+    return _written({"argv": list(way.argv), "display_name": way.display_name, "language": way.language_name})
+
+
+def _written(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()

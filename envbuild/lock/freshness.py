@@ -53,6 +53,7 @@ def inputs_digest(spec: Spec, adopted: bytes | None = None) -> str:
         "apt": sorted([package.name, package.version or ""] for package in spec.apt),
         "kernels": sorted(spec.kernels),
         "other_kernels": sorted({(kernel.name, kernel.language) for kernel in spec.other_kernels}),
+        "kernel_packages": sorted(spec.kernel_packages),
         "adopted": None
         if spec.adopted is None
         else [

@@ -37,6 +37,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LANGUAGE = re.compile(r"[a-z0-9+#._-]+")
 _PYTHON = re.compile(r"3\.\d{1,3}\.\d{1,3}")
 _GLIBC = re.compile(r"2\.\d{1,3}")
 _DEB_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -69,6 +70,7 @@ def dump_lock(lock: Lock) -> bytes:
         f"inputs = {_quote(lock.inputs)}",
         f"cutoff = {_quote(lock.cutoff)}",
         f"kernels = [{', '.join(_quote(kernel) for kernel in sorted(lock.kernels))}]",
+        *_other_kernels(lock),
         f"recipe = {lock.recipe}",
         f"resolver = {_quote(lock.resolver)}",
         "",
@@ -98,6 +100,11 @@ def dump_lock(lock: Lock) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def _other_kernels(lock: Lock) -> list[str]:
+    pairs = (f"{_quote(name)} = {_quote(language)}" for name, language in sorted(lock.other_kernels))
+    return [f"other-kernels = {{ {', '.join(pairs)} }}"] if lock.other_kernels else []
+
+
 def _quote(text: str) -> str:
     # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -123,7 +130,10 @@ def _value(value: str | int | bool | tuple[str, ...]) -> str:
 
 
 def _deb_row(deb: Deb) -> _Row:
-    return {"name": deb.name, "version": deb.version, "arch": deb.arch, **_artifact_row(deb.artifact)}
+    row: _Row = {"name": deb.name, "version": deb.version, "arch": deb.arch}
+    if deb.direct:
+        row["direct"] = True
+    return {**row, **_artifact_row(deb.artifact)}
 
 
 def _wheel_row(wheel: Wheel) -> _Row:
@@ -260,6 +270,7 @@ class _Reader:
             resolver=table.text("resolver", _WORD),
             base=self._base(table.table("base")),
             targets=tuple(self._target(row) for row in table.tables("target")),
+            other_kernels=self._other_kernels(table) if table.has("other-kernels") else (),
         )
         table.finish()
         platforms = [target.platform for target in lock.targets]
@@ -269,6 +280,15 @@ class _Reader:
             if platform not in lock.base.debs or platform not in lock.base.server:
                 self.fail(f"base has nothing for {platform}")
         return lock
+
+    def _other_kernels(self, table: Table) -> tuple[tuple[str, str], ...]:
+        kernels = table.table("other-kernels")
+        pairs = tuple((name, kernels.text(name, _LANGUAGE)) for name in sorted(kernels.keys()))
+        kernels.finish()
+        for name, _ in pairs:
+            if not _WORD.fullmatch(name):
+                self.fail(f"other-kernels has an impossible name {name[:100]!r}")
+        return pairs
 
     def _base(self, table: Table) -> Base:
         base = Base(
@@ -416,6 +436,7 @@ def _deb(table: Table) -> Deb:
         version=table.text("version", _DEB_VERSION),
         arch=table.text("arch", _WORD),
         artifact=_artifact(table),
+        direct=table.truth("direct") if table.has("direct") else False,
     )
     # The epoch is no part of the file name (Debian policy 5.6.12).
     if deb.artifact.filename != f"{deb.name}_{deb.version.partition(':')[2] or deb.version}_{deb.arch}.deb":

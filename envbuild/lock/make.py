@@ -18,6 +18,7 @@ from envbuild.base.recipe import BaseRecipe, check_python, choose, load_recipes
 from envbuild.errors import RepoError, UsageError
 from envbuild.lock.addresses import remember, split_url
 from envbuild.lock.adopt import adopt
+from envbuild.lock.apt import AptLocker, previous_apt
 from envbuild.lock.freshness import adopted_bytes, inputs_digest
 from envbuild.lock.from_source import BuilderFactory
 from envbuild.lock.model import Artifact, Base, Lock, Target, Wheel
@@ -120,7 +121,8 @@ def make_lock(
                     store=store,
                     mirrors=mirrors,
                     reporter=reporter,
-                    refresh=upgrade_base,
+                    # Yesterday's base and today's packages may not fit each other.
+                    refresh=upgrade_base or bool(spec.apt),
                     offline=offline,
                 )
             )
@@ -161,6 +163,14 @@ def make_lock(
                 solver, python=locked.python, projects=replace(solver.projects, python=locked.python)
             )
             user, server = solver.answers()
+        base = _base(recipe, locked, previous, now)
+        apt = AptLocker(recipe.suite, base.date, store, mirrors, reporter, offline)
+        installed = {
+            platform: apt.lock(
+                spec.apt, locked.debs[platform], platform, previous_apt(previous if kept else None, platform)
+            )
+            for platform in sorted(user)
+        }
         stage.advance(sum(len(pins) for section in (user, server) for pins in section.values()))
     for note in check_python(spec.python, locked.python):
         reporter.note(f"{note.file}: {note.message}" if note.file else note.message)
@@ -174,10 +184,11 @@ def make_lock(
         inputs=inputs_digest(spec, adopted_bytes(spec, repo)),
         cutoff=cutoff,
         kernels=tuple(sorted(spec.kernels)),
+        other_kernels=tuple((kernel.name, kernel.language) for kernel in spec.other_kernels),
         recipe=packing.VERSION,
         resolver=resolver,
         base=replace(
-            _base(recipe, locked, previous, now),
+            base,
             server=(kept.server if kept else {}) | _server_wheels(server, previous),
         ),
         targets=tuple(
@@ -191,6 +202,7 @@ def make_lock(
                 built=tuple(
                     sorted((*(pin.built for pin in found if pin.built), *solver.projects.built(platform)))
                 ),
+                apt=installed[platform],
             )
             for platform, found in sorted(user.items())
         ),

@@ -71,12 +71,16 @@ class Built:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Deb:
-    """One locked Debian package; ``arch`` is Debian's name (``amd64``, ``arm64``, ``all``)."""
+    """One locked Debian package; ``arch`` is Debian's name (``amd64``, ``arm64``, ``all``).
+
+    ``direct``: ``apt.txt`` asks for it; the others came with one of those, or are the base's.
+    """
 
     name: str
     version: str
     arch: str
     artifact: Artifact
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -158,7 +162,8 @@ class Lock:
 
     ``inputs`` is the digest of what was locked (``sha256:...``; see ``lock/freshness``), ``cutoff`` the date
     (``YYYY-MM-DDTHH:MM:SSZ``) after which published artifacts were not considered, ``kernels`` the extra
-    kernelspec names (beside ``name`` and ``python3``), ``recipe`` the version of the packing recipe.
+    kernelspec names (beside ``name`` and ``python3``), ``other_kernels`` name and language of those that are
+    not Python's, ``recipe`` the version of the packing recipe.
     """
 
     name: str
@@ -170,6 +175,7 @@ class Lock:
     resolver: str
     base: Base
     targets: tuple[Target, ...]
+    other_kernels: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of_base(cls, base: Base) -> Lock:

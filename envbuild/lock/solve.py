@@ -68,6 +68,10 @@ class Solver:
     forget_server: Upgrade
     exclude_newer: str | None
 
+    @property
+    def _always(self) -> tuple[str, ...]:
+        return (*_ALWAYS, *self.spec.kernel_packages)
+
     def answers(self) -> tuple[Section, Section]:
         """The pins of the user's environment and of the server, with sizes."""
         with ThreadPoolExecutor(1) as pool:
@@ -113,7 +117,7 @@ class Solver:
     def _solved(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
         asked = [*self.spec.requirements, *self.projects.requirements(platform)]
         named = self._named(platform)
-        asked += [Requirement(name, "") for name in _ALWAYS if name not in named]
+        asked += [Requirement(name, "") for name in self._always if name not in named]
         pins = self._resolve(asked, self.spec.constraints, platform, versions)
         complete = self._with_server(pins, platform, versions)
         if complete is not None:
@@ -136,7 +140,7 @@ class Solver:
         taken = self.adopt(python=self.python, glibc=self.recipe.glibc, platform=platform)
         pins = self._built(taken, platform, versions)
         names = {pin.name for pin in pins}
-        pins = self._completed(pins, [name for name in _ALWAYS if name not in names], platform, versions)
+        pins = self._completed(pins, [name for name in self._always if name not in names], platform, versions)
         complete = self._with_server(pins, platform, versions)
         return self._completed(pins, ["jupyterlab"], platform, versions) if complete is None else complete
 

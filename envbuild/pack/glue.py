@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from envbuild.kernel.specs import kernel_json, kernel_names
+from envbuild.kernel.languages import Way
+from envbuild.kernel.specs import kernel_json, kernel_names, other_kernel_json, valid_kernel_name
 from envbuild.lock.model import CondaPackage
 from envbuild.pack import recipe
 from envbuild.pack.conda_meta import history
@@ -96,6 +97,7 @@ def glue_entries(
     lock: bytes,
     own_server: bool,
     conda: tuple[CondaPackage, ...] = (),
+    other_kernels: tuple[tuple[str, Way], ...] = (),
 ) -> list[Entry]:
     """Entries of the glue layer.
 
@@ -106,6 +108,7 @@ def glue_entries(
         lock: the lock file, to be kept in the image.
         own_server: the Jupyter server is in the user's environment; then its own place leads there.
         conda: the packages of a conda prefix, which the environment then is.
+        other_kernels: names of the kernelspecs of other languages, and how each kernel is had.
     """
     server = recipe.ENV_PREFIX if own_server else recipe.SERVER_PREFIX
     entries = [
@@ -121,7 +124,14 @@ def glue_entries(
         directory(recipe.HOME),
         directory(recipe.REPO_DIR),
     ]
-    for kernel in kernel_names(name, kernels):
-        place = f"{recipe.ENV_PREFIX}/share/jupyter/kernels/{kernel}/kernel.json"
-        entries.append(file(place, kernel_json(f"Python ({display_name})")))
+    # A project called like another language's kernel is found under `python3` as well.
+    others = {kernel: way for kernel, way in other_kernels if kernel.lower() != "python3"}
+    specs = {
+        kernel: kernel_json(f"Python ({display_name})")
+        for kernel in kernel_names(name, kernels)
+        if kernel.lower() not in {other.lower() for other in others}
+    }
+    specs |= {kernel: other_kernel_json(way) for kernel, way in others.items() if valid_kernel_name(kernel)}
+    for kernel, content in specs.items():
+        entries.append(file(f"{recipe.ENV_PREFIX}/share/jupyter/kernels/{kernel}/kernel.json", content))
     return entries

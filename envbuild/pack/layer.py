@@ -9,7 +9,7 @@ from pathlib import Path
 
 from envbuild.base.recipe import recipe_named
 from envbuild.errors import EnvbuildError, MachineError, RepoError
-from envbuild.layers import CondaLayer, GlueLayer, LayerPlan, OsLayer, WheelLayer
+from envbuild.layers import AptLayer, CondaLayer, GlueLayer, LayerPlan, OsLayer, WheelLayer
 from envbuild.pack.blob import Packed, keep_packed, pack_entries
 from envbuild.pack.bytecode import Compiler
 from envbuild.pack.conda import HARMLESS_LINK_SCRIPTS, conda_entries
@@ -72,12 +72,14 @@ def _pack(
                 lock=layer.lock,
                 own_server=layer.own_server,
                 conda=layer.conda,
+                other_kernels=layer.other_kernels,
             )
         elif isinstance(layer, OsLayer):
             entries = _os_layer(layer, files, store, compiler, stack)
         elif isinstance(layer, CondaLayer):
             entries, notes = _conda_layer(layer, files, store, compiler, stack)
         else:
+            assert not isinstance(layer, AptLayer), "made in the sandbox"
             entries = _wheel_layer(layer, files, store, compiler, stack)
         try:
             entries = complete(entries)

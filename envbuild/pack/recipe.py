@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 # One time for every file and directory, so that the same file is the same tar entry in every layer that
 # carries it. Not zero: zip tools refuse times before 1980.
@@ -111,4 +111,20 @@ NOT_CAPTURED: Final = (
     "var/cache/ldconfig",
     "var/log",
     "var/tmp",
+)
+
+# Beyond that, what no layer keeps of an installation of Debian packages (regular expressions for whole
+# paths): earlier versions of files, dpkg's and apt's working files, identities and keys made on installation,
+# caches that hold times.
+APT_NOT_KEPT: Final = (
+    r"etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-",
+    r"etc/\.pwd\.lock",
+    r"etc/(?:machine-id|ssh/ssh_host_.*|ssl/private/ssl-cert-snakeoil\.key|ssl/certs/ssl-cert-snakeoil\.pem)",
+    r"var/lib/dbus/machine-id",
+    r"var/lib/dpkg/(?:.*-old|lock.*|triggers/Lock|updates/.*|parts/.*)",
+    r"var/(?:lib|cache)/apt/.*",
+    r"var/cache/(?:debconf|fontconfig|man|ldconfig)/.*",
+    r"var/lib/systemd/(?:catalog/database|random-seed|deb-systemd-helper-.*)",
+    r"var/lib/ucf/(?:.*\.\d+|cache/.*)",
+    r"usr/share/icons/.*/icon-theme\.cache",
 )

@@ -20,7 +20,7 @@ from envbuild.pack.dpkg import Installed, dpkg_entries, md5
 from envbuild.pack.ldcache import ld_so_cache
 from envbuild.pack.tar import Entry
 
-__all__ = ["Compile", "os_entries"]
+__all__ = ["DROPPED", "Compile", "is_kept", "os_entries"]
 
 Compile = Callable[[list[tuple[str, bytes]]], dict[str, bytes]]
 """Bytecode by path, for ``(path in the image, source)`` pairs; without those that do not compile."""
@@ -31,7 +31,7 @@ _MERGED_USR = {
 }
 
 # Not in the image: documentation for people at a terminal, translations, menus of desktops.
-_DROPPED = tuple(
+DROPPED = tuple(
     b"usr/share/%s/" % name
     for name in (
         b"applications",
@@ -209,7 +209,9 @@ class _Tree:
         paths: list[bytes] = []
         digests: dict[bytes, str] = {}
         for member in package.members():
-            if not _is_kept(member):
+            if _is_merge_link(member):
+                paths.append(member.path)  # it is there, and scripts ask whose it is
+            if not is_kept(member):
                 continue
             entry = self._entry(member)
             self.add(entry)
@@ -246,11 +248,18 @@ class _Tree:
                 return tar.file(path, member.data, executable=bool(member.mode & 0o111))
 
 
-def _is_kept(member: Member) -> bool:
+def _is_merge_link(member: Member) -> bool:
+    """Whether this is a link of merged ``/usr``, which base-files ships in newer releases."""
     path = member.path
-    if member.kind == "symlink" and merge_usr(path) == b"usr/" + path and b"/" not in path:
-        return False  # the links of merged /usr, which base-files ships in newer releases
-    if path in _NOT_DIRECTORIES or path in _DROPPED_FILES or (path + b"/").startswith(_DROPPED):
+    return member.kind == "symlink" and merge_usr(path) == b"usr/" + path and b"/" not in path
+
+
+def is_kept(member: Member) -> bool:
+    """Whether a file of a package is wanted in an image."""
+    path = member.path
+    if _is_merge_link(member):
+        return False
+    if path in _NOT_DIRECTORIES or path in _DROPPED_FILES or (path + b"/").startswith(DROPPED):
         return False
     if path.startswith(_DOC):
         # The licence of every package stays; a link stands for the folder of another package.

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from envbuild.errors import EnvbuildError, RepoError
 from envbuild.image.model import Image
 from envbuild.pack.blob import Packed, find_packed, pack_entries
-from envbuild.pack.tar import complete
+from envbuild.pack.tar import Entry, complete
 from envbuild.progress import Reporter
 from envbuild.sandbox.comparison import differences
 from envbuild.sandbox.model import Limits, Outcome, Sandbox, Step
 from envbuild.store import Store
 
-__all__ = ["StepLayers", "Stepped"]
+__all__ = ["StepLayers", "Stepped", "Tidy"]
+
+Tidy = Callable[[Iterable[Entry]], Iterable[Entry]]
 
 _MOST_NAMED = 50
 
@@ -57,6 +59,7 @@ class StepLayers:
         key: str,
         failed: Callable[[Outcome], EnvbuildError],
         file: str | None = None,
+        tidy: Tidy = iter,
     ) -> Stepped:
         """The layer of what ``step`` changes in ``image``.
 
@@ -64,28 +67,32 @@ class StepLayers:
             key: hex digest of everything the changes may depend on.
             failed: the error to raise for an outcome that is no success.
             file: where the repository asks for it, for messages.
+            tidy: leaves out, or changes, what is special to the kind of step.
 
         Raises:
             RepoError: with ``check``, when two runs do not give the same.
             MachineError: no sandbox works here, or not for the image's platform.
         """
         found = find_packed(self.store, key, self.compression)
-        stepped = Stepped(found, cached=True) if found else Stepped(self._run(image, step, failed), False)
+        packed = found or self._run(image, step, failed, tidy)
+        stepped = Stepped(packed, cached=found is not None)
         if self.check:
-            self._compare(stepped.packed, self._run(image, step, failed), step, file)
+            self._compare(stepped.packed, self._run(image, step, failed, tidy), step, file)
         if found is None:
             record = {"diff_id": stepped.packed.diff_id, "raw_size": stepped.packed.raw_size}
             self.store.put_action(key, record)
         return stepped
 
-    def _run(self, image: Image, step: Step, failed: Callable[[Outcome], EnvbuildError]) -> Packed:
+    def _run(
+        self, image: Image, step: Step, failed: Callable[[Outcome], EnvbuildError], tidy: Tidy
+    ) -> Packed:
         sandbox = self._sandbox
         with self.reporter.stage("execute", unit="steps") as stage:
             stage.detail(f"{step.title} ({sandbox.name})")
             with sandbox.execute(image, step, self.reporter) as outcome:
                 if not outcome.succeeded:
                     raise failed(outcome)
-                packed = pack_entries(self.store, complete(outcome.changes), self.compression)
+                packed = pack_entries(self.store, complete(tidy(outcome.changes)), self.compression)
             stage.advance(1)
         return packed
 

@@ -12,7 +12,7 @@ from envbuild.errors import RepoError, UsageError
 from envbuild.source import Repo, printable
 from envbuild.source.text import quote
 from envbuild.spec.dependencies import Dependencies, read_dependencies
-from envbuild.spec.detection import ADDED_KINDS, DEAD_KINDS, DEPENDENCY_KINDS, Listing
+from envbuild.spec.detection import DEAD_KINDS, DEPENDENCY_KINDS, Listing
 from envbuild.spec.engine_build import find_binder_dockerfile, find_repo2docker, find_root_dockerfile
 from envbuild.spec.findings import Findings
 from envbuild.spec.foreign import FOREIGN_KINDS, read_foreign
@@ -66,9 +66,8 @@ def read_declared(repo: Repo, listing: Listing, options: SpecOptions, findings: 
         return Declared(build.path, engine_build=build)
     reader = _Reader(repo, listing, options, findings)
     declared = reader.read()
-    for kind, names in ADDED_KINDS:
-        for path in listing.find(names):
-            findings.not_supported(path, kind)
+    for path in listing.find(("postBuild",)):
+        findings.not_supported(path, "postBuild")
     for kind, names in DEAD_KINDS:
         for path in listing.find(names):
             if declared.winner is None or listing.directory:

@@ -117,11 +117,14 @@ def is_archive(location: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AptPackage:
-    """One line of ``apt.txt``: a Debian package's ``name``, and the ``version`` if one is demanded."""
+    """One entry of ``apt.txt``: a Debian package's ``name``, and the ``version`` if one is demanded.
+
+    ``line`` is None for a package that a notebook (``file``) needs for its kernel.
+    """
 
     name: str
     file: str
-    line: int
+    line: int | None
     version: str | None = None
 
 
@@ -266,7 +269,8 @@ class Spec:
     ``name`` is the project's name, valid as a kernelspec name (``[A-Za-z0-9._-]+``, lower case);
     ``display_name`` is for people. ``kernels`` are the kernelspec names the Python notebooks use, sorted.
     ``inferred`` is true when the requirements come from the notebooks' imports because no file declares any.
-    ``other_kernels`` are those of notebooks in other languages. ``post_build`` is the path of a script that
+    ``other_kernels`` are those of notebooks in other languages, ``kernel_packages`` the packages of the index
+    that are added for them. ``post_build`` is the path of a script that
     runs when everything else is in the image. ``executions`` says what will run, in this order.
     """
 
@@ -286,5 +290,6 @@ class Spec:
     notebooks: tuple[Notebook, ...] = ()
     kernels: tuple[str, ...] = ()
     other_kernels: tuple[OtherKernel, ...] = ()
+    kernel_packages: tuple[str, ...] = ()
     files: tuple[FileUse, ...] = ()
     problems: tuple[Problem, ...] = field(default=())

@@ -107,13 +107,7 @@ def read_notebook(repo: Repo, path: str, findings: Findings) -> Notebook:
         imports=(),
     )
     if language is not None and language.lower() not in PYTHON_LANGUAGES:
-        findings.error(
-            "kernel-not-supported",
-            f"this notebook needs a kernel for {quote(language)}, and only Python is supported yet",
-            shown,
-            remedy="move the notebook out of the repository, or give it a Python kernel",
-        )
-        return notebook
+        return notebook  # its cells are not ours to read
     if (notebook.language_version or "").startswith("2."):
         findings.warning(
             "python-2",

@@ -9,13 +9,15 @@ import warnings
 from envbuild.errors import RepoError, UsageError
 from envbuild.source import Repo, RepoFile, printable
 from envbuild.source.text import quote
+from envbuild.spec.apt import apt_execution, read_apt
 from envbuild.spec.declared import Declared, read_declared
 from envbuild.spec.detection import Listing, list_files
 from envbuild.spec.engine_build import needs
 from envbuild.spec.findings import Findings
 from envbuild.spec.inference import infer_requirements, local_modules
+from envbuild.spec.languages import read_kernels
 from envbuild.spec.local import executions
-from envbuild.spec.model import Execution, Notebook, PythonRequest, Spec, SpecOptions
+from envbuild.spec.model import AptPackage, Execution, Notebook, PythonRequest, Spec, SpecOptions
 from envbuild.spec.notebook import PYTHON_LANGUAGES, read_notebook
 from envbuild.spec.pep508 import parse_requirement
 from envbuild.spec.post_build import STEP as POST_BUILD
@@ -53,6 +55,14 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         requirements = infer_requirements(notebooks, local_modules(files), findings)
     else:
         _check_installs(notebooks, declared, findings)
+    other = read_kernels(
+        () if declared.engine_build else notebooks,
+        apt=_apt(repo, listing, declared, findings),
+        conda=None,
+        requirements=requirements,
+        locked=(declared.packages or frozenset()) if declared.adopted else frozenset(),
+        findings=findings,
+    )
     if start := listing.path("start"):
         findings.used(start, "start", "runs in the container, before its command")
     post_build = _post_build(repo, listing, declared, findings)
@@ -65,16 +75,31 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         requirements=requirements,
         constraints=declared.constraints,
         sources=declared.sources,
+        conda=other.conda,
+        apt=other.apt,
         engine_build=declared.engine_build,
         post_build=post_build,
-        executions=_executions(declared, post_build, options),
+        executions=_executions(declared, other.apt, post_build, options),
         adopted=declared.adopted,
         inferred=declared.winner is None,
         notebooks=notebooks,
         kernels=_kernels(notebooks),
+        other_kernels=other.kernels,
+        kernel_packages=other.requirements,
         files=findings.files,
         problems=findings.problems,
     )
+
+
+def _apt(repo: Repo, listing: Listing, declared: Declared, findings: Findings) -> tuple[AptPackage, ...]:
+    path = listing.path("apt.txt")
+    if path is None:
+        return ()
+    if declared.engine_build is not None:
+        findings.ignored(path, "apt.txt", f"{declared.engine_build.path} describes the whole image")
+        return ()
+    findings.used(path, "apt.txt", "Debian packages are added to the base")
+    return read_apt(repo, path, findings)
 
 
 def _post_build(repo: Repo, listing: Listing, declared: Declared, findings: Findings) -> str | None:
@@ -86,11 +111,15 @@ def _post_build(repo: Repo, listing: Listing, declared: Declared, findings: Find
     return None
 
 
-def _executions(declared: Declared, post_build: str | None, options: SpecOptions) -> tuple[Execution, ...]:
+def _executions(
+    declared: Declared, apt: tuple[AptPackage, ...], post_build: str | None, options: SpecOptions
+) -> tuple[Execution, ...]:
     """What has to run, in this order."""
     if declared.engine_build is not None:
         return (needs(declared.engine_build),)
     result = executions(declared.sources)
+    if apt:
+        result += (apt_execution(apt),)
     if post_build is not None:
         result += (post_build_execution(post_build, network=POST_BUILD in options.network),)
     return result

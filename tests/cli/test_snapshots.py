@@ -53,7 +53,7 @@ REPOSITORIES: dict[str, dict[str, str]] = {
         "requirements.txt": "pandas >= = 2\n-r ../../outside.txt\n",
         "truncated.ipynb": '{"cells": [',
         "Dockerfile": "FROM scratch\n",
-        "apt.txt": "vim\n",
+        "apt.txt": "vim;\n",
     },
     "bad-config": {"envbuild.toml": 'python = "3.13"\ncache-dir = "/tmp"\n', "requirements.txt": "numpy\n"},
 }

@@ -65,7 +65,7 @@ def test_every_mistake_is_named(spec_of: SpecOf) -> None:
             "c.ipynb": notebook(kernel="../../etc"),
             "d.ipynb": notebook(kernel="ir", language="R"),
             "requirements.txt": "a b",
-            "apt.txt": "git",
+            "apt.txt": "git;",
             "runtime.txt": "nonsense",
         }
     )
@@ -74,7 +74,7 @@ def test_every_mistake_is_named(spec_of: SpecOf) -> None:
         ("bad-nbformat", "b.ipynb"),
         ("bad-kernel-name", "c.ipynb"),
         ("kernel-not-supported", "d.ipynb"),
-        ("not-supported-yet", "apt.txt"),
+        ("bad-apt", "apt.txt"),
         ("bad-requirement", "requirements.txt"),
         ("bad-runtime", "runtime.txt"),
     ] == sorted(_errors(spec), key=lambda item: (item[1] or "").replace("apt", "n"))
