@@ -23,6 +23,13 @@ _EXPECTED: dict[str, dict[str, Any]] = {
         "kernels": {"conda-env-holidays-py", "inferred", "python3"},
         "inferred": True,
     },
+    "octave": {
+        "requirements": set(),
+        "python": set(),
+        "kernels": {"octave", "python3"},
+        "inferred": True,
+        "executed": ["maintainer scripts of 2 Debian packages and what they need"],
+    },
     "postbuild": {
         "requirements": {"tabulate>=0.9"},
         "python": set(),
@@ -42,6 +49,13 @@ _EXPECTED: dict[str, dict[str, Any]] = {
         "python": {"==3.11.*"},
         "kernels": {"python3", "letter-report"},
         "inferred": False,
+    },
+    "r-apt": {
+        "requirements": set(),
+        "python": set(),
+        "kernels": {"ir", "python3", "r-apt"},
+        "inferred": True,
+        "executed": ["maintainer scripts of 2 Debian packages and what they need"],
     },
     "quickstart": {
         "requirements": {"matplotlib>=3.9", "numpy>=2", "pandas>=2.2"},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from envbuild.base.recipe import load_recipes
-from envbuild.layers import CondaLayer, LayerPlan, WheelLayer, needs_interpreter
+from envbuild.layers import AptLayer, CondaLayer, GlueLayer, LayerPlan, WheelLayer, needs_interpreter
 from envbuild.lock.model import Artifact, Base, CondaPackage, Deb, Lock, Target, Wheel
 from envbuild.pack import recipe
 from envbuild.plan import assign_layers, environment_id, make_plan
@@ -163,6 +163,30 @@ def test_the_environment_id_knows_conda_and_apt() -> None:
 
     ids = {environment_id(one) for one in (lock(()), first, conda_lock((conda("a", "2.0"),)), with_apt)}
     assert len(ids) == 4
+
+
+def test_debian_packages_are_one_layer_between_the_server_and_the_environment() -> None:
+    plain = lock((wheel("numpy", size=16_000_000),))
+    target = replace(plain.targets[0], apt=(deb("git"), deb("git-man")))
+
+    layers = make_plan(replace(plain, targets=(target,)), "linux/amd64", b"").layers
+
+    titles = [layer.title for layer in layers]
+    apt = layers[titles.index("Debian packages of apt.txt")]
+    assert isinstance(apt, AptLayer)
+    assert ("git", "git-man") == tuple(name.partition("==")[0] for name in apt.packages)
+    assert layers[0].key == apt.base
+    assert titles.index(apt.title) < titles.index("numpy")
+
+
+def test_other_kernels_start_what_is_installed() -> None:
+    plain = replace(lock((wheel("bash-kernel"),)), other_kernels=(("bash", "bash"), ("ir", "r")))
+
+    glue = make_plan(plain, "linux/amd64", b"").layers[-1]
+
+    assert isinstance(glue, GlueLayer)
+    assert ["bash"] == [name for name, _ in glue.other_kernels]
+    assert environment_id(plain) != environment_id(replace(plain, other_kernels=()))
 
 
 @given(packages, st.data())

@@ -157,7 +157,9 @@ def plan_document(
         ],
         "inferred": spec.inferred,
         "adopted": spec.adopted.path if spec.adopted else None,
-        "kernels": sorted({spec.name, "python3", *spec.kernels}),
+        "kernels": sorted(
+            {spec.name, "python3", *spec.kernels, *(kernel.name for kernel in spec.other_kernels)}
+        ),
         "builder": spec.engine_build.kind if spec.engine_build else "envbuild",
         "will_execute": [
             {

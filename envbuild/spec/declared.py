@@ -66,8 +66,6 @@ def read_declared(repo: Repo, listing: Listing, options: SpecOptions, findings: 
         return Declared(build.path, engine_build=build)
     reader = _Reader(repo, listing, options, findings)
     declared = reader.read()
-    for path in listing.find(("postBuild",)):
-        findings.not_supported(path, "postBuild")
     for kind, names in DEAD_KINDS:
         for path in listing.find(names):
             if declared.winner is None or listing.directory:

@@ -13,7 +13,7 @@ from typing import Final
 from envbuild.source import RepoFile
 from envbuild.spec.findings import Findings
 
-__all__ = ["ADDED_KINDS", "DEAD_KINDS", "DEPENDENCY_KINDS", "ENGINE_KINDS", "Listing", "list_files"]
+__all__ = ["DEAD_KINDS", "DEPENDENCY_KINDS", "ENGINE_KINDS", "Listing", "list_files"]
 
 _Kinds = tuple[tuple[str, tuple[str, ...]], ...]  # (kind, file names)
 
@@ -39,9 +39,6 @@ DEPENDENCY_KINDS: Final[_Kinds] = (
     ("setup.cfg", ("setup.cfg",)),
     ("setup.py", ("setup.py",)),
 )
-
-# They add to whatever declares the Python dependencies, so they are never made irrelevant by it.
-ADDED_KINDS: Final[_Kinds] = (("apt.txt", ("apt.txt",)),)
 
 # What only repo2docker's buildpacks can follow; one of them decides about the whole image.
 ENGINE_KINDS: Final[_Kinds] = (
@@ -139,10 +136,10 @@ def _names(files: tuple[RepoFile, ...], directory: str) -> frozenset[str]:
 
 
 def _kind_of(name: str) -> str | None:
-    for kinds in (DEPENDENCY_KINDS, ADDED_KINDS, ENGINE_KINDS, DEAD_KINDS):
+    for kinds in (DEPENDENCY_KINDS, ENGINE_KINDS, DEAD_KINDS):
         for kind, names in kinds:
             if name in names:
                 return kind
-    if name in _PYTHON_KINDS or name in ("Dockerfile", "postBuild", "start"):
+    if name in _PYTHON_KINDS or name in ("Dockerfile", "apt.txt", "postBuild", "start"):
         return name
     return "pylock.toml" if _NAMED_PYLOCK.fullmatch(name) else None

@@ -11,7 +11,7 @@ from typing import Final
 
 from envbuild.errors import RepoError
 from envbuild.source import Repo, printable
-from envbuild.spec.detection import ADDED_KINDS, DEPENDENCY_KINDS, ENGINE_KINDS, Listing
+from envbuild.spec.detection import DEPENDENCY_KINDS, ENGINE_KINDS, Listing
 from envbuild.spec.findings import Findings
 from envbuild.spec.model import EngineBuild, Execution
 
@@ -55,7 +55,7 @@ def find_binder_dockerfile(listing: Listing, findings: Findings) -> EngineBuild 
     path = listing.path("Dockerfile")
     if path is None or not listing.directory:
         return None
-    for kinds in (DEPENDENCY_KINDS, ADDED_KINDS, ENGINE_KINDS):
+    for kinds in (DEPENDENCY_KINDS, ENGINE_KINDS):
         for kind, names in kinds:
             for other in listing.find(names):
                 findings.ignored(other, kind, f"{path} describes the whole image")

@@ -15,7 +15,7 @@ from envbuild.base.apt import AptRequest
 from envbuild.base.debian import Index, open_archive, suites
 from envbuild.base.mirrors import Mirrors
 from envbuild.base.resolve import Catalog
-from envbuild.errors import RemoteError
+from envbuild.errors import RemoteError, RepoError
 from envbuild.lock import apt as lock_apt
 from envbuild.lock.apt import AptLocker
 from envbuild.lock.lockfile import dump_lock, load_lock
@@ -176,3 +176,19 @@ def test_the_lock_says_what_was_asked_for() -> None:
 
     assert (GIT, GIT_MAN) == load_lock(data).targets[0].apt
     assert 1 == data.count(b'name = "git", version = "1:2.47-1", arch = "amd64", direct = true')
+
+
+def test_the_lock_names_the_kernels_of_other_languages() -> None:
+    lock = replace(some_lock(), other_kernels=(("ir", "r"), ("my.octave", "octave")))
+
+    assert lock == load_lock(dump_lock(lock))
+
+
+@pytest.mark.parametrize("row", ['"../x" = "r"', 'ir = "r; id"', "ir = 1"])
+def test_impossible_kernels_are_refused(row: str) -> None:
+    data = dump_lock(replace(some_lock(), other_kernels=(("ir", "r"),)))
+
+    with pytest.raises(RepoError) as caught:
+        load_lock(data.replace(b'"ir" = "r"', row.encode()))
+
+    assert "bad-lock" == caught.value.code

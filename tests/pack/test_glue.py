@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from envbuild.kernel.languages import chosen_way
 from envbuild.kernel.specs import kernel_names
 from envbuild.lock.model import Artifact, CondaPackage
 from envbuild.pack.glue import ENTRYPOINT, LOCK_PATH, glue_entries
@@ -37,6 +38,19 @@ def test_every_kernel_name_a_notebook_uses_starts_the_environments_python() -> N
         spec = json.loads(files[f"{place}/{name}/kernel.json"])
         assert spec["argv"][0] == "/srv/env/bin/python3"
         assert spec["display_name"] == "Python (My project)"
+
+
+def test_kernels_of_other_languages_are_found_under_the_notebooks_names() -> None:
+    r, bash = chosen_way("r", {"apt": {"r-base"}}), chosen_way("bash", {})
+
+    entries = glue(name="bash", kernels=(), other_kernels=(("ir", r), ("bash", bash), ("..", r)))
+
+    folder = "srv/env/share/jupyter/kernels"
+    files = [path for path in entries if path.startswith(folder) and path.endswith("kernel.json")]
+    specs = {path.split("/")[-2]: json.loads(entries[path]) for path in files}
+    assert {"bash", "ir", "python3"} == specs.keys()
+    assert ("R", "/usr/bin/R") == (specs["ir"]["language"], specs["ir"]["argv"][0])
+    assert ("bash", "bash_kernel") == (specs["bash"]["language"], specs["bash"]["argv"][2])
 
 
 def test_virtual_environments_point_to_the_bases_python() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from envbuild.errors import UsageError
 from envbuild.spec import Spec
-from envbuild.spec.detection import ADDED_KINDS, DEAD_KINDS, DEPENDENCY_KINDS, ENGINE_KINDS
+from envbuild.spec.detection import DEAD_KINDS, DEPENDENCY_KINDS, ENGINE_KINDS
 from envbuild.spec.model import Adopted
 from tests.spec.documents import PDM_LOCK, PIPFILE_LOCK, POETRY_LOCK, PYLOCK, UV_LOCK, notebook
 from tests.spec.test_requirements import HASH
@@ -103,11 +103,11 @@ def test_alone(spec_of: SpecOf, label: str) -> None:
     sorted(
         {
             name
-            for kinds in (DEPENDENCY_KINDS, ADDED_KINDS, ENGINE_KINDS, DEAD_KINDS)
+            for kinds in (DEPENDENCY_KINDS, ENGINE_KINDS, DEAD_KINDS)
             for _, names in kinds
             for name in names
         }
-        | {"Dockerfile", "runtime.txt", ".python-version", "start", "pylock.dev.toml"}
+        | {"Dockerfile", "apt.txt", "runtime.txt", ".python-version", "start", "pylock.dev.toml"}
     ),
 )
 def test_the_binder_directory_hides_the_root(spec_of: SpecOf, directory: str, name: str) -> None:
@@ -128,12 +128,10 @@ def test_a_file_called_binder_is_no_binder_directory(spec_of: SpecOf) -> None:
     assert {"requirements.txt": True} == _used(spec_of({"binder": "", "requirements.txt": "a"}))
 
 
-@pytest.mark.parametrize("kind", [kind for kind, _ in ADDED_KINDS])
-def test_what_adds_to_the_environment_is_never_ignored(spec_of: SpecOf, kind: str) -> None:
-    spec = spec_of({kind: "", "requirements.txt": "numpy"})
-
-    assert [("not-supported-yet", kind)] == _errors(spec)
-    assert {kind: False, "requirements.txt": True} == _used(spec)
+def test_what_adds_to_the_environment_is_never_ignored(spec_of: SpecOf) -> None:
+    assert {"apt.txt": True, "requirements.txt": True} == _used(
+        spec_of({"apt.txt": "", "requirements.txt": "numpy"})
+    )
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in DEAD_KINDS])
