@@ -154,11 +154,9 @@ def test_pipenv(tools: LockTools, uv: Uv, tmp_path: Path) -> None:
 
 
 def test_an_image_of_a_poetry_lock(tools: LockTools, envbuild: Envbuild, tmp_path: Path) -> None:
-    """It has what Poetry locked, and a notebook runs in it."""
-    pyproject = (
-        '[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = "^3.11"\nidna = "<3.10"\n'
-    )
-    (tmp_path / "pyproject.toml").write_text(with_source(pyproject))
+    """It has what Poetry locked, also what has to be built from source; and a notebook runs in it."""
+    tables = '[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = "^3.11"\n'
+    (tmp_path / "pyproject.toml").write_text(with_source(tables + 'idna = "<3.10"\ndocopt = "*"\n'))
     tools.run("poetry", "poetry", "lock", cwd=tmp_path)
     cell = {
         "cell_type": "code",
@@ -166,15 +164,15 @@ def test_an_image_of_a_poetry_lock(tools: LockTools, envbuild: Envbuild, tmp_pat
         "id": "a",
         "metadata": {},
         "outputs": [],
-        "source": "import idna; print('idna', idna.__version__)",
+        "source": "import docopt, idna\nprint(idna.__version__, docopt.__version__)",
     }
     notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (tmp_path / "check.ipynb").write_text(json.dumps(notebook))
-    version = pins_of(
-        (tools.run("poetry", "poetry", "export", "--without-hashes", "--without-urls", cwd=tmp_path)),
-        marker_environment("3.13.5", "linux/amd64"),
-    )["idna"]
+    exported = tools.run("poetry", "poetry", "export", "--without-hashes", "--without-urls", cwd=tmp_path)
+    pins = pins_of(exported, marker_environment("3.13.5", "linux/amd64"))
     done = envbuild.run("run", tmp_path, "check.ipynb", "-o", tmp_path / "out")
     assert 0 == done.returncode, done.stderr
     (executed,) = json.loads((tmp_path / "out" / "check.ipynb").read_text())["cells"]
-    assert f"idna {version}\n" == "".join(executed["outputs"][0]["text"])
+    assert f"{pins['idna']} {pins['docopt']}\n" == "".join(executed["outputs"][0]["text"])
+    source = next(line for line in (tmp_path / "poetry.lock").read_text().splitlines() if "docopt-" in line)
+    assert source.rpartition("sha256:")[2].rstrip('"},') in (tmp_path / "envbuild.lock").read_text()
