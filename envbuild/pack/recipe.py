@@ -128,3 +128,7 @@ APT_NOT_KEPT: Final = (
     r"var/lib/ucf/(?:.*\.\d+|cache/.*)",
     r"usr/share/icons/.*/icon-theme\.cache",
 )
+# Lines that say when a file was made, by the file.
+APT_DATED_LINES: Final = {
+    "usr/share/octave/octave_packages": r"# Created by Octave .*\n",
+}

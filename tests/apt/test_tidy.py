@@ -53,3 +53,11 @@ def test_users_have_no_day_of_change() -> None:
 
     assert b"root:*::0:99999:7:::\nmessagebus:!:::::::\n" == b"".join(entry.chunks())
     assert (0o600, entry.size) == (entry.mode, len(b"".join(entry.chunks())))
+
+
+def test_the_day_on_which_a_file_was_made_is_left_out() -> None:
+    content = b"# Created by Octave 9.4.0, Sat Nov 21 2026 <root@x>\n# name: global_packages\n"
+
+    (entry,) = tidied([file("usr/share/octave/octave_packages", content)])
+
+    assert (b"# name: global_packages\n", 24) == (entry.content, entry.size)
