@@ -96,6 +96,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("offline", "switch"),
     Option("cache-dir", "text"),
     Option("pypi-index", "text"),
+    Option("conda-channels", "list"),
     Option("debian-mirror", "text"),
     Option("debian-security-mirror", "text"),
     Option("repo2docker-base-image", "text"),
@@ -129,6 +130,7 @@ class Settings:
     step_timeout: int = 60
     offline: bool = False
     pypi_index: str | None = None
+    conda_channels: tuple[str, ...] = ()
     debian_mirror: str | None = None
     debian_security_mirror: str | None = None
     repo2docker_base_image: str | None = None
@@ -142,6 +144,12 @@ class Settings:
             "debian-security": self.debian_security_mirror,
         }
         return {name: address for name, address in chosen.items() if address}
+
+    @property
+    def channel_mirrors(self) -> dict[str, str]:
+        """Where the user says conda channels are: address by name (``*`` for all others that have one)."""
+        pairs = (text.partition("=") for text in self.conda_channels)
+        return {channel: address for channel, _, address in pairs}
 
     def tool_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """``environment`` for uv: with the index that was chosen here, or in pip's configuration."""

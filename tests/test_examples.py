@@ -17,6 +17,12 @@ _EXPECTED: dict[str, dict[str, Any]] = {
         "kernels": {"binder-folder", "python3"},
         "inferred": False,
     },
+    "conda": {
+        "requirements": {"tqdm"},
+        "python": {"==3.11.*"},
+        "kernels": {"conda-example", "python3"},
+        "inferred": False,
+    },
     "inferred": {
         "requirements": {"python-dateutil", "PyYAML"},
         "python": set(),

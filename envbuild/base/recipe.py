@@ -121,8 +121,14 @@ def _read(name: str, text: bytes) -> BaseRecipe:
     )
 
 
-def choose(requests: Sequence[PythonRequest], recipes: Sequence[BaseRecipe]) -> BaseRecipe:
+def choose(
+    requests: Sequence[PythonRequest], recipes: Sequence[BaseRecipe], *, required: bool = True
+) -> BaseRecipe:
     """The recipe that fits every request: the one most hints wish for, else the newest Python.
+
+    Parameters:
+        required: whether the base's Python is the one asked for; with conda, which brings its own, a request
+            that no recipe fits is passed over.
 
     Raises:
         RepoError: no recipe fits; names the file and line that rules the last ones out, and what is offered.
@@ -132,6 +138,8 @@ def choose(requests: Sequence[PythonRequest], recipes: Sequence[BaseRecipe]) -> 
         if request.hint:
             continue
         left = [recipe for recipe in fitting if _admits(request, recipe.python)]
+        if not left and not required:
+            continue
         if not left:
             raise _not_offered(request, [recipe.python for recipe in recipes])
         fitting = left

@@ -55,7 +55,7 @@ def _with_python(spec: Spec) -> tuple[Spec, str | None]:
     from envbuild.spec.model import Problem
 
     try:
-        return spec, choose(spec.python, load_recipes()).python
+        return spec, choose(spec.python, load_recipes(), required=spec.conda is None).python
     except RepoError as error:
         problem = Problem("error", error.code, error.message, error.file, error.line, error.remedy)
         return replace(spec, problems=(*spec.problems, problem)), None

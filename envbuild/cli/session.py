@@ -165,6 +165,7 @@ class Session:
             previous=previous,
             exclude_newer=settings.exclude_newer,
             resolver=settings.resolver,
+            channel_mirrors=settings.channel_mirrors,
             offline=settings.offline,
             builders=partial(self._source_builder, project),
             **upgrades,
@@ -231,6 +232,7 @@ class Session:
             store=self.store,
             environment=settings.tool_environment(self.environment),
             configured=settings.source_addresses,
+            channel_mirrors=settings.channel_mirrors,
             offline=settings.offline,
         )
         click.get_current_context().with_resource(fetcher)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuild.errors import RepoError
+from envbuild.lock.conda.channels import remember_channels
 from envbuild.lock.freshness import adopted_bytes, check
 from envbuild.lock.lockfile import FILENAME, dump_lock, load_lock
 from envbuild.lock.model import Lock
@@ -83,6 +84,8 @@ def ensure_lock(
             is missing or stale.
     """
     refuse_errors(spec)
+    if spec.conda is not None:
+        remember_channels(store, spec.conda.channels)
     found = read_lock(repo, store)
     reasons = stale_reasons(found, spec, repo, platforms)
     if found is not None and not reasons:

@@ -12,10 +12,11 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Parsed
 from packaging.utils import canonicalize_name
 
-from envbuild.lock.model import Lock, Wheel
+from envbuild.lock.model import Lock, Target, Wheel
 from envbuild.lock.select import marker_environment
 from envbuild.source import Repo
-from envbuild.spec.model import Requirement, Spec
+from envbuild.spec.match_spec import name_of
+from envbuild.spec.model import CondaRequest, Requirement, Spec
 
 __all__ = ["adopted_bytes", "check", "inputs_digest"]
 
@@ -110,15 +111,28 @@ def _changes(lock: Lock, spec: Spec) -> Iterator[str]:
                 continue
             name = canonicalize_name(parsed.name)
             asked.add(name)
-            environment = marker_environment(lock.base.python, target.platform)
+            environment = marker_environment(target.conda_python or lock.base.python, target.platform)
             if parsed.marker is None or parsed.marker.evaluate(environment):
                 wheel = wheels.get(name)
                 if wheel is not None and not wheel.direct and spec.adopted is None:
                     wheel = None  # it came with another package
                 yield from _missing(requirement, parsed, wheel)
+        if spec.conda is not None and spec.adopted is None:
+            yield from _conda_changes(spec.conda, target)
         for wheel in target.wheels:
             if wheel.direct and wheel.name not in asked:
                 yield f"{wheel.name} is locked but no longer asked for"
+
+
+def _conda_changes(request: CondaRequest, target: Target) -> Iterator[str]:
+    locked = {package.name: package for package in target.conda}
+    asked = {name_of(package.text): package for package in request.packages}
+    for name, package in asked.items():
+        if name not in locked or not locked[name].direct:
+            place = f"{package.file}:{package.line}" if package.line else package.file
+            yield f"{package.text} ({place}) was added"
+    for name in sorted(name for name, package in locked.items() if package.direct and name not in asked):
+        yield f"{name} is locked but no longer asked for"
 
 
 def _missing(requirement: Requirement, parsed: Parsed, wheel: Wheel | None) -> Iterator[str]:

@@ -35,32 +35,35 @@ class Locator:
     def _find(self) -> dict[tuple[str, str], str]:
         found: dict[tuple[str, str], str] = {}
         bases = []
-        for platform, wheels in self._sections():
-            for filename, sha256, url in self._ask(platform, wheels):
+        for platform, python, wheels in self._sections():
+            for filename, sha256, url in self._ask(platform, python, wheels):
                 found[filename, sha256] = with_credentials(url, self._uv.environment)
                 bases.append(split_url(url)[0])
         remember(self._uv.store, self._uv.environment, sorted(set(bases), key=bases.count, reverse=True))
         return found
 
-    def _sections(self) -> Iterator[tuple[str, Sequence[Wheel]]]:
-        yield from sorted(self._lock.base.server.items())
+    def _sections(self) -> Iterator[tuple[str, str, Sequence[Wheel]]]:
+        """Platform, exact Python and wheels."""
+        base = self._lock.base
+        for platform, server in sorted(base.server.items()):
+            yield platform, base.python, server
         for target in self._lock.targets:
-            yield target.platform, target.wheels
+            yield target.platform, target.conda_python or base.python, target.wheels
 
-    def _ask(self, platform: str, wheels: Sequence[Wheel]) -> Iterator[tuple[str, str, str]]:
+    def _ask(self, platform: str, python: str, wheels: Sequence[Wheel]) -> Iterator[tuple[str, str, str]]:
         """``(filename, sha256, url)`` of every wheel the index has of these versions."""
         base = self._lock.base
         versions = {wheel.name: wheel.version for wheel in wheels}
         try:
             answer = look_up(
-                versions, uv=self._uv, python=base.python, glibc=base.glibc, platform=platform, refresh=True
+                versions, uv=self._uv, python=python, glibc=base.glibc, platform=platform, refresh=True
             )
         except UvFailure:
             # One version is gone, and uv gives all or nothing. Halving finds the ones that are left.
             if len(wheels) > 1:
                 middle = len(wheels) // 2
-                yield from self._ask(platform, wheels[:middle])
-                yield from self._ask(platform, wheels[middle:])
+                yield from self._ask(platform, python, wheels[:middle])
+                yield from self._ask(platform, python, wheels[middle:])
             return
         for package in answer.packages:
             for wheel in package.wheels or ():

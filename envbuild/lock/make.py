@@ -19,9 +19,14 @@ from envbuild.errors import RepoError, UsageError
 from envbuild.lock.addresses import remember, split_url
 from envbuild.lock.adopt import adopt
 from envbuild.lock.apt import AptLocker, previous_apt
+from envbuild.lock.conda.channels import Channels, remember_channels
+from envbuild.lock.conda.making import make_conda
+from envbuild.lock.conda.part import CondaPart
+from envbuild.lock.conda.process import CondaLock
+from envbuild.lock.conda.wheels import BesideConda
 from envbuild.lock.freshness import adopted_bytes, inputs_digest
 from envbuild.lock.from_source import BuilderFactory
-from envbuild.lock.model import Artifact, Base, Lock, Target, Wheel
+from envbuild.lock.model import Artifact, Base, Built, Deb, Lock, Target, Wheel
 from envbuild.lock.pip_tools import PipTools
 from envbuild.lock.projects import Projects
 from envbuild.lock.resolver import Resolver, parse_requirement
@@ -35,6 +40,7 @@ from envbuild.plan import assign_layers
 from envbuild.progress import Reporter
 from envbuild.source.repo import Repo
 from envbuild.spec.findings import refuse_errors
+from envbuild.spec.match_spec import name_of
 from envbuild.spec.model import Spec
 from envbuild.store import Store
 
@@ -60,6 +66,7 @@ def make_lock(
     upgrade_base: bool = False,
     exclude_newer: str | None = None,
     resolver: str = "uv",
+    channel_mirrors: Mapping[str, str] | None = None,
     offline: bool = False,
     recipes: Sequence[BaseRecipe] | None = None,
     lock_debs: LockDebs = lock_debs,
@@ -80,6 +87,8 @@ def make_lock(
         exclude_newer: ignore what was published after this time (RFC 3339 or ``YYYY-MM-DD``).
         resolver: ``uv`` or ``pip-tools``.
         builders: makes what builds wheels from source; without it every package has to be a wheel.
+        channel_mirrors: where conda channels are that are not at their usual address, by name (``*`` for
+            all others).
         recipes, lock_debs: the bases on offer and how their packages are found; for tests.
 
     Raises:
@@ -96,9 +105,27 @@ def make_lock(
         )
     uv = Uv(store, environment, offline)
     cutoff = _cutoff(exclude_newer, now)
-    recipe = choose(spec.python, load_recipes() if recipes is None else recipes)
+    recipes = load_recipes() if recipes is None else recipes
+    wanted = tuple(sorted(set(platforms)))
+    forget = Upgrade(upgrade, frozenset(canonicalize_name(name) for name in upgrade_packages))
+    conda = None
+    if spec.conda is None:
+        recipe = choose(spec.python, recipes)
+    else:
+        channels = Channels(channel_mirrors or {}, environment)
+        recipe, conda = make_conda(
+            spec,
+            repo=repo,
+            conda_lock=CondaLock(store, channels, environment, offline),
+            recipes=recipes,
+            platforms=wanted,
+            previous=previous,
+            forgotten=forget.covers,
+            exclude_newer=cutoff if exclude_newer else None,
+        )
+        conda = conda.measured(channels=channels, store=store, known=_known_sizes(previous))
+        remember_channels(store, conda.channels)
     kept = None if upgrade or upgrade_base or previous is None else _fitting(previous.base, recipe)
-    platforms = tuple(sorted(set(platforms)))
     python = kept.python if kept else recipe.python
     projects = [source for source in spec.sources if source.is_project]
     wheels = [source for source in spec.sources if not source.is_project]
@@ -108,8 +135,16 @@ def make_lock(
             code="resolver-unfit",
             remedy="use `--resolver uv`",
         )
-    forget = Upgrade(upgrade, frozenset(canonicalize_name(name) for name in upgrade_packages))
+    if wheels and conda is not None:
+        raise RepoError(
+            f"{wheels[0].name or wheels[0].location}: beside conda, packages are taken from an index only",
+            code="not-supported",
+            file=wheels[0].file,
+            line=wheels[0].line,
+            remedy="name a released version of the package",
+        )
     plain = _resolver(resolver, uv)
+    beside = None if conda is None else BesideConda(uv, conda)
     with reporter.stage("lock", unit="packages") as stage, ThreadPoolExecutor(1) as pool:
         # The mirror is asked at the same time; the recipe says which Python it will turn out to be.
         debs = pool.submit(
@@ -141,20 +176,20 @@ def make_lock(
         solver = Solver(
             spec=spec,
             store=store,
-            resolver=SourceResolver(uv, builder, wheels)
-            if builder and resolver == UvResolver.name
-            else plain,
+            resolver=beside
+            or (SourceResolver(uv, builder, wheels) if builder and resolver == UvResolver.name else plain),
             server_resolver=plain,
             projects=Projects(projects, builder, python),
             adopt=partial(adopt, spec, repo=repo, uv=uv),
             recipe=recipe,
             python=python,
-            platforms=platforms,
+            platforms=wanted,
             previous=previous,
             kept=kept,
             forget=forget,
             forget_server=Upgrade(upgrade or upgrade_base, frozenset()),
             exclude_newer=cutoff if exclude_newer else None,
+            conda=conda,
         )
         user, server = solver.answers()
         locked = debs.result()
@@ -172,7 +207,7 @@ def make_lock(
             for platform in sorted(user)
         }
         stage.advance(sum(len(pins) for section in (user, server) for pins in section.values()))
-    for note in check_python(spec.python, locked.python):
+    for note in check_python(spec.python, locked.python) if conda is None else ():
         reporter.note(f"{note.file}: {note.message}" if note.file else note.message)
     remember(store, environment, _common_bases(user, server))
     # A fully pinned file names everything, so it does not tell what was asked for.
@@ -192,17 +227,14 @@ def make_lock(
             server=(kept.server if kept else {}) | _server_wheels(server, previous),
         ),
         targets=tuple(
-            Target(
+            _target(
                 platform,
-                assign_layers(
-                    _wheels(found, direct),
-                    buckets=packing.ENV_BUCKETS,
-                    previous=previous_wheels(previous, platform),
-                ),
-                built=tuple(
-                    sorted((*(pin.built for pin in found if pin.built), *solver.projects.built(platform)))
-                ),
-                apt=installed[platform],
+                _wheels(found, direct),
+                tuple(sorted((*(pin.built for pin in found if pin.built), *solver.projects.built(platform)))),
+                spec,
+                conda,
+                previous,
+                installed[platform],
             )
             for platform, found in sorted(user.items())
         ),
@@ -210,6 +242,44 @@ def make_lock(
     if previous is not None and exclude_newer is None and replace(lock, cutoff=previous.cutoff) == previous:
         return previous  # nothing is new but the time; do not make a new image of that
     return lock
+
+
+def _target(
+    platform: str,
+    wheels: list[Wheel],
+    built: tuple[Built, ...],
+    spec: Spec,
+    conda: CondaPart | None,
+    previous: Lock | None,
+    apt: tuple[Deb, ...],
+) -> Target:
+    before = previous_wheels(previous, platform)
+    if conda is None or spec.conda is None:
+        layered = assign_layers(wheels, buckets=packing.ENV_BUCKETS, previous=before)
+        return Target(platform, layered, apt=apt, built=built)
+    return Target(
+        platform,
+        assign_layers(
+            wheels,
+            buckets=packing.CONDA_WHEEL_BUCKETS,
+            solo=packing.CONDA_WHEEL_SOLO_LAYERS,
+            previous=before,
+        ),
+        conda.locked(
+            platform,
+            direct=frozenset(name_of(package.text) for package in spec.conda.packages),
+            previous=previous,
+        ),
+        apt=apt,
+        built=built,
+    )
+
+
+def _known_sizes(previous: Lock | None) -> dict[str, int]:
+    artifacts = [
+        package.artifact for target in (previous.targets if previous else ()) for package in target.conda
+    ]
+    return {artifact.sha256: artifact.size for artifact in artifacts}
 
 
 def _resolver(name: str, uv: Uv) -> Resolver:

@@ -155,6 +155,11 @@ class Target:
         packages: tuple[Wheel | CondaPackage | Deb, ...] = (*self.apt, *self.conda, *self.wheels)
         return dict(sorted({package.name: package.version for package in packages}.items()))
 
+    @property
+    def conda_python(self) -> str | None:
+        """The exact version of the Python that conda brings, None when it brings none."""
+        return next((package.version for package in self.conda if package.name == "python"), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Lock:

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from envbuild.base.recipe import BaseRecipe
 from envbuild.errors import RepoError
 from envbuild.lock.adopt.index import Taken
+from envbuild.lock.conda.part import CondaPart
 from envbuild.lock.model import Base, Lock, Wheel
 from envbuild.lock.projects import Projects
 from envbuild.lock.resolver import Resolver, parse_requirement
@@ -35,6 +36,10 @@ class Upgrade:
     all: bool
     packages: frozenset[str]
 
+    def covers(self, name: str) -> bool:
+        """Whether the earlier version of ``name`` is forgotten."""
+        return self.all or canonicalize_name(name) in self.packages
+
     def preferences(self, wheels: Iterable[Wheel]) -> dict[str, str]:
         """Versions by name to keep."""
         if self.all:
@@ -50,7 +55,8 @@ class Solver:
     ``platform=``). ``python`` is exact. ``kept`` is the part of ``previous`` that stays as it is. ``forget``
     and ``forget_server`` say which of the previous versions are no longer preferred. ``resolver`` is for the
     user's environment and may have wheels built, ``server_resolver`` takes what there is. ``projects`` are
-    those of the repository.
+    those of the repository. ``conda`` are the conda packages of the environment; then ``resolver`` is for
+    what joins them.
     """
 
     spec: Spec
@@ -67,6 +73,7 @@ class Solver:
     forget: Upgrade
     forget_server: Upgrade
     exclude_newer: str | None
+    conda: CondaPart | None = None
 
     @property
     def _always(self) -> tuple[str, ...]:
@@ -108,11 +115,33 @@ class Solver:
             versions = self.forget.preferences(previous_wheels(self.previous, platform))
             # What one platform got is the first choice for the next one.
             versions |= {pin.name: pin.version for found in section.values() for pin in found}
-            if self.spec.adopted is None:
+            if self.conda is not None and self.conda.python(platform) is None:
+                section[platform] = self._without_python(platform)
+            elif self.spec.adopted is None:
                 section[platform] = self._solved(platform, versions)
             else:
                 section[platform] = self._adopted(platform, versions)
         return section
+
+    def _without_python(self, platform: str) -> tuple[Pin, ...]:
+        """Nothing: where conda brings no Python there is nothing to install wheels into."""
+        for requirement in self.spec.requirements:
+            raise RepoError(
+                f"{requirement.text}: the environment has no Python to install it into, on {platform}",
+                code="no-python",
+                file=requirement.file,
+                line=requirement.line,
+                remedy="add python to the conda packages",
+            )
+        return ()
+
+    def _python(self, platform: str) -> str:
+        """The Python of the user's environment: conda's, if it brings one."""
+        return (self.conda.python(platform) if self.conda else None) or self.python
+
+    def _there(self, platform: str) -> set[str]:
+        """The Python packages that conda brings."""
+        return set(self.conda.provided(platform)) if self.conda else set()
 
     def _solved(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
         asked = [*self.spec.requirements, *self.projects.requirements(platform)]
@@ -128,7 +157,7 @@ class Solver:
 
     def _named(self, platform: str) -> set[str]:
         """The packages that the repository's requirements name for ``platform``."""
-        environment = marker_environment(self.python, platform)
+        environment = marker_environment(self._python(platform), platform)
         parsed = map(parse_requirement, self.spec.requirements)
         return {
             canonicalize_name(one.name)
@@ -137,9 +166,9 @@ class Solver:
         }
 
     def _adopted(self, platform: str, versions: Mapping[str, str]) -> tuple[Pin, ...]:
-        taken = self.adopt(python=self.python, glibc=self.recipe.glibc, platform=platform)
+        taken = self.adopt(python=self._python(platform), glibc=self.recipe.glibc, platform=platform)
         pins = self._built(taken, platform, versions)
-        names = {pin.name for pin in pins}
+        names = {pin.name for pin in pins} | self._there(platform)
         pins = self._completed(pins, [name for name in self._always if name not in names], platform, versions)
         complete = self._with_server(pins, platform, versions)
         return self._completed(pins, ["jupyterlab"], platform, versions) if complete is None else complete
@@ -201,7 +230,7 @@ class Solver:
         Returns:
             None when there is a server but no user interface for it, and the whole does not fit.
         """
-        names = {pin.name for pin in pins}
+        names = {pin.name for pin in pins} | self._there(platform)
         if "jupyter-server" not in names:
             return pins
         missing = [

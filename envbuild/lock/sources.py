@@ -9,6 +9,7 @@ from envbuild.base.mirrors import find_mirrors, snapshot_mirrors
 from envbuild.errors import RemoteError
 from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.addresses import recall
+from envbuild.lock.conda.channels import Channels, recall_channels
 from envbuild.lock.locate import Locator
 from envbuild.lock.model import Artifact, Lock
 from envbuild.lock.uv_process import Uv
@@ -18,7 +19,12 @@ __all__ = ["lock_addresses", "lock_fetcher", "lock_sources"]
 
 
 def lock_sources(
-    lock: Lock, *, store: Store, environment: Mapping[str, str], configured: Mapping[str, str]
+    lock: Lock,
+    *,
+    store: Store,
+    environment: Mapping[str, str],
+    configured: Mapping[str, str],
+    channel_mirrors: Mapping[str, str] | None = None,
 ) -> Sources:
     """The addresses of the sources ``lock`` names, best first.
 
@@ -27,17 +33,21 @@ def lock_sources(
     Parameters:
         environment: the user's variables; their index settings choose the package index.
         configured: addresses by source name from configuration.
+        channel_mirrors: where conda channels are, as for :func:`envbuild.lock.make.make_lock`.
 
     Raises:
         UsageError: a configured address is not an http(s) URL.
     """
     moment = datetime.fromisoformat(lock.base.date)
     mirrors, past = find_mirrors(configured, at=moment), snapshot_mirrors(moment)
+    names = sorted({package.artifact.source for target in lock.targets for package in target.conda})
+    channels = Channels(channel_mirrors or {}, environment)
     return Sources(
         {
             "pypi": recall(store, environment),
             "debian": tuple(dict.fromkeys((*mirrors.debian, *past.debian))),
             "debian-security": tuple(dict.fromkeys((*mirrors.security, *past.security))),
+            **{name: (channels.address(channel),) for name, channel in recall_channels(store, names).items()},
         }
     )
 
@@ -48,12 +58,19 @@ def lock_fetcher(
     store: Store,
     environment: Mapping[str, str],
     configured: Mapping[str, str],
+    channel_mirrors: Mapping[str, str] | None = None,
     offline: bool = False,
 ) -> Fetcher:
     """A fetcher (a context manager) for the artifacts of ``lock``; parameters as :func:`lock_sources`."""
     return Fetcher(
         store,
-        lock_sources(lock, store=store, environment=environment, configured=configured),
+        lock_sources(
+            lock,
+            store=store,
+            environment=environment,
+            configured=configured,
+            channel_mirrors=channel_mirrors,
+        ),
         locate=Locator(lock, Uv(store, environment, offline)),
         offline=offline,
     )

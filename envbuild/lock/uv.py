@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from packaging.pylock import Pylock
@@ -28,9 +29,14 @@ def uv_platform(platform: str, glibc: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class UvResolver:
-    """uv as a :class:`~envbuild.lock.resolver.Resolver`."""
+    """uv as a :class:`~envbuild.lock.resolver.Resolver`.
+
+    ``find_links`` is a directory with more wheels, ``left_out`` names what is solved for and not returned.
+    """
 
     uv: Uv
+    find_links: Path | None = None
+    left_out: frozenset[str] = frozenset()
     name: ClassVar[str] = "uv"
 
     def resolve(
@@ -48,7 +54,11 @@ class UvResolver:
         asked = [*requirements, *constraints]
         for requirement in asked:
             parse_requirement(requirement)
-        options = ("--exclude-newer", exclude_newer) if exclude_newer else ()
+        options = ["--exclude-newer", exclude_newer] if exclude_newer else []
+        if self.find_links is not None:
+            # What the user has in UV_FIND_LINKS counts only while there is no such option.
+            more = self.uv.environment.get("UV_FIND_LINKS", "").replace(",", " ").split()
+            options += [word for place in (str(self.find_links), *more) for word in ("--find-links", place)]
         try:
             solution = self.uv.compile(
                 [requirement.text for requirement in requirements],
@@ -63,7 +73,7 @@ class UvResolver:
                 failure.reason, requirements, constraints, f"{platform}, Python {python}"
             ) from failure
         return chosen_pins(
-            solution.packages,
+            [package for package in solution.packages if package.name not in self.left_out],
             asked,
             python=python,
             glibc=glibc,

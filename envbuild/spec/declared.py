@@ -12,7 +12,7 @@ from envbuild.errors import RepoError, UsageError
 from envbuild.source import Repo, printable
 from envbuild.source.text import quote
 from envbuild.spec.dependencies import Dependencies, read_dependencies
-from envbuild.spec.detection import DEAD_KINDS, DEPENDENCY_KINDS, Listing
+from envbuild.spec.detection import CONDA_KINDS, DEAD_KINDS, DEPENDENCY_KINDS, Listing
 from envbuild.spec.engine_build import find_binder_dockerfile, find_repo2docker, find_root_dockerfile
 from envbuild.spec.findings import Findings
 from envbuild.spec.foreign import FOREIGN_KINDS, read_foreign
@@ -21,6 +21,7 @@ from envbuild.spec.locks import ForeignLock, read_pylock, read_uv_lock
 from envbuild.spec.model import (
     Adopted,
     AdoptedKind,
+    CondaRequest,
     EngineBuild,
     PythonRequest,
     Requirement,
@@ -53,6 +54,7 @@ class Declared:
     python: tuple[PythonRequest, ...] = ()
     packages: frozenset[str] | None = None
     engine_build: EngineBuild | None = None
+    conda: CondaRequest | None = None
 
 
 def read_declared(repo: Repo, listing: Listing, options: SpecOptions, findings: Findings) -> Declared:
@@ -101,6 +103,7 @@ class _Reader:
             "Pipfile": self._pipfile,
             "requirements.txt": self._requirements_txt,
             "requirements.in": self._requirements_in,
+            **{kind: partial(self._conda, kind) for kind in CONDA_KINDS},
             "pyproject.toml": self._project,
             "setup.cfg": self._setup_cfg,
             "setup.py": self._setup_py,
@@ -139,8 +142,10 @@ class _Reader:
             if declared.winner is not None:
                 reason += f"; {declared.winner} declares the dependencies"
             self._findings.used(path, "pyproject.toml", reason)
-        requests = declared.python + ((python,) if python else ())
-        return replace(declared, project_name=self._pyproject.name, python=requests)
+        # conda brings the Python it was asked for.
+        requests = declared.python + ((python,) if python and declared.conda is None else ())
+        name = self._pyproject.name or declared.project_name
+        return replace(declared, project_name=name, python=requests)
 
     def _overridden(self) -> Declared | None:
         """What the command line asks for instead of all files."""
@@ -255,6 +260,25 @@ class _Reader:
             self._findings.failed(error)
             return None
 
+    def _conda(self, kind: str, path: str, project: Pyproject | None = None) -> Declared:
+        from envbuild.spec.conda import read_conda  # slow to import, and most repositories need none of it
+
+        self._selected = self._selected or kind in ("conda-lock.yml", "pixi.lock")
+        found = read_conda(kind, self._repo, path, self._options, self._findings, project)
+        if found is None:
+            return Declared(path)
+        return Declared(
+            path,
+            found.name,
+            found.requirements,
+            found.constraints,
+            found.sources,
+            found.adopted,
+            (found.python,) if found.python else (),
+            found.packages,
+            conda=found.request,
+        )
+
     def _requirements_txt(self, path: str) -> Declared | None:
         if self._requirements_read is not None:
             return self._use_requirements(path, "requirements.txt", *self._requirements_read)
@@ -303,6 +327,8 @@ class _Reader:
         project = self._pyproject
         if project is None:  # unreadable, which has been said
             return Declared(path)
+        if project.foreign_tool == "pixi":
+            return self._conda("pyproject.toml", path, project)
         if tool := project.foreign_tool:
             self._findings.not_supported(path, f"tool.{tool}")
             return Declared(path)

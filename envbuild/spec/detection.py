@@ -13,7 +13,7 @@ from typing import Final
 from envbuild.source import RepoFile
 from envbuild.spec.findings import Findings
 
-__all__ = ["DEAD_KINDS", "DEPENDENCY_KINDS", "ENGINE_KINDS", "Listing", "list_files"]
+__all__ = ["CONDA_KINDS", "DEAD_KINDS", "DEPENDENCY_KINDS", "ENGINE_KINDS", "Listing", "list_files"]
 
 _Kinds = tuple[tuple[str, tuple[str, ...]], ...]  # (kind, file names)
 
@@ -39,6 +39,9 @@ DEPENDENCY_KINDS: Final[_Kinds] = (
     ("setup.cfg", ("setup.cfg",)),
     ("setup.py", ("setup.py",)),
 )
+
+# Those of them that are conda's, and pixi's.
+CONDA_KINDS: Final = ("conda-lock.yml", "pixi.lock", "environment.yml", "pixi.toml")
 
 # What only repo2docker's buildpacks can follow; one of them decides about the whole image.
 ENGINE_KINDS: Final[_Kinds] = (

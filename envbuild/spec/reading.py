@@ -58,7 +58,7 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
     other = read_kernels(
         () if declared.engine_build else notebooks,
         apt=_apt(repo, listing, declared, findings),
-        conda=None,
+        conda=None if declared.adopted else declared.conda,  # a lock is not added to
         requirements=requirements,
         locked=(declared.packages or frozenset()) if declared.adopted else frozenset(),
         findings=findings,
@@ -75,7 +75,7 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         requirements=requirements,
         constraints=declared.constraints,
         sources=declared.sources,
-        conda=other.conda,
+        conda=other.conda or declared.conda,
         apt=other.apt,
         engine_build=declared.engine_build,
         post_build=post_build,
@@ -194,10 +194,12 @@ def _python_requests(
 ) -> tuple[PythonRequest, ...]:
     """What the files demand, then what the notebooks wish for."""
     requests = []
-    if path := listing.path("runtime.txt"):
-        requests.append(read_runtime_txt(repo, path, findings))
-    if path := listing.path(".python-version"):
-        requests.append(read_python_version(repo, path, findings))
+    for kind, read in (("runtime.txt", read_runtime_txt), (".python-version", read_python_version)):
+        path = listing.path(kind)
+        if path and declared.conda is not None:
+            findings.ignored(path, kind, f"{declared.winner} decides which Python there is")
+        elif path:
+            requests.append(read(repo, path, findings))
     requests += declared.python
     hints: dict[str, PythonRequest] = {}
     for notebook in notebooks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from envbuild.errors import RepoError
@@ -19,7 +19,7 @@ from envbuild.spec.findings import Findings
 from envbuild.spec.model import Requirement, SourceRequirement
 from envbuild.spec.pep508 import canonical_name, parse_requirement
 
-__all__ = ["Requirements", "read_requirements"]
+__all__ = ["Requirements", "read_lines", "read_requirements"]
 
 _FILE_LIMIT = 16 << 20
 _MAX_DEPTH = 20
@@ -128,6 +128,17 @@ def _is_pinned(requirement: Requirement) -> bool:
     return parsed is not None and parsed.pin is not None
 
 
+def read_lines(repo: Repo, path: str, lines: Iterable[tuple[int, str]], findings: Findings) -> Requirements:
+    """Read requirement lines that stand in another kind of file, ``path``, each with the line it is on.
+
+    Files they include are relative to that file. Mistakes become problems in ``findings``.
+    """
+    reader = _Reader(repo, findings, lambda url: False)
+    plain = ((number, _COMMENT.sub("", line).strip()) for number, line in lines)
+    reader.read_lines(path, (item for item in plain if item[1]), constraint=False, including=())
+    return reader.result
+
+
 class _Reader:
     """The walk through a requirements file and its includes."""
 
@@ -141,12 +152,18 @@ class _Reader:
     def read(self, path: str, *, constraint: bool, including: tuple[str, ...]) -> None:
         """Read one file; ``including`` are the files that led here. Raises :class:`RepoError`."""
         data = self._repo.read(path, _FILE_LIMIT)
-        shown = printable(path)
         self._done.add((path, constraint))
-        text = _decode(data, shown)
+        text = _decode(data, printable(path))
         if not including:
             self.result.compiled_with = _COMPILED.search(text[:_HEADING])
-        for number, line in _logical_lines(text):
+        self.read_lines(path, _logical_lines(text), constraint=constraint, including=including)
+
+    def read_lines(
+        self, path: str, lines: Iterable[tuple[int, str]], *, constraint: bool, including: tuple[str, ...]
+    ) -> None:
+        """Read the lines of ``path``, each with its number."""
+        shown = printable(path)
+        for number, line in lines:
             if line.startswith("-"):
                 self._option(line, path, number, constraint=constraint, including=(*including, path))
             else:

@@ -11,6 +11,7 @@ The cache directory (``$ENVBUILD_CACHE_DIR``)::
     sources-v1/          where the package index keeps its files, by the user's index settings
     uv-v1/               uv's own cache
     pip-v1/              that of pip and pip-tools
+    conda-v1/            what conda channels have
     tools-v1/            unpacked tools (bubblewrap)
     checkouts-v1/        files of remote sources, by address and commit
     logs-v1/             what steps in the sandbox said

@@ -125,6 +125,7 @@ class Store:
         self.sources = root / "sources-v1"
         self.uv = root / "uv-v1"
         self.pip = root / "pip-v1"
+        self.conda = root / "conda-v1"
         self.tools = root / "tools-v1"
         self.checkouts = root / "checkouts-v1"
         self.logs = root / "logs-v1"
@@ -140,6 +141,7 @@ class Store:
             self.sources,
             self.uv,
             self.pip,
+            self.conda,
             self.tools,
             self.checkouts,
             self.logs,

@@ -104,6 +104,7 @@ def test_every_setting_with_an_option_is_spelled_alike() -> None:
     without_option = {
         "name",
         "pypi_index",
+        "conda_channels",
         "debian_mirror",
         "debian_security_mirror",
         "repo2docker_base_image",

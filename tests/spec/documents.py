@@ -5,7 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["PDM_LOCK", "PIPFILE_LOCK", "POETRY_LOCK", "PYLOCK", "UV_LOCK", "notebook", "notebook_3"]
+__all__ = [
+    "CONDA_LOCK",
+    "PDM_LOCK",
+    "PIPFILE_LOCK",
+    "PIXI_LOCK",
+    "POETRY_LOCK",
+    "PYLOCK",
+    "UV_LOCK",
+    "notebook",
+    "notebook_3",
+]
 
 PYLOCK = """\
 lock-version = "1.0"
@@ -117,3 +127,89 @@ def notebook_3(*cells: str, **metadata: Any) -> str:
             ],
         }
     )
+
+
+CONDA_LOCK = """\
+version: 1
+metadata:
+  content_hash: {linux-64: abc}
+  channels: [{url: conda-forge, used_env_vars: []}]
+  platforms: [linux-64]
+  sources: [environment.yml]
+package:
+- name: python
+  version: 3.12.10
+  manager: conda
+  platform: linux-64
+  dependencies: {__glibc: '>=2.17', libzlib: ''}
+  url: https://conda.anaconda.org/conda-forge/linux-64/python-3.12.10-h1_0_cpython.conda
+  hash:
+    md5: 00000000000000000000000000000001
+    sha256: 0000000000000000000000000000000000000000000000000000000000000001
+  category: main
+  optional: false
+- name: six
+  version: 1.17.0
+  manager: pip
+  platform: linux-64
+  dependencies: {}
+  url: https://example.org/packages/six-1.17.0-py2.py3-none-any.whl
+  hash:
+    sha256: 0000000000000000000000000000000000000000000000000000000000000002
+  category: main
+  optional: false
+- name: ruff
+  version: 0.8.0
+  manager: conda
+  platform: linux-64
+  url: https://repo.example.org/lab/linux-64/ruff-0.8.0-0.conda
+  hash:
+    md5: 00000000000000000000000000000003
+    sha256: 0000000000000000000000000000000000000000000000000000000000000003
+  category: dev
+  optional: true
+- name: vs2015_runtime
+  version: 14.0
+  manager: conda
+  platform: win-64
+  url: https://conda.anaconda.org/conda-forge/win-64/vs2015_runtime-14.0-0.conda
+  hash: {md5: 00000000000000000000000000000004}
+  category: main
+  optional: false
+"""
+
+PIXI_LOCK = """\
+version: 6
+environments:
+  default:
+    channels:
+    - url: https://conda.anaconda.org/conda-forge/
+    packages:
+      linux-64:
+      - conda: https://conda.anaconda.org/conda-forge/linux-64/python-3.12.10-h1_0_cpython.conda
+      - pypi: https://example.org/packages/six-1.17.0-py2.py3-none-any.whl
+      - pypi: ./
+  test:
+    channels: []
+    packages:
+      linux-64:
+      - conda: https://repo.example.org/lab/noarch/pytest-8.0.0-pyh0_0.conda
+packages:
+- conda: https://conda.anaconda.org/conda-forge/linux-64/python-3.12.10-h1_0_cpython.conda
+  sha256: 0000000000000000000000000000000000000000000000000000000000000001
+  md5: 00000000000000000000000000000001
+  depends:
+  - __glibc >=2.17,<3.0.a0
+  python_site_packages_path: lib/python3.12/site-packages
+  size: 30000000
+- pypi: https://example.org/packages/six-1.17.0-py2.py3-none-any.whl
+  name: six
+  version: 1.17.0
+  sha256: 0000000000000000000000000000000000000000000000000000000000000002
+- pypi: ./
+  name: demo
+  version: 0.1.0
+- conda: https://repo.example.org/lab/noarch/pytest-8.0.0-pyh0_0.conda
+  sha256: 0000000000000000000000000000000000000000000000000000000000000003
+  noarch: python
+"""

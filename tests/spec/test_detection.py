@@ -10,7 +10,16 @@ from envbuild.errors import UsageError
 from envbuild.spec import Spec
 from envbuild.spec.detection import DEAD_KINDS, DEPENDENCY_KINDS, ENGINE_KINDS
 from envbuild.spec.model import Adopted
-from tests.spec.documents import PDM_LOCK, PIPFILE_LOCK, POETRY_LOCK, PYLOCK, UV_LOCK, notebook
+from tests.spec.documents import (
+    CONDA_LOCK,
+    PDM_LOCK,
+    PIPFILE_LOCK,
+    PIXI_LOCK,
+    POETRY_LOCK,
+    PYLOCK,
+    UV_LOCK,
+    notebook,
+)
 from tests.spec.test_requirements import HASH
 
 SpecOf = Callable[..., Spec]
@@ -27,10 +36,10 @@ CANDIDATES = {
     "pipenv lock": ("Pipfile.lock", PIPFILE_LOCK),
     "pdm": ("pdm.lock", PDM_LOCK),
     "hashed": ("requirements.txt", HASHED),
-    "conda-lock": ("conda-lock.yml", ""),
-    "pixi lock": ("pixi.lock", ""),
-    "conda": ("environment.yml", ""),
-    "pixi": ("pixi.toml", ""),
+    "conda-lock": ("conda-lock.yml", CONDA_LOCK),
+    "pixi lock": ("pixi.lock", PIXI_LOCK),
+    "conda": ("environment.yml", "channels: [nodefaults, lab]\ndependencies: [python=3.12]\n"),
+    "pixi": ("pixi.toml", "[workspace]\nchannels = ['lab']\n[dependencies]\npython = '3.12.*'\n"),
     "pipenv": ("Pipfile", "[packages]\n"),
     "requirements": ("requirements.txt", "from-txt"),
     "requirements.in": ("requirements.in", "from-in"),
@@ -46,6 +55,10 @@ SUPPORTED = {
     "pipenv",
     "uv",
     "hashed",
+    "conda-lock",
+    "pixi lock",
+    "conda",
+    "pixi",
     "requirements",
     "requirements.in",
     "pyproject",

@@ -95,8 +95,8 @@ def test_installs_that_are_not_declared_are_a_warning(spec_of: SpecOf) -> None:
 
 
 def test_installs_are_not_held_against_a_file_that_is_not_read(spec_of: SpecOf) -> None:
-    spec = spec_of({"environment.yml": "", "a.ipynb": notebook("!pip install numpy")})
-    assert ["not-supported-yet"] == [problem.code for problem in spec.problems]
+    spec = spec_of({"conda-lock.yml": "", "a.ipynb": notebook("!pip install numpy")})
+    assert ["bad-lock"] == [problem.code for problem in spec.problems]
 
 
 def test_nothing_at_all(spec_of: SpecOf) -> None:

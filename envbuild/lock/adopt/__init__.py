@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from envbuild.lock.adopt.conda import adopt_conda_wheels, read_locked_conda
 from envbuild.lock.adopt.index import Taken, Where
 from envbuild.lock.adopt.locked import adopt_locked
 from envbuild.lock.adopt.pinned import adopt_requirements
@@ -52,6 +53,8 @@ def adopt(spec: Spec, *, repo: Repo, uv: Uv, python: str, glibc: str, platform: 
         return adopt_requirements(spec.requirements, where)
     if (read := _READERS.get(adopted.kind)) is not None:
         return adopt_locked(read(repo, adopted.path), spec, where)
+    if adopted.kind in ("conda-lock.yml", "pixi.lock"):
+        return Taken(adopt_conda_wheels(read_locked_conda(repo, adopted), where))
     data = repo.read(adopted.path, _MOST_BYTES)
     if adopted.kind == "uv.lock":
         lock = export_uv_lock(adopted, data, repo, uv)
