@@ -137,7 +137,7 @@ class Uv:
             return self._read(output.read_bytes())
 
     def indexes(self) -> tuple[str, ...]:
-        """The addresses of the user's package indexes, uv's default among them if they have no other.
+        """The addresses of the user's package indexes (uv's default if they have no other) and link pages.
 
         Nothing is asked of anybody.
 
@@ -146,11 +146,12 @@ class Uv:
         """
         with self._private_directory() as directory:
             (directory / "requirements.in").touch()
-            options = ("--emit-index-url", "--no-header", "--offline", "--output-file", "requirements.txt")
-            self._run(directory, ["pip", "compile", "requirements.in", *options])
+            options = ["--emit-index-url", "--emit-find-links", "--no-header", "--offline"]
+            output = ["--output-file", "requirements.txt"]
+            self._run(directory, ["pip", "compile", "requirements.in", *options, *output])
             lines = (directory / "requirements.txt").read_text("utf-8").splitlines()
         words = [line.split() for line in lines]
-        return tuple(line[1] for line in words if len(line) == 2 and line[0].endswith("index-url"))
+        return tuple(line[1] for line in words if len(line) == 2 and line[0].startswith("--"))
 
     def export(self, files: Mapping[str, bytes], *, options: Sequence[str]) -> Pylock:
         """``uv export --frozen``: what a ``uv.lock`` says, with nothing solved again.

@@ -77,7 +77,7 @@ class LockedSet:
 
     ``main`` names the group of the project's own dependencies (``main``, ``default``). ``platforms`` are
     those the lock was made for, as its tool names them; none means all. ``content_hash`` tells
-    which project was locked.
+    which project was locked, ``extras_are_groups`` that an extra is a group of its packages, too.
     """
 
     path: str
@@ -86,6 +86,7 @@ class LockedSet:
     main: str = "main"
     platforms: tuple[str, ...] = ()
     content_hash: str = ""
+    extras_are_groups: bool = False
 
     @property
     def names(self) -> frozenset[str]:

@@ -67,6 +67,7 @@ def read_pdm_lock(repo: Repo, path: str) -> LockedSet:
         main="default",
         platforms=_platforms(metadata),
         content_hash=metadata.text("content_hash", ""),
+        extras_are_groups=True,
     )
 
 

@@ -180,7 +180,7 @@ class _Reader:
             self._include(value, shown, number, constraint or name == "--constraint", including)
         elif name == "--editable":
             self._direct(value, shown, number, constraint=constraint, editable=True)
-        elif name in ("--index-url", "--extra-index-url") and self._is_own_index(value):
+        elif name in ("--index-url", "--extra-index-url", "--find-links") and self._is_own_index(value):
             self._findings.note(
                 "index-is-yours", f"{name} names an index that is yours anyway", shown, number
             )

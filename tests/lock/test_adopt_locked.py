@@ -96,6 +96,18 @@ def test_groups_extras_and_markers_of_poetry(index: Index, root: Path, take: Tak
     assert {"app": "1.0", "plot": "1.0", "test": "1.0"} == take("poetry.lock", groups=("dev",))
 
 
+def test_an_extra_of_poetry_is_not_the_group_of_its_name(index: Index, root: Path, take: Take) -> None:
+    plot, test = index.add(make_wheel("plot")), index.add(make_wheel("test"))
+    write_poetry(
+        root,
+        table(plot, more=MAIN + '\nmarkers = "extra == \\"dev\\""'),
+        table(test, more='groups = ["dev"]'),
+    )
+
+    assert {"plot": "1.0"} == take("poetry.lock", extras=("dev",))
+    assert {"test": "1.0"} == take("poetry.lock", groups=("dev",))
+
+
 def test_of_several_versions_the_targets(index: Index, root: Path, take: Take) -> None:
     old, new = index.add(make_wheel("app", "1.0")), index.add(make_wheel("app", "2.0"))
     write_poetry(

@@ -132,12 +132,14 @@ cache-dir = "canary"
     assert [] == list(exported.packages)
 
 
-def test_the_users_indexes(index: Index, store: Store, environment: dict[str, str]) -> None:
+def test_the_users_indexes(index: Index, store: Store, environment: dict[str, str], tmp_path: Path) -> None:
     """Told by uv itself, which nobody is asked for."""
     environment["UV_INDEX"] = "https://me:secret@example.org/simple"
+    environment["UV_FIND_LINKS"] = str(tmp_path)
     own = Uv(store, environment).indexes()
 
-    assert 2 == len(own)
+    assert 3 == len(own)
+    assert any(same_index(str(tmp_path), one) for one in own)
     assert any(same_index(index.url + "/", one) for one in own)
     assert any(same_index("https://example.org/simple", one) for one in own)
     assert not any(same_index("https://example.org/other", one) for one in own)

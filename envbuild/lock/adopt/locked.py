@@ -116,8 +116,9 @@ def _by_groups(
 ) -> list[LockedPackage]:
     """The packages whose marker holds for one of the groups that are selected."""
     extras = frozenset(map(canonical_name, adopted.extras if adopted else ()))
-    # An extra is a group of its own to PDM, and a marker of the main group to Poetry.
-    groups = {lock.main, *extras, *map(canonical_name, adopted.groups if adopted else ())}
+    groups = {lock.main, *map(canonical_name, adopted.groups if adopted else ())}
+    if lock.extras_are_groups:
+        groups |= extras
     found: dict[str, LockedPackage] = {}
     for package in lock.packages:
         markers = [marker for group, marker in (package.groups or {}).items() if group in groups]
