@@ -286,9 +286,13 @@ class Session:
         """What runs the steps of a build."""
         from envbuild.engine import choose
         from envbuild.sandbox.bubblewrap import BubblewrapSandbox
+        from envbuild.sandbox.docker import DockerSandbox
 
-        bubblewrap, _docker = self.engines(settings)
-        sandboxes: Sequence[Sandbox] = (BubblewrapSandbox(bubblewrap, self.store, self.environment),)
+        bubblewrap, docker = self.engines(settings)
+        sandboxes: Sequence[Sandbox] = (
+            BubblewrapSandbox(bubblewrap, self.store, self.environment),
+            DockerSandbox(docker, self.store, self.environment),
+        )
         return choose(settings.engine, sandboxes)
 
     def _is_own_index(self, settings: Settings, url: str) -> bool:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from envbuild.engine import docker_session
-from envbuild.engine.docker_container import Container, docker_errors, docker_failed
+from envbuild.engine.docker_container import Confinement, Container, docker_errors, docker_failed
 from envbuild.engine.model import Command
 from envbuild.errors import MachineError
 from envbuild.image.archive import write_archive
@@ -115,16 +115,24 @@ class Docker:
     def start(self, image: Image, command: Command) -> Container:
         """See :meth:`envbuild.engine.model.Engine.start`."""
         with docker_errors():
-            if command.mounts and not _is_here(self._host):
-                raise MachineError(
-                    f"the Docker daemon at {redact(self._host)} cannot see the files of this machine",
-                    code="engine-elsewhere",
-                    remedy="use a Docker daemon of this machine, or --engine bubblewrap",
-                )
-            reference = self._present(image)
-            if reference is None:
-                raise MachineError("the image is not in Docker", code="image-not-loaded")
-            return Container(self.client, reference, command)
+            return self._contain(image, command, None)
+
+    def confined(self, image: Image, command: Command, confinement: Confinement) -> Container:
+        """Like :meth:`start`, for a step of a build; the image's entry point is not run."""
+        with docker_errors():
+            return self._contain(image, command, confinement)
+
+    def _contain(self, image: Image, command: Command, confinement: Confinement | None) -> Container:
+        if command.mounts and not _is_here(self._host):
+            raise MachineError(
+                f"the Docker daemon at {redact(self._host)} cannot see the files of this machine",
+                code="engine-elsewhere",
+                remedy="use a Docker daemon of this machine, or --engine bubblewrap",
+            )
+        reference = self._present(image)
+        if reference is None:
+            raise MachineError("the image is not in Docker", code="image-not-loaded")
+        return Container(self.client, reference, command, confinement)
 
     def _present(self, image: Image) -> str | None:
         """The name under which the daemon has the image; with containerd's store, that is the manifest's."""

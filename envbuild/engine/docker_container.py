@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,18 +17,48 @@ from envbuild.engine.terminal import TerminalRelay, gets_terminal
 from envbuild.errors import MachineError
 from envbuild.pack import recipe
 
-__all__ = ["Container", "docker_errors", "docker_failed"]
+__all__ = ["Confinement", "Container", "docker_errors", "docker_failed"]
+
+_EXPORT_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What a container gets that runs a step of a build.
+
+    Parameters:
+        user: ``uid:gid``; None: the image's own.
+        capabilities: in its namespaces, without ``CAP_``.
+        network: whether it has one.
+        memory: bytes, swap included.
+        processes: how many.
+        cpus: their numbers; none given: all.
+    """
+
+    user: str | None
+    capabilities: tuple[str, ...]
+    network: bool
+    memory: int
+    processes: int
+    cpus: tuple[int, ...]
 
 
 class Container:
-    """A process in a container; see :class:`envbuild.engine.model.Running`."""
+    """A process in a container; see :class:`envbuild.engine.model.Running`.
 
-    def __init__(self, client: Any, reference: str, command: Command) -> None:
+    Parameters:
+        reference: the image's name for the daemon.
+        confinement: for a step of a build, whose program runs without the image's entry point.
+    """
+
+    def __init__(
+        self, client: Any, reference: str, command: Command, confinement: Confinement | None = None
+    ) -> None:
         self._api = client.api
         self._code: int | None = None
         self._resources = ExitStack()
         terminal = gets_terminal(command)
-        self._id = self._create(reference, command, terminal)
+        self._id = self._create(reference, command, terminal, confinement)
         try:
             self._attach(command, terminal)
             self._api.start(self._id)
@@ -39,7 +70,9 @@ class Container:
             self._remove()
             raise
 
-    def _create(self, reference: str, command: Command, terminal: bool) -> str:
+    def _create(
+        self, reference: str, command: Command, terminal: bool, confinement: Confinement | None
+    ) -> str:
         from docker.types import Mount
 
         mounts = [
@@ -47,17 +80,19 @@ class Container:
             for mount in command.mounts
         ]
         ports = {} if command.port is None else {command.port: ("127.0.0.1", command.port)}
+        step, host = _step_options(command, confinement) if confinement is not None else ({}, {})
         created = self._api.create_container(
             reference,
-            list(command.argv),
             environment=dict(command.env),
             working_dir=command.workdir,
-            user=None if command.owner is None else f"{command.owner}:{recipe.GID}",
             ports=list(ports),
             stdin_open=command.stdin,
             tty=terminal,
             labels=docker_session.labels(),
-            host_config=self._api.create_host_config(mounts=mounts, port_bindings=ports, cap_drop=["ALL"]),
+            host_config=self._api.create_host_config(
+                mounts=mounts, port_bindings=ports, cap_drop=["ALL"], **host
+            ),
+            **(step or _start_options(command)),
         )
         identifier: str = created["Id"]
         return identifier
@@ -122,6 +157,31 @@ class Container:
         with docker_errors(), suppress(NotFound):
             self._api.stop(self._id, timeout=max(1, round(grace)))
 
+    def kill(self) -> None:
+        """End it at once. May be called while another thread waits."""
+        from docker.errors import APIError
+
+        with suppress(APIError):  # it has ended
+            self._api.kill(self._id)
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether a process of it was ended for lack of memory."""
+        with docker_errors():
+            return bool(self._api.inspect_container(self._id)["State"]["OOMKilled"])
+
+    def touched(self) -> dict[str, int]:
+        """What is not as in the image, whether or not it really differs: relative path -> kind.
+
+        Kinds are 0 (changed), 1 (added) and 2 (removed, or removed and made anew).
+        """
+        with docker_errors():
+            return {entry["Path"].strip("/"): entry["Kind"] for entry in self._api.diff(self._id) or ()}
+
+    def export(self) -> Iterator[bytes]:
+        """All of its files as a tar stream; mounts are empty in it."""
+        chunks: Iterator[bytes] = self._api.export(self._id, chunk_size=_EXPORT_CHUNK)
+        return chunks
+
     def _remove(self) -> None:
         from docker.errors import NotFound
 
@@ -141,6 +201,28 @@ class Container:
             with docker_errors():
                 self._remove()
             self._resources.close()
+
+
+def _start_options(command: Command) -> dict[str, Any]:
+    owner = None if command.owner is None else f"{command.owner}:{recipe.GID}"
+    return {"command": list(command.argv), "user": owner}
+
+
+def _step_options(command: Command, confinement: Confinement) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What makes a container that of a step: of the container, and of its host."""
+    container = {"entrypoint": list(command.argv), "user": confinement.user, "hostname": "envbuild"}
+    host: dict[str, Any] = {
+        "cap_add": list(confinement.capabilities),
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": confinement.memory,
+        "memswap_limit": confinement.memory,
+        "pids_limit": confinement.processes,
+    }
+    if not confinement.network:
+        host["network_mode"] = "none"
+    if confinement.cpus:
+        host["cpuset_cpus"] = ",".join(map(str, confinement.cpus))
+    return container, host
 
 
 def _write(handle: int, data: bytes) -> None:

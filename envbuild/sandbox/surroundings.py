@@ -22,6 +22,7 @@ _FIXED = {
     "LANG": "C.UTF-8",
     # A process number, a time or a terminal in a log would be different each time.
     "TERM": "dumb",
+    "HOSTNAME": "envbuild",
 }
 _ROOT = {"HOME": "/root", "USER": "root", "LOGNAME": "root"}
 

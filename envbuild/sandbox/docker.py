@@ -1,0 +1,193 @@
+"""Steps in a Docker container: its changes are what the daemon says was touched, read from an export."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from envbuild.engine.docker import Docker
+from envbuild.engine.docker_container import Confinement, Container, docker_errors
+from envbuild.engine.model import Command
+from envbuild.engine.network import lent
+from envbuild.engine.trees import unpack
+from envbuild.errors import RepoError
+from envbuild.image.model import Image
+from envbuild.progress import Reporter
+from envbuild.sandbox.changes import find_changes
+from envbuild.sandbox.files import Found, Lower
+from envbuild.sandbox.limits import memory_text, seconds_text
+from envbuild.sandbox.model import Limits, Outcome, Step
+from envbuild.sandbox.surroundings import require_native, variables
+from envbuild.sandbox.upper import MOST_FILES, Left, scratch_directory
+from envbuild.store import Store
+
+__all__ = ["DockerSandbox"]
+
+_CHUNK = 1 << 20
+# What dpkg and maintainer scripts need to be root of.
+_ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETGID", "SETUID")
+_DELETED = 2  # Kind of an entry in the daemon's answer; the others are files that are there
+
+
+class DockerSandbox:
+    """See :class:`envbuild.sandbox.model.Sandbox`.
+
+    Parameters:
+        environment: the user's variables; a step with network gets those that concern it.
+    """
+
+    name = "docker"
+
+    def __init__(self, engine: Docker, store: Store, environment: Mapping[str, str]) -> None:
+        self._engine = engine
+        self._store = store
+        self._environment = environment
+
+    def unavailable(self) -> str | None:
+        """See :meth:`envbuild.sandbox.model.Sandbox.unavailable`."""
+        return self._engine.unavailable()
+
+    @contextmanager
+    def execute(self, image: Image, step: Step, reporter: Reporter) -> Iterator[Outcome]:
+        """See :meth:`envbuild.sandbox.model.Sandbox.execute`."""
+        require_native(image.platform, step.title)
+        self._engine.prepare(image, reporter=reporter)
+        network, network_mounts = lent(self._environment) if step.network else ({}, ())
+        command = Command(
+            tuple(step.argv),
+            env=variables(step, network),
+            workdir=step.workdir,
+            mounts=(*step.mounts, *network_mounts),
+            output=step.output,
+        )
+        with (
+            scratch_directory(self._store) as scratch,
+            self._engine.confined(image, command, _confinement(step)) as container,
+        ):
+            code, exceeded = _run(container, step.limits)
+            if code != 0 or exceeded is not None:
+                yield Outcome(code, exceeded, ())
+                return
+            lower = Lower(unpack(image, self._store, reporter))
+            left = _read_container(container, lower, scratch)
+            yield Outcome(
+                code,
+                exceeded,
+                find_changes(
+                    left.found,
+                    left.removed,
+                    left.replaced,
+                    lower,
+                    mounts={mount.target.strip("/").encode() for mount in command.mounts},
+                    ignored={path.encode() for path in step.ignored},
+                ),
+            )
+
+
+def _confinement(step: Step) -> Confinement:
+    root = step.user == "root"
+    cpus = sorted(os.sched_getaffinity(0))
+    return Confinement(
+        user="0:0" if root else None,
+        capabilities=_ROOT_CAPABILITIES if root else (),
+        network=step.network,
+        memory=step.limits.memory,
+        processes=step.limits.processes,
+        cpus=tuple(cpus[: step.limits.cpus]) if step.limits.cpus is not None else (),
+    )
+
+
+def _run(container: Container, limits: Limits) -> tuple[int, str | None]:
+    """Wait for the container's end: the exit code, and the limit that ended it."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        container.kill()
+
+    timer = threading.Timer(limits.seconds, end)
+    timer.start()
+    try:
+        code = container.wait()
+    except BaseException:
+        container.kill()
+        raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        return code, seconds_text(limits)
+    return code, memory_text(limits) if container.ran_out_of_memory() else None
+
+
+def _read_container(container: Container, lower: Lower, scratch: Path) -> Left:
+    """What a step left in a container that has ended; contents go to ``scratch``."""
+    touched = container.touched()
+    left = Left()
+    deleted = {path for path, kind in touched.items() if kind == _DELETED}
+    with (
+        docker_errors(),
+        tarfile.open(
+            fileobj=cast(IO[bytes], _Stream(container.export())),
+            mode="r|",
+            encoding="utf-8",
+            errors="surrogateescape",
+        ) as archive,
+    ):
+        for member in archive:
+            path = member.name.strip("/").encode("utf-8", "surrogateescape")
+            shown = path.decode("utf-8", "replace")  # as the daemon's JSON has it
+            if shown not in touched:
+                continue
+            if len(left.found) > MOST_FILES:
+                raise RepoError(
+                    f"what ran in the sandbox left more than {MOST_FILES} files", code="too-many-files"
+                )
+            found = _found(archive, member, left, lower, scratch)
+            if found is not None:
+                left.found[path] = found
+            if shown in deleted:
+                deleted.discard(shown)
+                left.replaced.add(path)
+    left.removed.update(path.encode("utf-8", "surrogateescape") for path in deleted)
+    return left
+
+
+def _found(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, left: Left, lower: Lower, scratch: Path
+) -> Found | None:
+    if member.isdir():
+        return Found("dir")
+    if member.issym():
+        return Found("symlink", target=member.linkname.encode("utf-8", "surrogateescape"))
+    if member.islnk():
+        target = member.linkname.strip("/").encode("utf-8", "surrogateescape")
+        return left.found.get(target) or lower.get(target)
+    if not member.isreg():
+        return None
+    place = scratch / str(len(left.found))
+    content = archive.extractfile(member)
+    assert content is not None
+    with place.open("wb") as stream:
+        shutil.copyfileobj(content, stream, _CHUNK)
+    return Found("file", member.size, bool(member.mode & 0o111), place=os.fsencode(place))
+
+
+class _Stream:
+    """The file that :mod:`tarfile` reads an export from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes, none at the end."""
+        if not self._rest:
+            self._rest = next((chunk for chunk in self._chunks if chunk), b"")
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
