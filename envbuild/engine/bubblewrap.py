@@ -93,7 +93,7 @@ def _root(trees: Iterable[Path]) -> list[str]:
     for tree in trees:
         options += ["--overlay-src", str(tree)]
     options += ["--tmp-overlay", "/", *KERNEL_FILES, "--dev", "/dev", "--ro-bind-try", "/sys", "/sys"]
-    options += ["--perms", "1777", "--tmpfs", "/tmp", "--perms", "0755", "--tmpfs", f"/{recipe.HOME}"]
+    options += ["--perms", "1777", "--tmpfs", "/tmp"]
     for file in ("/etc/resolv.conf", "/etc/hosts"):
         options += ["--ro-bind-try", file, file]
     return options

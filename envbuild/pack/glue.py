@@ -26,6 +26,15 @@ for start in binder/start .binder/start start; do
     if [ -x "$start" ] && [ -f "$start" ]; then
         exec "$start" "$@"
     elif [ -f "$start" ]; then
+        IFS= read -r first < "$start"
+        case "$first" in
+        '#!'*)
+            # As the kernel would: the program, and the rest of the line as one argument.
+            read -r program argument <<END
+${first#??}
+END
+            exec "$program" ${argument:+"$argument"} "$start" "$@" ;;
+        esac
         exec bash "$start" "$@"
     fi
 done

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.conda_real import real_channel
 from tests.support.lock_tools import LockTools
-from tests.support.programs import Envbuild, require
+from tests.support.programs import Envbuild, install, require, version_of
 from tests.support.servers import containerd, docker_daemon, docker_registry, scratch_directory
 
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the servers, as Ctrl-C does
@@ -70,6 +70,21 @@ def built_gzip(envbuild: Envbuild, quickstart: Path, scratch: Path) -> Built:
     layout = scratch / "layout-gzip"
     arguments = ("build", quickstart, "--locked", "--platform", "linux/amd64", "--compression", "gzip")
     return Built(quickstart, layout, envbuild.document(*arguments, "-o", f"oci:{layout}"))
+
+
+@pytest.fixture(scope="session")
+def nobody(scratch: Path) -> Envbuild:
+    """The program as ``nobody`` runs it, with an empty cache of theirs."""
+    require("setpriv", root=True)
+    system = shutil.which("python3", path="/usr/bin")
+    if system is None or version_of(system) in {"3.7", "3.8", "3.9", "3.10"}:
+        pytest.skip("no recent Python that other users can start")
+    program = install(system, scratch / "for-nobody")
+    home = scratch / "nobody"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
+    return Envbuild(home / "cache", program, prefix, {"HOME": str(home), "PYTHONHASHSEED": "3"})
 
 
 @pytest.fixture(scope="session")

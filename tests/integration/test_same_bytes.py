@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,22 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Built
-from tests.support.programs import Envbuild, output_of, require
+from tests.support.programs import Envbuild, install, version_of
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
-_PROJECT = Path(__file__).parents[2]
-_AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
 _BUILD = ("--locked", "--platform", "linux/amd64")
-
-
-def _install(interpreter: str, directory: Path) -> Path:
-    """envbuild from a wheel, in an environment made by another Python; returns the program."""
-    uv = Path(sys.executable).with_name("uv")
-    output_of(uv, "venv", "--quiet", "--no-python-downloads", "--python", interpreter, directory)
-    python = directory / "bin" / "python"
-    output_of(uv, "pip", "install", "--quiet", "--python", python, "--link-mode", "copy", _PROJECT)
-    return directory / "bin" / "envbuild"
 
 
 def _other_python() -> str:
@@ -36,16 +23,9 @@ def _other_python() -> str:
     candidates = [str(path) for path in sorted(beside.glob("*/bin/python3.1[1-9]"))]
     candidates += filter(None, (shutil.which(f"python3.{minor}") for minor in range(11, 20)))
     for candidate in candidates:
-        if _version(candidate) not in {None, f"3.{sys.version_info[1]}"}:
+        if version_of(candidate) not in {None, f"3.{sys.version_info[1]}"}:
             return candidate
     pytest.skip("only one version of Python here")
-
-
-def _version(interpreter: str) -> str | None:
-    """``3.11``; None when there is only a wrapper that does not start."""
-    command = [interpreter, "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def test_process_settings_do_not_matter(built: Built, downloads_only: Callable[[str], Envbuild]) -> None:
@@ -65,27 +45,18 @@ def test_host_python_does_not_matter(
     built: Built, downloads_only: Callable[[str], Envbuild], scratch: Path
 ) -> None:
     """Bytecode is made by the image's Python, never by the one that envbuild runs on."""
-    program = _install(_other_python(), scratch / "other-python")
+    program = install(_other_python(), scratch / "other-python")
     document = Envbuild(downloads_only("other").cache, program).document("build", built.repository, *_BUILD)
     assert built.document["digest"] == document["digest"]
 
 
-def test_user_does_not_matter(built: Built, scratch: Path) -> None:
+def test_user_does_not_matter(built: Built, nobody: Envbuild) -> None:
     """Built by ``nobody``, in a cache of theirs, from a repository they may not write to; then run."""
-    require("setpriv", root=True)
-    system = shutil.which("python3", path="/usr/bin")
-    if system is None or _version(system) in {"3.7", "3.8", "3.9", "3.10"}:
-        pytest.skip("no recent Python that other users can start")
-    program = _install(system, scratch / "for-nobody")
-    home = scratch / "nobody"
-    home.mkdir()
-    os.chown(home, 65534, 65534)
-    nobody = Envbuild(home / "cache", program, _AS_NOBODY, {"HOME": str(home), "PYTHONHASHSEED": "3"})
     document = nobody.document("build", built.repository, *_BUILD)
     assert built.document["digest"] == document["digest"]
 
-    executed = nobody.document("run", built.repository, "analysis.ipynb", "-o", home / "out")
-    assert (home / "out" / "analysis.ipynb").is_file(), executed
+    executed = nobody.document("run", built.repository, "analysis.ipynb", "-o", nobody.cache / "out")
+    assert (nobody.cache / "out" / "analysis.ipynb").is_file(), executed
 
 
 def _uncached(layers: list[dict[str, object]], like: list[dict[str, object]]) -> list[dict[str, object]]:

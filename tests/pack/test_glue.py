@@ -149,6 +149,26 @@ def test_entry_point_runs_the_command(entrypoint: Path, tmp_path: Path) -> None:
     assert run(entrypoint, tmp_path, "echo", "a b", "$HOME") == "a b $HOME\n"
 
 
+@pytest.mark.parametrize("executable", [True, False])
+@pytest.mark.parametrize("first", ["#!/bin/sh -e", "#! /bin/sh", "#!/usr/bin/env sh"])
+def test_start_runs_by_its_own_interpreter(
+    first: str, executable: bool, entrypoint: Path, tmp_path: Path
+) -> None:
+    start = tmp_path / "start"
+    start.write_text(f'{first}\n[ -z "$BASH_VERSION" ] && export STARTED=yes\nexec "$@"\n')
+    start.chmod(0o755 if executable else 0o644)
+
+    result = subprocess.run(
+        ["sh", entrypoint, "sh", "-c", 'echo "$STARTED $1"', "-", "a b"],
+        env={**os.environ, "REPO_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert result.stdout == "yes a b\n"
+
+
 @pytest.mark.parametrize("place", ["start", "binder/start", ".binder/start"])
 @pytest.mark.parametrize("executable", [True, False])
 def test_entry_point_runs_start_first(place: str, executable: bool, entrypoint: Path, tmp_path: Path) -> None:

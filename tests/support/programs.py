@@ -15,8 +15,9 @@ import pytest
 
 from tests.support.servers import missing
 
-__all__ = ["Envbuild", "output_of", "require"]
+__all__ = ["Envbuild", "install", "output_of", "require", "version_of"]
 
+_PROJECT = Path(__file__).parents[2]
 _PROGRAM = Path(sys.executable).with_name("envbuild")
 
 
@@ -44,6 +45,22 @@ def output_of(*command: str | Path, environment: Mapping[str, str] | None = None
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def version_of(interpreter: str) -> str | None:
+    """``3.11``; None when there is only a wrapper that does not start."""
+    command = [interpreter, "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def install(interpreter: str, directory: Path) -> Path:
+    """envbuild from a wheel, in an environment made by another Python; returns the program."""
+    uv = Path(sys.executable).with_name("uv")
+    output_of(uv, "venv", "--quiet", "--no-python-downloads", "--python", interpreter, directory)
+    python = directory / "bin" / "python"
+    output_of(uv, "pip", "install", "--quiet", "--python", python, "--link-mode", "copy", _PROJECT)
+    return directory / "bin" / "envbuild"
 
 
 @dataclass(frozen=True, slots=True)
