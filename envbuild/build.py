@@ -29,7 +29,7 @@ from envbuild.progress import Reporter
 from envbuild.sandbox.comparison import layer_paths
 from envbuild.sandbox.steps import StepLayers
 from envbuild.sandbox.surroundings import require_native
-from envbuild.source import Repo, printable
+from envbuild.source import Origin, Repo, printable
 from envbuild.spec.post_build import STEP as POST_BUILD
 from envbuild.store import Store
 
@@ -125,7 +125,8 @@ class Builder:
         plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
         layers = self._layers(plans)
         images = [
-            self._assemble(plan, [*(layers[layer.key] for layer in plan.layers), files]) for plan in plans
+            self._assemble(plan, [*(layers[layer.key] for layer in plan.layers), files], repo.origin)
+            for plan in plans
         ]
         if script is None:
             return tuple(images)
@@ -137,11 +138,16 @@ class Builder:
         """``image`` with the layer of what ``script`` changes in it."""
         stepped = run_post_build(script, repo, image, self.steps)
         changes = _layer(stepped.packed, POST_BUILD, (), cached=stepped.cached)
-        return self._assemble(plan, [*image.layers, replace(changes, captured=True)])
+        return self._assemble(plan, [*image.layers, replace(changes, captured=True)], repo.origin)
 
-    def _assemble(self, plan: Plan, layers: Sequence[Layer]) -> Image:
+    def _assemble(self, plan: Plan, layers: Sequence[Layer], origin: Origin | None = None) -> Image:
         config = image_config(
-            plan.lock, platform=plan.platform, env=plan.env, lock_digest=plan.lock_digest, layers=layers
+            plan.lock,
+            platform=plan.platform,
+            env=plan.env,
+            lock_digest=plan.lock_digest,
+            layers=layers,
+            origin=origin,
         )
         stored = self.store.put_blob(canonical(config))
         manifest = image_manifest(config, layers, config_digest=stored.digest, config_size=stored.size)

@@ -89,6 +89,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("resolver", "text", repository=True, choices=RESOLVERS),
     Option("exclude-newer", "text", repository=True),
     Option("network", "list", repository=True, choices=NETWORK_STEPS),
+    Option("subdir", "text"),
     Option("engine", "text", choices=ENGINES),
     Option("jobs", "number"),
     Option("step-memory", "number"),
@@ -124,6 +125,7 @@ class Settings:
     resolver: str = "uv"
     exclude_newer: str | None = None
     network: tuple[str, ...] = ()
+    subdir: str | None = None
     engine: str = "auto"
     jobs: int = 1
     step_memory: int = 8

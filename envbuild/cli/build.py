@@ -68,6 +68,7 @@ def build(
             env=None,
             lock_path=None,
             settings=project.settings,
+            origin=project.repo.origin,
             lacks=[lack for one in built for lack in one.lacks],
         )
         return
@@ -81,4 +82,5 @@ def build(
         env=environment_id(file.lock),
         lock_path=str(file.path) if file.path else None,
         settings=project.settings,
+        origin=project.repo.origin,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from envbuild.config import Settings
     from envbuild.image.model import Image
     from envbuild.image.output import Output
+    from envbuild.source import Origin
 
 __all__ = ["Delivery", "delivery_options", "parse_delivery"]
 
@@ -53,12 +54,14 @@ class Delivery:
         env: str | None,
         lock_path: str | None,
         settings: Settings,
+        origin: Origin | None = None,
         lacks: Sequence[Lack] = (),
     ) -> None:
         """Record ``images`` (one per platform), write and load them, and print what they are.
 
         Parameters:
             name: the project's, for images without a tag.
+            origin: where the repository was fetched from.
             env: the environment's id; None when a container engine built the image.
             lacks: what an image by an engine lacks for hubs and notebooks.
         """
@@ -89,6 +92,7 @@ class Delivery:
             tags=self.names,
             outputs=[str(place) for place in self.places],
             lock=lock_path,
+            origin=origin,
             lacks=lacks,
             seconds=session.console.rounded_seconds,
         )
@@ -129,6 +133,8 @@ def _text(document: dict[str, Any]) -> list[str]:
         rows += [("content", layers)]
     if len(document["platforms"]) > 1:
         rows.append(("index", document["digest"]))
+    if document["source"]:
+        rows.append(("source", f"{document['source']['url']} at {document['source']['revision']}"))
     rows += [("name", tag) for tag in document["tags"]]
     rows += [("written to", place) for place in document["outputs"]]
     rows += [("lacks", f"it {lack['what']}: {lack['why']}") for lack in document["lacks"]]

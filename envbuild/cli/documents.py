@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.lock.model import Lock
     from envbuild.notebook.execute import Executed
     from envbuild.plan import Plan
+    from envbuild.source import Origin
     from envbuild.spec import Spec
     from envbuild.store import Store
 
@@ -114,17 +115,37 @@ def _changes(previous: Lock | None, lock: Lock) -> list[dict[str, str | None]]:
     ]
 
 
+def _source(origin: Origin | None) -> dict[str, str | None] | None:
+    """Where a repository was fetched from; None for a directory."""
+    if origin is None:
+        return None
+    return {
+        "url": origin.url,
+        "ref": origin.ref,
+        "revision": origin.revision,
+        "subdirectory": origin.subdirectory,
+    }
+
+
 def plan_document(
-    spec: Spec, lock: Lock | None, stale: Sequence[str], plan: Plan | None, *, python: str | None
+    spec: Spec,
+    lock: Lock | None,
+    stale: Sequence[str],
+    plan: Plan | None,
+    *,
+    python: str | None,
+    origin: Origin | None,
 ) -> dict[str, Any]:
     """``plan``: what is read and would be built.
 
     Parameters:
         lock, plan: those of a lock that is there.
         python: the version that locking anew would give, None when no base fits.
+        origin: where the repository was fetched from.
     """
     return {
         "name": spec.name,
+        "source": _source(origin),
         "files": [
             {"path": file.path, "kind": file.kind, "used": file.used, "reason": file.reason}
             for file in spec.files
@@ -205,6 +226,7 @@ def build_document(
     outputs: Sequence[str],
     lock: str | None,
     lacks: Sequence[Lack],
+    origin: Origin | None,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """``build``: the image of each platform; ``index`` is the digest over several of them.
@@ -217,6 +239,7 @@ def build_document(
         "digest": index or first.manifest.digest,
         "env": env,
         "lock": lock,
+        "source": _source(origin),
         "tags": list(tags),
         "outputs": list(outputs),
         "platforms": {image.platform: _image(image) for image in images},

@@ -30,6 +30,7 @@ __all__ = [
     "source_argument",
     "spec_options",
     "step_options",
+    "subdir_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -97,7 +98,10 @@ def chain(*decorators: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
-source_argument = click.argument("source", default=".", metavar="[SOURCE]")
+subdir_option = click.option(
+    "--subdir", metavar="DIR", help="The directory in SOURCE that is meant. Default: the top."
+)
+source_argument = chain(click.argument("source", default=".", metavar="[SOURCE]"), subdir_option)
 
 platform_option = click.option(
     "--platform",

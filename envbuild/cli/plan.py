@@ -39,7 +39,9 @@ def plan(session: Session, source: str) -> None:
     stale = stale_reasons(found, project.spec, project.repo, platforms)
     planned = make_plan(found.lock, platforms[0], found.data) if found and not stale else None
     spec, python = _with_python(project.spec)
-    document = plan_document(spec, found.lock if found else None, stale, planned, python=python)
+    document = plan_document(
+        spec, found.lock if found else None, stale, planned, python=python, origin=project.repo.origin
+    )
     session.console.result(*_text(document))
     session.console.document(document)
     if any(problem["level"] == "error" for problem in document["problems"]):

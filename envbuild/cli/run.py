@@ -19,6 +19,7 @@ from envbuild.cli.options import (
     rest_of_command_line,
     spec_options,
     step_options,
+    subdir_option,
 )
 from envbuild.cli.session import Session
 
@@ -27,6 +28,7 @@ __all__ = ["run"]
 
 @click.command(cls=CommandWithRest, short_help="Run notebooks, or any command.")
 @click.argument("arguments", nargs=-1, metavar="[SOURCE] [NOTEBOOK...]")
+@subdir_option
 @click.option(
     "-o",
     "--output",
@@ -117,7 +119,8 @@ def _run_command(session: Session, source: str, command: tuple[str, ...], *, loc
 
     project = session.project(source)
     engine, image = session.environment_image(project, locked=locked)
-    code = run_command(image, project.repo.root, command, engine=engine, reporter=session.console)
+    directory = session.working_directory(project)
+    code = run_command(image, directory, command, engine=engine, reporter=session.console)
     raise click.exceptions.Exit(code)
 
 
@@ -140,7 +143,7 @@ def _run_notebooks(
     engine, image = session.environment_image(project, locked=locked)
     results = execute(
         image,
-        project.repo.root,
+        session.working_directory(project),
         selected,
         engine=engine,
         store=session.store,

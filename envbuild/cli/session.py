@@ -101,10 +101,12 @@ class Session:
 
     def project(self, source: str) -> Project:
         """Open and read the repository ``source``."""
-        from envbuild.source import open_repo
+        from envbuild.source.remote import Opener
         from envbuild.spec import SpecOptions, read_spec
 
-        repo = open_repo(source)
+        settings = self.settings
+        opener = Opener(self.store, self.environment, self.console, offline=settings.offline)
+        repo = opener.open(source, settings.subdir)
 
         def text(name: str) -> str | None:
             return (
@@ -124,6 +126,15 @@ class Session:
             is_own_index=partial(self._is_own_index, settings),
         )
         return Project(repo, read_spec(repo, options), settings)
+
+    def working_directory(self, project: Project) -> Path:
+        """Where the project's files may be changed; that of a fetched one is made, and named."""
+        from envbuild.source.copies import working_directory
+
+        directory, is_copy = working_directory(project.repo)
+        if is_copy:
+            self.console.note(f"working on a copy, which is kept: {directory}")
+        return directory
 
     def ensure_lock(self, project: Project, platforms: Sequence[str], *, locked: bool) -> LockFile:
         """The repository's lock for ``platforms``; made anew when need be, unless ``locked``."""

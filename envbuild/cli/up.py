@@ -40,12 +40,14 @@ __all__ = ["up"]
 def up(session: Session, source: str, port: int | None, no_browser: bool, locked: bool) -> None:
     """Start JupyterLab on the repository, in its environment.
 
-    Edits are saved in the repository. Ctrl-C ends the server. Options after -- go to JupyterLab; a command
-    there runs instead of it, and has to listen on $HOST and $PORT.
+    Edits are saved in the repository; of one that is fetched, in a copy that is kept. Ctrl-C ends the server.
+    Options after -- go to JupyterLab; a command there runs instead of it, and has to listen on $HOST and
+    $PORT.
     """
     from envbuild.up import up as run_server
 
     project = session.project(source)
+    directory = session.working_directory(project)
     engine, image = session.environment_image(project, locked=locked)
 
     def ready(url: str) -> None:
@@ -57,7 +59,7 @@ def up(session: Session, source: str, port: int | None, no_browser: bool, locked
 
     run_server(
         image,
-        project.repo.root,
+        directory,
         engine=engine,
         store=session.store,
         reporter=session.console,

@@ -14,6 +14,7 @@ from envbuild.image.model import Layer
 from envbuild.lock.model import Lock
 from envbuild.pack import recipe
 from envbuild.pack.glue import ENTRYPOINT
+from envbuild.source import Origin
 
 __all__ = ["CONFIG_TYPE", "INDEX_TYPE", "MANIFEST_TYPE", "canonical", "image_config", "image_manifest"]
 
@@ -51,13 +52,20 @@ def _environment(conda: bool) -> list[str]:
 
 
 def image_config(
-    lock: Lock, *, platform: str, env: str, lock_digest: str, layers: Sequence[Layer]
+    lock: Lock,
+    *,
+    platform: str,
+    env: str,
+    lock_digest: str,
+    layers: Sequence[Layer],
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
     """The config; its digest (in :func:`canonical` form) is the image ID.
 
     Parameters:
         env: the environment's id; ``lock_digest`` the digest of the lock file.
         layers: bottom to top.
+        origin: where the repository's files in the image were fetched from; None when they are a directory's.
     """
     system, architecture = platform.split("/", 1)
     labels = {
@@ -71,6 +79,13 @@ def image_config(
         "repo2docker.repo": "local",
         "repo2docker.version": "envbuild",
     }
+    if origin is not None:
+        labels |= {
+            "org.opencontainers.image.revision": origin.revision,
+            "org.opencontainers.image.source": origin.url,
+            "repo2docker.ref": origin.revision,
+            "repo2docker.repo": origin.url,
+        }
     created = lock.cutoff
     return {
         "architecture": architecture,

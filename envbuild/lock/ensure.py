@@ -41,10 +41,12 @@ def read_lock(repo: Repo, store: Store) -> LockFile | None:
     Raises:
         RepoError: there is something that is not a lock.
     """
-    if repo.exists(FILENAME):
-        data = repo.read(FILENAME, _MOST_BYTES)
-        return LockFile(load_lock(data), data, repo.root / FILENAME)
+    # A fetched repository's own lock was not fresh when another one was made for it.
     record = store.action(_key(repo))
+    own = repo.exists(FILENAME) and (repo.origin is None or record is None)
+    if own:
+        data = repo.read(FILENAME, _MOST_BYTES)
+        return LockFile(load_lock(data), data, None if repo.origin else repo.root / FILENAME)
     if record is None or not isinstance(record.get("lock"), str):
         return None
     data = record["lock"].encode()
@@ -104,12 +106,16 @@ def ensure_lock(
 
 
 def keep_lock(repo: Repo, lock: Lock, *, store: Store, reporter: Reporter) -> LockFile:
-    """Write ``lock`` into the repository, or into the cache when the repository cannot be written.
+    """Write ``lock`` into the repository; into the cache when it cannot be written or was fetched.
 
     Raises:
         RepoError: the lock's place is taken by something that is not a file.
     """
     data = dump_lock(lock)
+    if repo.origin is not None:
+        reporter.note(f"{repo.origin.url} is not ours to change: the lock is kept in the cache")
+        store.put_action(_key(repo), {"lock": data.decode()})
+        return LockFile(lock, data, None)
     path = repo.root / FILENAME
     try:
         # A rename: a symbolic link of that name is replaced, not followed.
@@ -131,4 +137,10 @@ def keep_lock(repo: Repo, lock: Lock, *, store: Store, reporter: Reporter) -> Lo
 
 
 def _key(repo: Repo) -> str:
-    return hashlib.sha256(b"lock of " + bytes(repo.root)).hexdigest()
+    origin = repo.origin
+    place = (
+        bytes(repo.root)
+        if origin is None
+        else f"{origin.revision} {origin.subdirectory} of {origin.url}".encode()
+    )
+    return hashlib.sha256(b"lock of " + place).hexdigest()

@@ -27,8 +27,9 @@ def select_notebook(repo: Repo, given: str, directory: Path) -> str:
         relative = inside.relative_to(repo.root).as_posix()
         if repo.exists(relative):
             return relative
+    where = repo.origin.url if repo.origin else printable(str(repo.root))
     raise UsageError(
-        f"{printable(given)!r} is not in the repository {printable(str(repo.root))}",
+        f"{printable(given)!r} is not in the repository {where}",
         code="no-such-notebook",
         remedy="give the notebook's path relative to the repository",
     )

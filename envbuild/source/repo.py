@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from envbuild.errors import RepoError
+from envbuild.source.origin import Origin
 from envbuild.source.text import printable
 
 __all__ = ["Repo", "RepoFile"]
@@ -57,20 +58,25 @@ class RepoFile:
 
 @dataclass(frozen=True, slots=True)
 class Repo:
-    """A repository: an existing directory (``root``, absolute, without symbolic links)."""
+    """A repository: an existing directory (``root``, absolute, without symbolic links).
+
+    With an ``origin`` it was fetched, belongs to the cache and must not be changed.
+    """
 
     root: Path
+    origin: Origin | None = None
 
     @property
     def name(self) -> str:
-        """The directory's name, for people."""
-        return printable(self.root.name) or "repository"
+        """Its name, for people: the directory's, or that of where it came from."""
+        return self.origin.name if self.origin else printable(self.root.name) or "repository"
 
-    def files(self) -> tuple[RepoFile, ...]:
+    def files(self, *, everything: bool = False) -> tuple[RepoFile, ...]:
         """Every entry below the root, sorted by the bytes of the path's components.
 
         Left out, with all they contain: ``.git``, ``.ipynb_checkpoints``, ``__pycache__`` and virtual
-        environments (directories with a ``pyvenv.cfg``). Symbolic links are listed, never followed.
+        environments (directories with a ``pyvenv.cfg``); unless ``everything`` is wanted. Symbolic links are
+        listed, never followed.
 
         Raises:
             RepoError: a directory cannot be read, something vanished meanwhile, or the tree is larger or
@@ -78,7 +84,7 @@ class Repo:
         """
         found: list[RepoFile] = []
         with self._open_root() as root:
-            self._walk(root, b"", 0, found)
+            self._walk(root, b"", 0, found, everything)
         found.sort(key=lambda file: file.path.split(b"/"))
         return tuple(found)
 
@@ -151,7 +157,9 @@ class Repo:
     def _open_root(self) -> _Directory:
         return _Directory(self.root, None, ".")
 
-    def _walk(self, directory: int, prefix: bytes, depth: int, found: list[RepoFile]) -> None:
+    def _walk(
+        self, directory: int, prefix: bytes, depth: int, found: list[RepoFile], everything: bool
+    ) -> None:
         """Append the open ``directory`` (whose path is ``prefix``) and what is in it to ``found``."""
         try:
             with os.scandir(directory) as entries:
@@ -159,11 +167,11 @@ class Repo:
         except OSError as error:
             raise _io_error(os.fsdecode(prefix), error) from error
         if prefix:
-            if _VIRTUAL_ENVIRONMENT in names:
+            if _VIRTUAL_ENVIRONMENT in names and not everything:
                 return
             found.append(RepoFile(prefix, "dir"))
         for name in names:
-            if name in _LEFT_OUT:
+            if name in _LEFT_OUT and not everything:
                 continue
             path = prefix + b"/" + os.fsencode(name) if prefix else os.fsencode(name)
             if len(found) >= _MAX_ENTRIES or depth >= _MAX_DEPTH:
@@ -184,7 +192,7 @@ class Repo:
             except RepoError as error:
                 raise error if error.code == "file-unreadable" else _changed(os.fsdecode(path)) from error
             with child as handle:
-                self._walk(handle, path, depth + 1, found)
+                self._walk(handle, path, depth + 1, found, everything)
 
     @staticmethod
     def _entry(directory: int, name: str, path: bytes) -> RepoFile:

@@ -28,6 +28,7 @@ from envbuild.lock.ensure import LockFile
 from envbuild.lock.model import CondaPackage, Deb
 from envbuild.notebook.execute import Executed
 from envbuild.plan import make_plan
+from envbuild.source import Origin
 from envbuild.spec.model import Execution, FileUse, Notebook, Problem, PythonRequest, Requirement, Spec
 from envbuild.store import Blob, Store
 from envbuild.store.images import record_image
@@ -56,9 +57,13 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     record_image(
         store, "demo:latest", "linux/amd64", store.put_blob(b"{}"), now=datetime(2026, 1, 1, tzinfo=UTC)
     )
+    origin = Origin("https://example.org/a", "a" * 40, "a", ref="main")
     error = RepoError("cell 2 failed", code="cell-failed", file="a.ipynb")
     yield "Errors", error.to_json()
-    yield "plan", plan_document(spec, lock, [], make_plan(lock, "linux/amd64", b""), python="3.11.2")
+    yield (
+        "plan",
+        plan_document(spec, lock, [], make_plan(lock, "linux/amd64", b""), python="3.11.2", origin=origin),
+    )
     yield "lock", lock_document(LockFile(lock, b"", None), None, {"lock": 1.0})
     yield (
         "build, base build",
@@ -69,6 +74,7 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             tags=["demo:latest"],
             outputs=[],
             lock=None,
+            origin=origin,
             lacks=[Lack("has no command", "nothing starts", "add a CMD")],
             seconds={"pack": 1.0},
         ),
