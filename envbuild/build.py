@@ -30,6 +30,7 @@ from envbuild.sandbox.comparison import layer_paths
 from envbuild.sandbox.steps import StepLayers
 from envbuild.sandbox.surroundings import require_native
 from envbuild.source import Origin, Repo, printable
+from envbuild.source.selection import select, tell
 from envbuild.spec.post_build import STEP as POST_BUILD
 from envbuild.store import Store
 
@@ -118,9 +119,12 @@ class Builder:
                 require_native(platform, printable(script.path))
         # First, because it is quick and may find a mistake.
         with self.reporter.stage("repository") as stage:
-            packed = pack_entries(self.store, complete(repo_entries(repo)), self.compression)
+            selection = select(repo)
+            entries = complete(repo_entries(repo, selection.files))
+            packed = pack_entries(self.store, entries, self.compression)
             stage.add_total(packed.raw_size)
             stage.advance(packed.raw_size)
+        tell(selection, self.reporter)
         files = _layer(packed, "repository", (), cached=False)
         plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
         layers = self._layers(plans)

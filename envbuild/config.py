@@ -89,6 +89,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("resolver", "text", repository=True, choices=RESOLVERS),
     Option("exclude-newer", "text", repository=True),
     Option("network", "list", repository=True, choices=NETWORK_STEPS),
+    Option("include", "list", repository=True),
+    Option("exclude", "list", repository=True),
     Option("subdir", "text"),
     Option("engine", "text", choices=ENGINES),
     Option("jobs", "number"),
@@ -125,6 +127,8 @@ class Settings:
     resolver: str = "uv"
     exclude_newer: str | None = None
     network: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     subdir: str | None = None
     engine: str = "auto"
     jobs: int = 1

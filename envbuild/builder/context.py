@@ -12,8 +12,14 @@ from envbuild.pack import recipe
 from envbuild.pack.tar import Entry, complete, write_tar
 from envbuild.pack.tree import repo_entries
 from envbuild.source import Repo
+from envbuild.source.patterns import setting_pattern
+from envbuild.source.selection import select
 
 __all__ = ["Context", "digest", "files_of", "write_context", "write_files"]
+
+
+# What an engine builds from is sent to it even if it is not to be in the image.
+_NEEDED = ("/Dockerfile", "/binder/*", "/.binder/*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,10 @@ def files_of(repo: Repo) -> list[Entry]:
         RepoError: as :func:`envbuild.pack.tree.repo_entries`.
     """
     prefix = f"{recipe.REPO_DIR}/".encode()
+    needed = replace(repo, include=(*repo.include, *map(setting_pattern, _NEEDED)))
     return complete(
         replace(entry, path=entry.path.removeprefix(prefix))
-        for entry in repo_entries(repo)
+        for entry in repo_entries(repo, select(needed).files)
         if entry.path.startswith(prefix)
     )
 

@@ -8,6 +8,7 @@ from envbuild.cli.delivery import delivery_options, parse_delivery
 from envbuild.cli.options import (
     common_options,
     compression_option,
+    contents_options,
     engine_option,
     jobs_option,
     lock_options,
@@ -36,6 +37,7 @@ __all__ = ["build"]
 @jobs_option
 @platform_option
 @lock_options
+@contents_options
 @spec_options
 @step_options
 @common_options

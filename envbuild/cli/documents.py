@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.notebook.execute import Executed
     from envbuild.plan import Plan
     from envbuild.source import Origin
+    from envbuild.source.selection import Selection
     from envbuild.spec import Spec
     from envbuild.store import Store
 
@@ -127,6 +128,21 @@ def _source(origin: Origin | None) -> dict[str, str | None] | None:
     }
 
 
+def _contents(selection: Selection | None) -> dict[str, Any] | None:
+    """What of the repository goes into the image; None when that could not be found out."""
+    if selection is None:
+        return None
+    return {
+        "files": sum(file.kind != "dir" for file in selection.files),
+        "bytes": selection.size,
+        "left_out": [
+            {"path": entry.path, "cause": entry.cause, "reason": entry.reason} for entry in selection.left_out
+        ],
+        "large": [{"path": path, "bytes": size} for path, size in selection.large.items()],
+        "by_pattern_only": selection.by_pattern_only,
+    }
+
+
 def plan_document(
     spec: Spec,
     lock: Lock | None,
@@ -135,6 +151,7 @@ def plan_document(
     *,
     python: str | None,
     origin: Origin | None,
+    selection: Selection | None,
 ) -> dict[str, Any]:
     """``plan``: what is read and would be built.
 
@@ -142,6 +159,7 @@ def plan_document(
         lock, plan: those of a lock that is there.
         python: the version that locking anew would give, None when no base fits.
         origin: where the repository was fetched from.
+        selection: what of it goes into the image.
     """
     return {
         "name": spec.name,
@@ -204,6 +222,7 @@ def plan_document(
             }
             for problem in spec.problems
         ],
+        "contents": _contents(selection),
         "lock": {"present": lock is not None, "stale": list(stale)},
         "env": plan.env if plan else None,
         "layers": [

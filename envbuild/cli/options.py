@@ -21,6 +21,7 @@ __all__ = [
     "chain",
     "common_options",
     "compression_option",
+    "contents_options",
     "engine_option",
     "jobs_option",
     "lock_options",
@@ -172,6 +173,17 @@ step_options = chain(
         type=click.IntRange(1, 1024),
         metavar="MINUTES",
         help="How long a step in the sandbox may take. Default: 60.",
+    ),
+)
+contents_options = chain(
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="PATTERN",
+        help="Put these files into the image whatever else says not to; repeatable.",
+    ),
+    click.option(
+        "--exclude", multiple=True, metavar="PATTERN", help="Leave these files out of the image; repeatable."
     ),
 )
 _common = chain(

@@ -7,19 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import common_options, platform_option, source_argument, spec_options, step_options
+from envbuild.cli.options import (
+    common_options,
+    contents_options,
+    platform_option,
+    source_argument,
+    spec_options,
+    step_options,
+)
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns
 
 if TYPE_CHECKING:
+    from envbuild.source import Repo
+    from envbuild.source.selection import Selection
     from envbuild.spec import Spec
 
 __all__ = ["plan"]
+
+_NAMED = 6
 
 
 @click.command(short_help="Show what is read and what would be built.")
 @source_argument
 @platform_option
+@contents_options
 @spec_options
 @step_options
 @common_options
@@ -39,8 +51,15 @@ def plan(session: Session, source: str) -> None:
     stale = stale_reasons(found, project.spec, project.repo, platforms)
     planned = make_plan(found.lock, platforms[0], found.data) if found and not stale else None
     spec, python = _with_python(project.spec)
+    spec, selection = _with_selection(spec, project.repo)
     document = plan_document(
-        spec, found.lock if found else None, stale, planned, python=python, origin=project.repo.origin
+        spec,
+        found.lock if found else None,
+        stale,
+        planned,
+        python=python,
+        origin=project.repo.origin,
+        selection=selection,
     )
     session.console.result(*_text(document))
     session.console.document(document)
@@ -63,6 +82,37 @@ def _with_python(spec: Spec) -> tuple[Spec, str | None]:
         return replace(spec, problems=(*spec.problems, problem)), None
 
 
+def _with_selection(spec: Spec, repo: Repo) -> tuple[Spec, Selection | None]:
+    """What goes into the image; that it cannot be found out is one problem more, and so is each file that
+    counts and is not in the image.
+    """
+    from dataclasses import replace
+
+    from envbuild.errors import RepoError
+    from envbuild.source.selection import select
+    from envbuild.spec.model import Problem
+
+    try:
+        selection = select(repo)
+    except RepoError as error:
+        problem = Problem("error", error.code, error.message, error.file, error.line, error.remedy)
+        return replace(spec, problems=(*spec.problems, problem)), None
+    kept = {file.name for file in selection.files}
+    missing = [
+        Problem(
+            # Everything else has done its work when the image is made; this one runs in it.
+            "warning" if file.kind == "start" else "note",
+            "used-but-left-out",
+            "this counts, and is left out of the image",
+            file.path,
+            remedy="if it is needed there, name it in the setting `include`",
+        )
+        for file in spec.files
+        if file.used and file.path not in kept
+    ]
+    return replace(spec, problems=(*spec.problems, *missing)), selection
+
+
 def _text(document: dict[str, Any]) -> list[str]:
     lines = []
     used = [(f"  {file['path']}", file["kind"], file["reason"]) for file in document["files"] if file["used"]]
@@ -80,6 +130,7 @@ def _text(document: dict[str, Any]) -> list[str]:
     lines += _section("Environment", _environment(document))
     lines += _section("What runs to build it, in this order", _executions(document))
     lines += _section("Layers, bottom to top", _layers(document))
+    lines += _section("The repository's files in the image", _contents(document["contents"]))
     lines += _section("Problems", _problems(document))
     return lines[1:]
 
@@ -130,6 +181,24 @@ def _executions(document: dict[str, Any]) -> list[tuple[str, str, str]]:
         )
         for number, execution in enumerate(document["will_execute"], 1)
     ]
+
+
+def _contents(contents: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if contents is None:
+        return []
+    rows = [("  files", f"{contents['files']:,}, {byte_size(contents['bytes'])}")]
+    by_reason: dict[str, list[str]] = {}
+    for entry in contents["left_out"]:
+        by_reason.setdefault(entry["reason"], []).append(entry["path"])
+    for reason, paths in by_reason.items():
+        more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        rows.append(("  left out", f"{', '.join(paths[:_NAMED])}{more}: {reason}"))
+    rows += [("  large", f"{entry['path']}, {byte_size(entry['bytes'])}") for entry in contents["large"]]
+    if contents["by_pattern_only"]:
+        rows.append(
+            ("  note", "which files git tracks is not known here: .gitignore is followed to the letter")
+        )
+    return rows
 
 
 def _layers(document: dict[str, Any]) -> list[tuple[str, str, str]]:

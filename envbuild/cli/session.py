@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from envbuild.config import (
     read_user_config,
     user_config_path,
 )
+from envbuild.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from envbuild.sandbox.model import Sandbox
     from envbuild.source import Repo
     from envbuild.source.git import GitClient
+    from envbuild.source.patterns import Pattern
     from envbuild.spec import Spec
     from envbuild.store import Store
 
@@ -61,6 +63,20 @@ class Project:
 
         path = self.spec.post_build
         return PostBuild(path, STEP in self.settings.network) if path is not None else None
+
+
+def _patterns(texts: Sequence[str]) -> tuple[Pattern, ...]:
+    from envbuild.source.patterns import setting_pattern
+
+    found = []
+    for text in texts:
+        try:
+            found.append(setting_pattern(text))
+        except ValueError as error:
+            raise UsageError(
+                f"{text!r} {error}", code="bad-pattern", remedy="write it as in .gitignore, without !"
+            ) from error
+    return tuple(found)
 
 
 class Session:
@@ -116,6 +132,7 @@ class Session:
         settings = self._settings(
             parse_repository_config(pyproject=text("pyproject.toml"), own=text("envbuild.toml"))
         )
+        repo = replace(repo, include=_patterns(settings.include), exclude=_patterns(settings.exclude))
         options = SpecOptions(
             extras=settings.extras,
             groups=settings.groups,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import posixpath
+from collections.abc import Sequence
 
 from envbuild.errors import RepoError
 from envbuild.pack import recipe
 from envbuild.pack.tar import Entry, directory, file, symlink
-from envbuild.source import Repo, printable
+from envbuild.source import Repo, RepoFile, printable
 
 __all__ = ["repo_entries"]
 
@@ -20,14 +21,17 @@ def _stays_inside(path: bytes, target: bytes) -> bool:
     return place != b".." and not place.startswith(b"../")
 
 
-def repo_entries(repo: Repo) -> list[Entry]:
+def repo_entries(repo: Repo, files: Sequence[RepoFile]) -> list[Entry]:
     """Entries of the repository layer.
+
+    Parameters:
+        files: those of ``repo`` that go into it (:func:`envbuild.source.selection.select`).
 
     Raises:
         RepoError: a symbolic link leaves the repository, or something is neither file, directory nor link.
     """
     entries = [directory(recipe.REPO_DIR)]
-    for item in repo.files():
+    for item in files:
         place = recipe.REPO_DIR.encode() + b"/" + item.path
         if item.kind == "dir":
             entries.append(Entry(place, "dir", recipe.USER_DIR_MODE, uid=recipe.UID, gid=recipe.GID))

@@ -13,7 +13,7 @@ class Origin:
 
     ``url`` has no credentials. ``revision`` is what exactly it was: a commit's full hash, the ``sha256:`` of
     an archive, the version of a record. ``ref`` is the branch, tag or commit that was asked for. ``name`` is
-    for people.
+    for people. ``tracked`` tells that git knows all of its files.
     """
 
     url: str
@@ -21,3 +21,4 @@ class Origin:
     name: str
     ref: str | None = None
     subdirectory: str = ""
+    tracked: bool = False

@@ -66,7 +66,7 @@ class Opener:
 
         client = GitClient(self.store, self.environment, self.reporter, offline=self.offline)
         checkout = client.check_out(source.address, source.ref)
-        origin = Origin(checkout.url, checkout.commit, source.address.name, ref=checkout.ref)
+        origin = Origin(checkout.url, checkout.commit, source.address.name, ref=checkout.ref, tracked=True)
         return Repo(checkout.path.resolve(), origin)
 
     def _archive(self, source: ArchiveSource) -> Repo:

@@ -18,6 +18,7 @@ from typing import Literal
 
 from envbuild.errors import RepoError
 from envbuild.source.origin import Origin
+from envbuild.source.patterns import Pattern
 from envbuild.source.text import printable
 
 __all__ = ["Repo", "RepoFile"]
@@ -60,11 +61,14 @@ class RepoFile:
 class Repo:
     """A repository: an existing directory (``root``, absolute, without symbolic links).
 
-    With an ``origin`` it was fetched, belongs to the cache and must not be changed.
+    With an ``origin`` it was fetched, belongs to the cache and must not be changed. ``include`` and
+    ``exclude`` say what goes into its image whatever other rules say (:mod:`envbuild.source.selection`).
     """
 
     root: Path
     origin: Origin | None = None
+    include: tuple[Pattern, ...] = ()
+    exclude: tuple[Pattern, ...] = ()
 
     @property
     def name(self) -> str:

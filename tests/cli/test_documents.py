@@ -28,7 +28,8 @@ from envbuild.lock.ensure import LockFile
 from envbuild.lock.model import CondaPackage, Deb
 from envbuild.notebook.execute import Executed
 from envbuild.plan import make_plan
-from envbuild.source import Origin
+from envbuild.source import Origin, RepoFile
+from envbuild.source.selection import LeftOut, Selection
 from envbuild.spec.model import Execution, FileUse, Notebook, Problem, PythonRequest, Requirement, Spec
 from envbuild.store import Blob, Store
 from envbuild.store.images import record_image
@@ -58,11 +59,14 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         store, "demo:latest", "linux/amd64", store.put_blob(b"{}"), now=datetime(2026, 1, 1, tzinfo=UTC)
     )
     origin = Origin("https://example.org/a", "a" * 40, "a", ref="main")
+    kept = RepoFile(b"a.ipynb", "file", 5)
+    selection = Selection((kept,), (LeftOut(".env", "credential", "x"),), {"a.ipynb": 5})
     error = RepoError("cell 2 failed", code="cell-failed", file="a.ipynb")
     yield "Errors", error.to_json()
+    plan = make_plan(lock, "linux/amd64", b"")
     yield (
         "plan",
-        plan_document(spec, lock, [], make_plan(lock, "linux/amd64", b""), python="3.11.2", origin=origin),
+        plan_document(spec, lock, [], plan, python="3.11.2", origin=origin, selection=selection),
     )
     yield "lock", lock_document(LockFile(lock, b"", None), None, {"lock": 1.0})
     yield (
