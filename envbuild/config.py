@@ -111,9 +111,10 @@ _BY_KEY = {option.key: option for option in OPTIONS}
 class Settings:
     """Every setting's value, wherever it came from.
 
-    ``jobs`` is the number of parallel workers; ``platforms`` is empty when the host's is meant; ``network``
-    are the steps that may reach it, ``step_memory`` (GiB) and ``step_timeout`` (minutes) what each may use;
-    the mirrors and the index are base URLs, None when they are found out at run time.
+    ``jobs`` is the number of parallel workers; ``platforms`` is empty when the host's is meant; ``resolver``
+    is None when the repository's files decide; ``network`` are the steps that may reach it, ``step_memory``
+    (GiB) and ``step_timeout`` (minutes) what each may use; the mirrors and the index are base URLs, None when
+    they are found out at run time.
     """
 
     cache_dir: Path
@@ -124,7 +125,7 @@ class Settings:
     requirements: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     compression: str = "zstd"
-    resolver: str = "uv"
+    resolver: str | None = None
     exclude_newer: str | None = None
     network: tuple[str, ...] = ()
     include: tuple[str, ...] = ()

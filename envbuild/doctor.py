@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from envbuild.base.host import host_platform
 from envbuild.base.mirrors import Mirrors
@@ -19,6 +20,7 @@ from envbuild.engine import Engine
 from envbuild.errors import EnvbuildError
 from envbuild.fetch import http_client
 from envbuild.lock.uv_process import Uv, UvFailure
+from envbuild.network.indexes import user_indexes
 from envbuild.source import redact
 from envbuild.store import Store
 
@@ -61,6 +63,7 @@ def examine(
         _platform(),
         _disk(store),
         _certificates(environment),
+        _proxy(environment),
         *_uv(store, environment, offline),
     ]
     if not offline:
@@ -102,6 +105,25 @@ def _certificates(environment: Mapping[str, str]) -> Check:
     return Check("certificates", "ok", f"{bundle}, {context.cert_store_stats()['x509_ca']} authorities")
 
 
+def _proxy(environment: Mapping[str, str]) -> Check:
+    """Which proxies are set. Lower case wins, as with curl and everything here."""
+    said = {}
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        if value := environment.get(name) or environment.get(name.upper()):
+            said[name] = value if "://" in value or name == "no_proxy" else f"http://{value}"
+    shown = [f"{name} {redact(value)}" for name, value in said.items()]
+    unusable = [name for name, value in said.items() if name != "no_proxy" and not _is_http_proxy(value)]
+    if unusable:
+        remedy = "name an http or https proxy, as in http://proxy.example.org:3128"
+        return Check("proxy", "fail", f"{', '.join(unusable)} cannot be used", remedy)
+    return Check("proxy", "ok", ", ".join(shown) or "none")
+
+
+def _is_http_proxy(value: str) -> bool:
+    parts = urlsplit(value)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def _uv(store: Store, environment: Mapping[str, str], offline: bool) -> tuple[Check, ...]:
     remedy = "install envbuild again: uv is one of its dependencies"
     try:
@@ -119,6 +141,9 @@ def _uv(store: Store, environment: Mapping[str, str], offline: bool) -> tuple[Ch
 def _index(store: Store, environment: Mapping[str, str]) -> Check:
     """Ask the index the way locking does, about the one package every environment has."""
     python = load_recipes()[-1]
+    indexes = user_indexes(environment)
+    where = ", ".join(map(redact, indexes.addresses)) or "the tools' own default"
+    origin = f" (from {indexes.origin})" if indexes.origin else ""
     try:
         Uv(store, environment).compile(
             ["pip"],
@@ -130,8 +155,8 @@ def _index(store: Store, environment: Mapping[str, str]) -> Check:
     except (UvFailure, EnvbuildError) as error:
         said = str(error).strip().splitlines() or ["no answer"]
         remedy = "check the network, proxies and UV_DEFAULT_INDEX; locks and downloads need it"
-        return Check("package index", "fail", redact(said[-1].strip()), remedy)
-    return Check("package index", "ok", "answers")
+        return Check("package index", "fail", f"{where}{origin}: {redact(said[-1].strip())}", remedy)
+    return Check("package index", "ok", f"{where}{origin} answers")
 
 
 def _debian(mirrors: Mirrors) -> Check:

@@ -46,7 +46,7 @@ def _examine(tmp_path: Path, *engines: _Engine, offline: bool = True, **environm
 def test_a_machine_in_good_shape(tmp_path: Path) -> None:
     checks = _examine(tmp_path)
 
-    assert {"Python", "platform", "cache", "certificates", "uv", "bubblewrap"} == set(checks)
+    assert {"Python", "platform", "cache", "certificates", "proxy", "uv", "bubblewrap"} == set(checks)
     assert "fail" not in {check.status for check in checks.values()}
 
 
@@ -60,6 +60,22 @@ def test_network_that_does_not_answer(tmp_path: Path) -> None:
     assert ("fail", "fail") == (checks["package index"].status, checks["Debian mirror"].status)
     assert checks["Debian mirror"].remedy == "set ENVBUILD_DEBIAN_MIRROR to a mirror that can be reached"
     assert "secret" not in str(checks)
+
+
+def test_addresses_are_shown_without_passwords(tmp_path: Path) -> None:
+    checks = _examine(tmp_path, offline=False, https_proxy="me:secret@127.0.0.1:9", NO_PROXY="127.0.0.1")
+
+    assert "https_proxy http://***@127.0.0.1:9, no_proxy 127.0.0.1" == checks["proxy"].message
+    index = checks["package index"].message
+    assert index.startswith("http://***@127.0.0.1:9/simple (from uv's variables): ")
+    assert checks["Debian mirror"].message.startswith("http://127.0.0.1:9/debian: ")
+
+
+@pytest.mark.parametrize("value", ["socks5://127.0.0.1:1", "http://", "ftp://me:secret@proxy"])
+def test_a_proxy_that_cannot_be_used(tmp_path: Path, value: str) -> None:
+    check = _examine(tmp_path, ALL_PROXY=value, all_proxy="")["proxy"]
+
+    assert ("fail", "all_proxy cannot be used") == (check.status, check.message)
 
 
 def test_one_engine_is_enough(tmp_path: Path) -> None:

@@ -50,6 +50,18 @@ _EXPECTED: dict[str, dict[str, Any]] = {
         "inferred": False,
         "executed": ["building tides from source"],
     },
+    "pip-tools": {
+        "requirements": {
+            "markdown-it-py==4.3.0",
+            "mdurl==0.1.2",
+            "pygments==2.21.0",
+            "rich==15.0.0",
+            "tabulate==0.10.0",
+        },
+        "python": {"==3.11.*"},
+        "kernels": {"pip-tools", "python3"},
+        "inferred": False,
+    },
     "pyproject-groups": {
         "requirements": {"polars>=1.9", "tabulate>=0.9"},
         "python": {"==3.11.*"},

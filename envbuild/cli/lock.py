@@ -53,9 +53,13 @@ def lock(
     before = found.lock if found else None
     known = tuple(target.platform for target in before.targets) if before else ()
     platforms = project.settings.platforms or known or (host_platform(),)
-    if upgrade or packages or base or project.settings.exclude_newer:
-        if check:
-            raise click.UsageError("--check goes with no option that changes the lock")
+    renew = upgrade or packages or base or project.settings.exclude_newer
+    if check and renew:
+        raise click.UsageError("--check goes with no option that changes the lock")
+    project = session.recompile(
+        project, source, platforms, before, check=check, upgrade=upgrade, upgrade_packages=packages
+    )
+    if renew:
         session.show_problems(project.spec)
         made = session.make_lock(
             project,

@@ -155,6 +155,7 @@ class Session:
 
     def ensure_lock(self, project: Project, platforms: Sequence[str], *, locked: bool) -> LockFile:
         """The repository's lock for ``platforms``; made anew when need be, unless ``locked``."""
+        from envbuild.lock.compiled import check_compiled
         from envbuild.lock.ensure import ensure_lock
 
         def make(previous: Lock | None) -> Lock:
@@ -162,6 +163,9 @@ class Session:
             return self.make_lock(project, sorted({*known, *platforms}), previous)
 
         self.show_problems(project.spec)
+        check_compiled(
+            project.repo, project.spec, previous=None, platform=min(platforms), reporter=self.console
+        )
         return ensure_lock(
             project.repo,
             project.spec,
@@ -192,7 +196,7 @@ class Session:
             reporter=self.console,
             previous=previous,
             exclude_newer=settings.exclude_newer,
-            resolver=settings.resolver,
+            resolver=self.resolver(project),
             channel_mirrors=settings.channel_mirrors,
             offline=settings.offline,
             builders=partial(self._source_builder, project),
@@ -239,6 +243,47 @@ class Session:
         from envbuild.source.git import GitClient
 
         return GitClient(self.store, self.environment, self.console, offline=settings.offline)
+
+    def resolver(self, project: Project) -> str:
+        """What resolves versions: what is configured, else pip-tools where its files are, else uv."""
+        from envbuild.lock.compiled import find_compiled
+
+        if project.settings.resolver is not None:
+            return project.settings.resolver
+        return "uv" if find_compiled(project.repo, project.spec) is None else "pip-tools"
+
+    def recompile(
+        self,
+        project: Project,
+        source: str,
+        platforms: Sequence[str],
+        previous: Lock | None,
+        *,
+        check: bool,
+        **upgrades: Any,
+    ) -> Project:
+        """``project`` with its pip-compiled file brought up to date, if it has one and pip-tools is used.
+
+        ``check`` and ``upgrades`` as for :func:`envbuild.lock.compiled.update_compiled`.
+        """
+        from envbuild.lock.compiled import update_compiled
+        from envbuild.lock.pip_tools import PipTools
+
+        if self.resolver(project) != PipTools.name:
+            return project
+        settings = project.settings
+        changed = update_compiled(
+            project.repo,
+            project.spec,
+            PipTools(self.store, settings.tool_environment(self.environment), settings.offline),
+            previous=previous,
+            platform=sorted(platforms)[0],
+            exclude_newer=settings.exclude_newer,
+            reporter=self.console,
+            check=check,
+            **upgrades,
+        )
+        return self.project(source) if changed else project
 
     def builder(
         self, lock: Lock, settings: Settings, repo: Repo | None = None, *, check: bool = False

@@ -20,6 +20,8 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +35,6 @@ from pip._internal.exceptions import (
     InstallationError,
     NetworkConnectionError,
     PipError,
-    UnsupportedPythonVersion,
 )
 from pip._internal.index import collector
 from pip._internal.models.format_control import FormatControl
@@ -59,20 +60,22 @@ def main() -> None:
     _note_failures(unreachable)
     _pretend(request["markers"])
     kind = functools.partial(_Repository, request=request)
-    arguments = [*_PIP_ARGUMENTS, "--cache-dir", request["cache"]]
+    arguments = [*_PIP_ARGUMENTS]
     if request["exclude_newer"]:
         arguments += ["--uploaded-prior-to", request["exclude_newer"]]
+
+    def repository() -> _Repository:
+        return kind([*arguments, "--cache-dir", request["cache"]], cache_dir=request["cache"])
+
+    answer: dict[str, Any] = {"packages": []}
     try:
         if request["compile"] is not None:
             _compile(request, kind, arguments)
-            answer: dict[str, Any] = {"packages": []}
         else:
-            repository = kind(arguments, cache_dir=request["cache"])
-            try:
-                answer = {"packages": _solve(repository, request["preferences"])}
-            except DistributionNotFound as error:
-                answer = {"failure": _conflict(error, repository)}
-    except (PipError, RequestException, UnsupportedPythonVersion) as error:
+            answer = {"packages": _solve(repository(), request["preferences"])}
+    except DistributionNotFound as error:
+        answer = {"failure": _conflict(error, repository())}
+    except (PipError, RequestException) as error:
         kind_of = "network" if isinstance(error, NetworkConnectionError | RequestException) else "other"
         answer = {"failure": {"kind": kind_of, "message": str(error)}}
     # An index that failed may have had the better answer, or the only one.
@@ -92,6 +95,16 @@ class _Repository(PyPIRepository):
             options=self.options, session=self.session, target_python=target
         )
         self.command.make_resolver = functools.partial(self.command.make_resolver, py_version_info=version)
+
+    @contextmanager
+    def allow_all_wheels(self) -> Iterator[None]:
+        """For hashes: every file counts, sources as well."""
+        control, self.finder.format_control = self.finder.format_control, FormatControl()
+        try:
+            with super().allow_all_wheels():
+                yield
+        finally:
+            self.finder.format_control = control
 
     def _get_hashes_from_pypi(self, ireq: Any) -> dict[str, str]:
         return {}  # not part of the simple API; the links have them
@@ -173,7 +186,7 @@ def _compile(request: dict[str, Any], kind: Any, arguments: list[str]) -> None:
     cli = piptools.scripts.compile.cli
     try:
         cli.main(
-            [*request["compile"], "--cache-dir", request["cache"], "--pip-args", " ".join(arguments[:-2])],
+            [*request["compile"], "--cache-dir", request["cache"], "--pip-args", " ".join(arguments)],
             standalone_mode=False,
         )
     except SystemExit as error:

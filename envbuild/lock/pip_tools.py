@@ -81,13 +81,24 @@ class PipTools:
         )
 
     def compile(
-        self, arguments: Sequence[str], files: Mapping[str, bytes], *, python: str, glibc: str, platform: str
+        self,
+        arguments: Sequence[str],
+        files: Mapping[str, bytes],
+        requirements: Sequence[Requirement],
+        *,
+        python: str,
+        glibc: str,
+        platform: str,
+        exclude_newer: str | None,
+        command: str | None,
     ) -> Mapping[str, bytes]:
         """Run ``pip-compile`` for a target.
 
         Parameters:
             arguments: of its command line.
-            files: what it works on, by name, in a directory of its own.
+            files: what it works on, by path relative to the directory it runs in.
+            requirements: those in ``files``, to trace a failure to.
+            command: what the header of its output says.
 
         Returns:
             the files as they are afterwards.
@@ -97,13 +108,13 @@ class PipTools:
         """
         request = {
             **self._target(python, glibc, platform),
-            "exclude_newer": None,
+            "exclude_newer": exclude_newer,
             "preferences": {},
             "compile": list(arguments),
         }
-        answer, after = self._run(request, files)
+        answer, after = self._run(request, files, command)
         if "failure" in answer:
-            raise explain_failure(answer["failure"], (), (), f"{platform}, Python {python}")
+            raise explain_failure(answer["failure"], requirements, (), f"{platform}, Python {python}")
         return after
 
     def _target(self, python: str, glibc: str, platform: str) -> dict[str, Any]:
@@ -116,7 +127,7 @@ class PipTools:
         }
 
     def _run(
-        self, request: Mapping[str, Any], files: Mapping[str, bytes]
+        self, request: Mapping[str, Any], files: Mapping[str, bytes], command: str | None = None
     ) -> tuple[dict[str, Any], Mapping[str, bytes]]:
         indexes = user_indexes(self.environment)
         if self.offline and indexes.remote:
@@ -125,10 +136,18 @@ class PipTools:
                 code="offline",
                 remedy="run without --offline, or use `--resolver uv`, which can answer from its cache",
             )
-        with self.store.temporary_directory() as directory, disk_errors(self.store.root):
+        environment = indexes.pip_variables(self.environment)
+        if command is not None:
+            environment["CUSTOM_COMPILE_COMMAND"] = command
+        with self.store.temporary_directory() as outer, disk_errors(self.store.root):
+            # What the files include may be above them, in the repository; here it is below `outer`.
+            above = max((name.split("/").count("..") for name in files), default=0)
+            directory = outer.joinpath(*["x"] * (above + 1))
+            directory.mkdir(parents=True)
             for name, data in files.items():
+                (directory / name).parent.mkdir(parents=True, exist_ok=True)
                 (directory / name).write_bytes(data)
-            said = self._call(directory, request, indexes.pip_variables(self.environment))
+            said = self._call(directory, request, environment)
             try:
                 answer = json.loads((directory / "answer.json").read_bytes())
             except (OSError, ValueError) as error:
@@ -138,8 +157,7 @@ class PipTools:
                     remedy="reinstall envbuild: pip-tools is one of its dependencies",
                     detail=said[-2000:],
                 ) from error
-            after = {name: (directory / name).read_bytes() for name in files if (directory / name).exists()}
-            return answer, after
+            return answer, {name: (directory / name).read_bytes() for name in files}
 
     def _call(self, directory: Path, request: Mapping[str, Any], environment: Mapping[str, str]) -> str:
         """Run the worker; returns what it said."""

@@ -24,6 +24,7 @@ _NETWORK = re.compile(
     r"|network connectivity is disabled|certificate",
     re.IGNORECASE,
 )
+_URL = re.compile(r"https?://[^\s)`,]+")
 _CREDENTIALS = re.compile(r"valid authentication credentials|401 Unauthorized|403 Forbidden")
 # Told apart by what uv says; the first that is found counts.
 _KINDS = (
@@ -65,10 +66,12 @@ def explain(
     if "No solution found" in text and not _CREDENTIALS.search(text):
         return _no_solution(text, requirements, constraints, platform)
     if _CREDENTIALS.search(text):
+        url = _URL.search(text)
         return RemoteError(
-            "the package index refuses the credentials it was given, or wants some",
+            "the package index refuses the credentials it was given, or wants some"
+            + (f": {url[0]}" if url else ""),
             code="index-unauthorized",
-            remedy="set them in UV_DEFAULT_INDEX or UV_INDEX, or in uv's own configuration",
+            remedy="set them in the index's address (UV_INDEX, ...), in ~/.netrc or in a keyring",
         )
     position = re.search(r"requirement in `(requirements\.in|constraints\.txt)` at position (\d+)", text)
     if position:
@@ -106,7 +109,7 @@ def _first_line(text: str) -> str:
 
 def _network_cause(text: str) -> str:
     """What could not be fetched, and the deepest cause."""
-    url = re.search(r"https?://[^\s)`,]+", text)
+    url = _URL.search(text)
     causes = re.findall(r"cause: (.*)", text)
     parts = [url[0]] if url else []
     deepest = causes[-1] if causes else _first_line(text)

@@ -154,7 +154,13 @@ def test_a_hash_given_must_be_the_indexes(index: Index, pip_tools: PipTools) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("status", "code"), [(401, "index-unauthorized"), (403, "index-unauthorized"), (503, "index-unreachable")]
+    ("status", "code"),
+    [
+        (401, "index-unauthorized"),
+        (403, "index-unauthorized"),
+        (429, "index-unreachable"),
+        (503, "index-unreachable"),
+    ],
 )
 def test_an_index_that_refuses_is_the_indexs_fault(
     index: Index, pip_tools: PipTools, status: int, code: str
@@ -192,6 +198,22 @@ def test_credentials_of_the_address_work_and_are_not_shown(store: Store, environ
 def test_a_date_the_index_does_not_tell(index: Index, pip_tools: PipTools) -> None:
     index.add(make_wheel("app"))
     assert "no-upload-times" == refusal(pip_tools, "app", exclude_newer="2026-01-01T00:00:00Z").code
+
+
+@pytest.mark.slow
+def test_an_index_in_json_tells_dates(store: Store, environment: dict[str, str]) -> None:
+    with Index(json=True) as index:
+        environment["UV_DEFAULT_INDEX"] = index.url
+        index.add(make_wheel("app", "1.0"), uploaded="2025-01-01T00:00:00Z")
+        index.add(make_wheel("app", "2.0"), uploaded="2026-01-01T00:00:00Z")
+        before = {"exclude_newer": "2025-06-01T00:00:00Z"}
+        pins = [
+            solve(resolver, "app", **before)["app"]
+            for resolver in (UvResolver(Uv(store, environment)), PipTools(store, environment))
+        ]
+    assert ["1.0", "1.0"] == [pin.version for pin in pins]
+    assert pins[0].sha256 == pins[1].sha256
+    assert len(make_wheel("app", "1.0").data) == pins[0].size
 
 
 def test_offline_it_says_so_at_once(index: Index, store: Store, environment: dict[str, str]) -> None:

@@ -6,7 +6,8 @@
         index.add(make_wheel("six", "1.0"))
         subprocess.run([..., "uv", "pip", "compile", ...], env={"UV_DEFAULT_INDEX": index.url})
 
-The index is a PEP 503 HTML one without sizes and without PEP 658 metadata, like many mirrors. Files are at
+By default the index is a PEP 503 HTML one without sizes and without PEP 658 metadata, like many mirrors;
+with ``json=True`` it answers in JSON (PEP 691, with PEP 700's sizes and dates). Files are at
 ``/packages/<2>/<2>/<60>/<filename>`` by their sha256.
 """
 
@@ -17,13 +18,16 @@ import csv
 import hashlib
 import html
 import io
+import json
 import re
+import ssl
 import threading
 import urllib.parse
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 
 __all__ = ["Index", "IndexedFile", "WheelFile", "make_wheel"]
@@ -128,6 +132,8 @@ class Index:
 
     Parameters:
         credentials: user and password that every request must bring.
+        tls: files with the certificate and the key of ``localhost``, to speak HTTPS.
+        json: whether pages are JSON.
         content_length: whether HEAD tells sizes.
         ranges: whether ``Range`` is understood.
 
@@ -145,6 +151,8 @@ class Index:
         self,
         *,
         credentials: tuple[str, str] | None = None,
+        tls: tuple[Path, Path] | None = None,
+        json: bool = False,
         content_length: bool = True,
         ranges: bool = True,
     ) -> None:
@@ -157,6 +165,7 @@ class Index:
         self.ranges: list[str] = []
         self.redirects: dict[str, str] = {}
         self.credentials = credentials
+        self.serves_json = json
         self.content_length = content_length
         self.serves_ranges = ranges
         index = self
@@ -167,12 +176,18 @@ class Index:
         Handler.index = index
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = False
+        self._origin = f"http://127.0.0.1:{self._server.server_port}/"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._origin = f"https://localhost:{self._server.server_port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
     @property
     def base(self) -> str:
-        """``http://127.0.0.1:PORT/``."""
-        return f"http://127.0.0.1:{self._server.server_port}/"
+        """``http://127.0.0.1:PORT/``, or ``https://localhost:PORT/``."""
+        return self._origin
 
     @property
     def url(self) -> str:
@@ -237,6 +252,21 @@ class Index:
         self._thread.join()
         self._server.server_close()
 
+    def project_json(self, name: str) -> str | None:
+        """The JSON page of one project, None when the index does not know it."""
+        files = [
+            {
+                "filename": entry.filename,
+                "url": f"../../{entry.path}",
+                "hashes": {"sha256": entry.sha256},
+                "size": len(entry.data),
+                **{key.removeprefix("data-"): value for key, value in entry.attributes.items()},
+            }
+            for entry in self.files.values()
+            if _is_of(entry, name)
+        ]
+        return json.dumps({"meta": {"api-version": "1.1"}, "name": name, "files": files}) if files else None
+
     def project_page(self, name: str) -> str | None:
         """The HTML page of one project, None when the index does not know it."""
         rows = [
@@ -244,9 +274,13 @@ class Index:
             + "".join(f' {key}="{html.escape(value)}"' for key, value in entry.attributes.items())
             + f">{html.escape(entry.filename)}</a><br>"
             for entry in self.files.values()
-            if re.sub(r"[-_.]+", "-", entry.filename.split("-")[0]).lower() == name
+            if _is_of(entry, name)
         ]
         return "<!DOCTYPE html><html><body>" + "".join(rows) + "</body></html>" if rows else None
+
+
+def _is_of(entry: IndexedFile, name: str) -> bool:
+    return re.sub(r"[-_.]+", "-", entry.filename.split("-")[0]).lower() == name
 
 
 class _Server(ThreadingHTTPServer):
@@ -286,9 +320,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         page = re.fullmatch(r"/simple/([a-z0-9-]+)/", path)
         if page:
-            content = self.index.project_page(page[1])
+            as_json = self.index.serves_json
+            content = self.index.project_json(page[1]) if as_json else self.index.project_page(page[1])
+            kind = "application/vnd.pypi.simple.v1+json" if as_json else "text/html"
             if content is not None:
-                self._send(200, content.encode(), {"Content-Type": "text/html", "Cache-Control": "no-cache"})
+                self._send(200, content.encode(), {"Content-Type": kind, "Cache-Control": "no-cache"})
                 return
         entry = self.index.files.get(path)
         if entry is None or path in self.index.gone:
