@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from envbuild.errors import RepoError
 from envbuild.image.model import Image
 from envbuild.pack import recipe
 from envbuild.progress import Reporter
-from envbuild.sandbox.model import Sandbox, Step
+from envbuild.sandbox.model import Limits, Sandbox, Step
 from envbuild.source import Repo
 from envbuild.source.text import clean, printable
 from envbuild.spec.pep508 import parse_requirement
@@ -29,7 +29,6 @@ _PLACE: Final = "/srv/build"
 _RESULT_LIMIT = 4 << 20
 _LOG_LIMIT = 64 << 10
 _SHOWN_LINES = 25
-_SECONDS = 3600.0
 # The same wherever it is built: nothing of the host, and one time.
 _ENVIRONMENT: Final = {
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -52,7 +51,7 @@ _REMEDIES: Final = (
     (r"fatal error: .*\.h: No such file", "it needs a library's headers: add its -dev package to apt.txt"),
     (
         r"name resolution|Network is unreachable|Name or service not known|urlopen error|getaddrinfo",
-        "it wants the network, which builds have not",
+        "it wants the network, which builds have only with `--network build`",
     ),
     (
         r"No module named '?([\w.]+)",
@@ -109,13 +108,17 @@ def _unusable(what: str, reason: str) -> RepoError:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Calls hooks in ``image``, which has the base's Python; ``network`` lets them reach the network."""
+    """Calls hooks in ``image``, which has the base's Python.
+
+    ``network`` lets them reach the network, ``limits`` is what each call may use.
+    """
 
     sandbox: Sandbox
     image: Image
     store: Store
     reporter: Reporter
     network: bool = False
+    limits: Limits = field(default_factory=Limits)
 
     @contextmanager
     def call(
@@ -164,6 +167,7 @@ class Hooks:
                     Mount(tree, place, writable=True),
                 ),
                 network=self.network,
+                limits=self.limits,
                 output=log,
             )
             with self.sandbox.execute(self.image, step, self.reporter) as outcome:

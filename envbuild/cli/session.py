@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Artifact, Base, Lock, Wheel
     from envbuild.post_build import PostBuild
-    from envbuild.sandbox.model import Sandbox
+    from envbuild.sandbox.model import Limits, Sandbox
     from envbuild.source import Repo
     from envbuild.source.git import GitClient
     from envbuild.source.patterns import Pattern
@@ -234,7 +234,14 @@ class Session:
 
         def hooks() -> Hooks:
             image = self.builder(Lock.of_base(base), settings).base_image(base, host)
-            return Hooks(self.sandbox(settings), image, self.store, self.console)
+            return Hooks(
+                self.sandbox(settings),
+                image,
+                self.store,
+                self.console,
+                network="build" in settings.network,
+                limits=_limits(settings),
+            )
 
         layer = OsLayer(base.recipe, base.suite, host, base.python, base.debs[host])
         return Workshop(self.store, hooks, layer.key, base.python, base.glibc, platform, host, fetch)
@@ -297,7 +304,6 @@ class Session:
         from envbuild.base.signed import check_signed
         from envbuild.build import Builder
         from envbuild.lock.sources import lock_fetcher
-        from envbuild.sandbox.model import Limits
         from envbuild.sandbox.steps import StepLayers
 
         fetcher = lock_fetcher(
@@ -345,7 +351,7 @@ class Session:
                 store=self.store,
                 sandbox=partial(self.sandbox, settings),
                 reporter=self.console,
-                limits=Limits(seconds=60 * settings.step_timeout, memory=settings.step_memory << 30),
+                limits=_limits(settings),
                 compression=settings.compression,
                 check=check,
             ),
@@ -479,3 +485,9 @@ class Session:
                 self.console.warn(f"{place}{problem.message}{remedy}")
             elif problem.level == "note":
                 self.console.note(f"{place}{problem.message}{remedy}")
+
+
+def _limits(settings: Settings) -> Limits:
+    from envbuild.sandbox.model import Limits
+
+    return Limits(seconds=60 * settings.step_timeout, memory=settings.step_memory << 30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from envbuild.lock.addresses import remember, split_url, with_credentials
+from envbuild.lock.addresses import recall, remember, split_url, with_credentials
 from envbuild.lock.model import Artifact, Lock, Wheel
 from envbuild.lock.uv import look_up
 from envbuild.lock.uv_process import Uv, UvFailure
@@ -30,7 +30,13 @@ class Locator:
             return None
         if self._urls is None:
             self._urls = self._find()
-        return self._urls.get((artifact.filename, artifact.sha256))
+        found = self._urls.get((artifact.filename, artifact.sha256))
+        if found is None and artifact.path:
+            # A source distribution, for which uv was not asked. What was found tells where files are.
+            found = next(
+                (base + artifact.path for base in recall(self._uv.store, self._uv.environment)), None
+            )
+        return found
 
     def _find(self) -> dict[tuple[str, str], str]:
         found: dict[tuple[str, str], str] = {}
@@ -48,7 +54,10 @@ class Locator:
         for platform, server in sorted(base.server.items()):
             yield platform, base.python, server
         for target in self._lock.targets:
-            yield target.platform, target.conda_python or base.python, target.wheels
+            of_index = [wheel for wheel in target.wheels if wheel.artifact.source == "pypi"]
+            yield target.platform, target.conda_python or base.python, of_index
+            for built in target.built:
+                yield target.platform, base.python, built.requires
 
     def _ask(self, platform: str, python: str, wheels: Sequence[Wheel]) -> Iterator[tuple[str, str, str]]:
         """``(filename, sha256, url)`` of every wheel the index has of these versions."""

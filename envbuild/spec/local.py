@@ -6,6 +6,7 @@ import hashlib
 import json
 import posixpath
 from dataclasses import replace
+from typing import Literal
 
 from envbuild.errors import RepoError, UsageError
 from envbuild.source import Repo
@@ -84,9 +85,17 @@ def with_local(
     return tuple(dict.fromkeys((*found, *others))), Dependencies(requirements)
 
 
-def executions(sources: tuple[SourceRequirement, ...]) -> tuple[Execution, ...]:
-    """What has to run because of ``sources``, in their order."""
-    result = []
+def executions(sources: tuple[SourceRequirement, ...], *, network: bool) -> tuple[Execution, ...]:
+    """What has to run because of ``sources``, in their order.
+
+    Parameters:
+        network: builds may reach the network.
+    """
+    result: list[Execution] = []
+
+    def add(what: str, why: str, when: Literal["lock", "build"], source: SourceRequirement) -> None:
+        result.append(Execution(what, why, when, source.file, source.line, network))
+
     for source in sources:
         if source.location.lower().endswith(".whl"):
             continue
@@ -98,13 +107,13 @@ def executions(sources: tuple[SourceRequirement, ...]) -> tuple[Execution, ...]:
                 "path": "this is a source distribution",
                 "sdist": "--no-binary asks for its source distribution",
             }[source.kind]
-            result.append(Execution(f"building {shown} from source", why, "lock", source.file, source.line))
+            add(f"building {shown} from source", why, "lock", source)
             continue
         if source.dynamic:
             why = "only its build knows what the project depends on"
-            result.append(Execution(f"metadata of {shown}", why, "lock", source.file, source.line))
+            add(f"metadata of {shown}", why, "lock", source)
         why = "the project in the repository is installed"
-        result.append(Execution(f"building {shown} from source", why, "build", source.file, source.line))
+        add(f"building {shown} from source", why, "build", source)
     return tuple(result)
 
 

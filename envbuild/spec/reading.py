@@ -117,7 +117,7 @@ def _executions(
     """What has to run, in this order."""
     if declared.engine_build is not None:
         return (needs(declared.engine_build),)
-    result = executions(declared.sources)
+    result = executions(declared.sources, network="build" in options.network)
     if apt:
         result += (apt_execution(apt),)
     if post_build is not None:
