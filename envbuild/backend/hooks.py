@@ -19,7 +19,7 @@ from envbuild.pack import recipe
 from envbuild.progress import Reporter
 from envbuild.sandbox.model import Limits, Sandbox, Step
 from envbuild.source import Repo
-from envbuild.source.text import clean, printable
+from envbuild.source.text import clean, printable, redact
 from envbuild.spec.pep508 import parse_requirement
 from envbuild.store import Store
 
@@ -196,7 +196,7 @@ def _failed(what: str, exceeded: str | None, code: int, log: Path) -> RepoError:
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - _LOG_LIMIT))
         text = stream.read().decode("utf-8", "replace")
-    lines = [printable(line.rstrip()) for line in text.split("\n") if line.strip()]
+    lines = [printable(redact(line.rstrip())) for line in text.split("\n") if line.strip()]
     reason = exceeded or (clean(lines[-1]) if lines else f"exit code {code}")
     remedy = "use another version of it, or one that is published as a wheel"
     for pattern, found in _REMEDIES:
