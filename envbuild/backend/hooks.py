@@ -43,12 +43,12 @@ _ENVIRONMENT: Final = {
 _REMEDIES: Final = (
     (
         r"Python\.h: No such file|command '[^']*(?:gcc|cc|g\+\+|clang)' failed: No such file"
-        r"|unable to execute '|No such file or directory: '(?:gcc|cc|make)'"
+        r"|unable to execute '|No such file or directory: '(?:[\w-]+-)?(?:gcc|cc|g\+\+|clang|make|cmake)'"
         r"|(?:gcc|g\+\+|cc|make|clang)['\"]?: (?:command )?not found"
-        r"|Unknown compiler|compiler .*not found|CMAKE_C_COMPILER not set|No CMAKE_C_COMPILER",
-        "it needs a compiler: add build-essential and python3-dev to apt.txt, or use a version with wheels",
+        r"|Unknown compiler|compiler .*not found|CMAKE_C_COMPILER not set|No CMAKE_C_COMPILER"
+        r"|fatal error: .*\.h: No such file",
+        "it needs a compiler, which builds do not have: use a version that is published as a wheel",
     ),
-    (r"fatal error: .*\.h: No such file", "it needs a library's headers: add its -dev package to apt.txt"),
     (
         r"name resolution|Network is unreachable|Name or service not known|urlopen error|getaddrinfo",
         "it wants the network, which builds have only with `--network build`",
