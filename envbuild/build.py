@@ -17,13 +17,13 @@ from typing import Any
 from envbuild.fetch import Fetcher
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.model import Image, Layer
-from envbuild.layers import AptLayer, LayerPlan, OsLayer, needs_interpreter
+from envbuild.layers import AptLayer, LayerPlan, needs_interpreter
 from envbuild.lock.model import Artifact, Base, Deb, Lock, Wheel
 from envbuild.pack import recipe
 from envbuild.pack.blob import Packed, find_packed, pack_entries
 from envbuild.pack.tar import complete
 from envbuild.pack.tree import repo_entries
-from envbuild.plan import Plan, make_plan
+from envbuild.plan import Plan, make_plan, system_layers
 from envbuild.post_build import PostBuild, run_post_build
 from envbuild.progress import Reporter
 from envbuild.sandbox.comparison import layer_paths
@@ -77,10 +77,14 @@ class Builder:
         return tuple(self._assemble(plan, [layers[layer.key] for layer in plan.layers]) for plan in plans)
 
     def base_image(self, base: Base, platform: str) -> Image:
-        """The image of ``base`` alone, without a Jupyter server: what builds from source run in."""
-        layer = OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform])
-        plan = Plan(platform, "", "", Lock.of_base(base), (layer,))
-        return self._assemble(plan, [self._layers([plan])[layer.key]])
+        """The image of ``base`` alone, without a Jupyter server."""
+        return self.system_image(Lock.of_base(base), platform)
+
+    def system_image(self, lock: Lock, platform: str) -> Image:
+        """The image of the base and of what ``apt.txt`` adds: what builds from source run in."""
+        plan = Plan(platform, "", "", lock, system_layers(lock, platform))
+        layers = self._layers([plan])
+        return self._assemble(plan, [layers[layer.key] for layer in plan.layers])
 
     def executed_environment(
         self, lock: Lock, lock_bytes: bytes, platform: str, repo: Repo, script: PostBuild

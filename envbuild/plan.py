@@ -27,6 +27,7 @@ __all__ = [
     "assign_layers",
     "environment_id",
     "make_plan",
+    "system_layers",
 ]
 
 
@@ -243,6 +244,16 @@ def _conda_layers(packages: Iterable[CondaPackage], python: _Python) -> list[Con
 def _concerns_python(package: CondaPackage) -> bool:
     names = {package.name, *(spec.split()[0] for spec in package.depends if spec.strip())}
     return package.noarch == "python" or not names.isdisjoint({"python", "python_abi"})
+
+
+def system_layers(lock: Lock, platform: str) -> tuple[LayerPlan, ...]:
+    """What packages are built in: the base, and what ``apt.txt`` adds to it."""
+    base = lock.base
+    system = OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform])
+    for target in lock.targets:
+        if target.platform == platform and target.apt:
+            return (system, AptLayer(platform, system.key, target.apt))
+    return (system,)
 
 
 def make_plan(lock: Lock, platform: str, lock_bytes: bytes, projects: Iterable[Wheel] = ()) -> Plan:

@@ -47,7 +47,7 @@ _REMEDIES: Final = (
         r"|(?:gcc|g\+\+|cc|make|clang)['\"]?: (?:command )?not found"
         r"|Unknown compiler|compiler .*not found|CMAKE_C_COMPILER not set|No CMAKE_C_COMPILER"
         r"|fatal error: .*\.h: No such file",
-        "it needs a compiler, which builds do not have: use a version that is published as a wheel",
+        "it needs a compiler: add build-essential and python3-dev to apt.txt, or use a version with wheels",
     ),
     (
         r"name resolution|Network is unreachable|Name or service not known|urlopen error|getaddrinfo",

@@ -17,7 +17,7 @@ from envbuild.errors import EnvbuildError, RepoError
 from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.addresses import split_url
 from envbuild.lock.from_source import BuiltWheel, Metadata
-from envbuild.lock.model import Artifact, Base, Built, Target, Wheel
+from envbuild.lock.model import Artifact, Base, Built, Lock, Target, Wheel
 from envbuild.lock.resolver import Resolver
 from envbuild.lock.select import Pin
 from envbuild.lock.sizes import measure
@@ -37,8 +37,8 @@ class SourceBuilder:
     """See :class:`envbuild.lock.from_source.WheelBuilder`.
 
     Parameters:
-        base: the locked base; called when it is needed.
-        workshop: makes the workshop for a base, a platform and a way to get artifacts.
+        system: the locked base, with what ``apt.txt`` adds; called when it is needed.
+        workshop: makes the workshop for a system, a platform and a way to get artifacts.
         resolver: finds what builds need; ``exclude_newer`` as for locking.
         previous: what was locked before, to stay at its commits; of packages in ``forget`` they are not kept.
     """
@@ -46,8 +46,8 @@ class SourceBuilder:
     store: Store
     repo: Repo
     git: GitClient
-    base: Callable[[], Base]
-    workshop: Callable[[Base, str, Callable[[Sequence[Artifact]], Sequence[Path]]], Workshop]
+    system: Callable[[], Lock]
+    workshop: Callable[[Lock, str, Callable[[Sequence[Artifact]], Sequence[Path]]], Workshop]
     resolver: Resolver
     exclude_newer: str | None = None
     offline: bool = False
@@ -154,8 +154,8 @@ class SourceBuilder:
         return sha256, len(data)
 
     def _project(self, source: SourceRequirement, platform: str) -> tuple[Built, Metadata | None]:
-        base = self.base()
-        workshop = self.workshop(base, platform, self._fetch)
+        workshop = self.workshop(self.system(), platform, self._fetch)
+        base = self.system().base
         tree = project_source(self.repo, source.location, source.name)
         system = workshop.system(tree)
         requires = system.requires_for_editable if source.editable else system.requires
@@ -174,8 +174,8 @@ class SourceBuilder:
     # Building
 
     def _build(self, built: Built, source: Source, platform: str) -> BuiltWheel:
-        base = self.base()
-        workshop = self.workshop(base, platform, self._fetch)
+        workshop = self.workshop(self.system(), platform, self._fetch)
+        base = self.system().base
         system: BuildSystem = workshop.system(source)
         pins = self._pins(system.requires, base, platform, source.what)
         more = workshop.requires(source, pins, "get_requires_for_build_wheel")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envbuild.engine import Bubblewrap, Docker, Engine
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
-    from envbuild.lock.model import Artifact, Base, Lock, Wheel
+    from envbuild.lock.model import Artifact, Lock, Wheel
     from envbuild.post_build import PostBuild
     from envbuild.sandbox.model import Limits, Sandbox
     from envbuild.source import Repo
@@ -203,7 +203,7 @@ class Session:
             **upgrades,
         )
 
-    def _source_builder(self, project: Project, base: Callable[[], Base], **options: Any) -> SourceBuilder:
+    def _source_builder(self, project: Project, system: Callable[[], Lock], **options: Any) -> SourceBuilder:
         """What builds wheels while locking; see :class:`envbuild.lock.from_source.BuilderFactory`."""
         from envbuild.backend.locking import SourceBuilder
 
@@ -211,7 +211,7 @@ class Session:
             store=self.store,
             repo=project.repo,
             git=self._git(project.settings),
-            base=base,
+            system=system,
             workshop=partial(self._workshop, project.settings),
             offline=project.settings.offline,
             **options,
@@ -220,20 +220,19 @@ class Session:
     def _workshop(
         self,
         settings: Settings,
-        base: Base,
+        lock: Lock,
         platform: str,
         fetch: Callable[[Sequence[Artifact]], Sequence[Path]],
     ) -> Workshop:
         from envbuild.backend.hooks import Hooks
         from envbuild.backend.workshop import Workshop
         from envbuild.base.host import host_platform
-        from envbuild.layers import OsLayer
-        from envbuild.lock.model import Lock
+        from envbuild.plan import system_layers
 
         host = host_platform()
 
         def hooks() -> Hooks:
-            image = self.builder(Lock.of_base(base), settings).base_image(base, host)
+            image = self.builder(lock, settings).system_image(lock, host)
             return Hooks(
                 self.sandbox(settings),
                 image,
@@ -243,8 +242,9 @@ class Session:
                 limits=_limits(settings),
             )
 
-        layer = OsLayer(base.recipe, base.suite, host, base.python, base.debs[host])
-        return Workshop(self.store, hooks, layer.key, base.python, base.glibc, platform, host, fetch)
+        base = lock.base
+        key = system_layers(lock, host)[-1].key
+        return Workshop(self.store, hooks, key, base.python, base.glibc, platform, host, fetch)
 
     def _git(self, settings: Settings) -> GitClient:
         from envbuild.source.git import GitClient
@@ -321,7 +321,7 @@ class Session:
             return [future.result() for future in futures]
 
         def workshop(platform: str) -> Workshop:
-            return self._workshop(settings, lock.base, platform, fetch)
+            return self._workshop(settings, lock, platform, fetch)
 
         def restore(artifacts: Sequence[Artifact]) -> None:
             from envbuild.backend.restoring import Restorer

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envbuild.errors import RepoError
-from envbuild.lock.model import Artifact, Base, Built, Target
+from envbuild.lock.model import Artifact, Built, Lock, Target
 from envbuild.lock.resolver import Resolver
 from envbuild.lock.select import Pin
 from envbuild.source.text import clean, quote
@@ -79,7 +79,7 @@ class BuilderFactory(Protocol):
 
     def __call__(
         self,
-        base: Callable[[], Base],
+        system: Callable[[], Lock],
         *,
         resolver: Resolver,
         exclude_newer: str | None,
@@ -89,7 +89,7 @@ class BuilderFactory(Protocol):
         """A builder.
 
         Parameters:
-            base: gives the base that is being locked.
+            system: gives the base that is being locked, with what ``apt.txt`` adds.
             resolver: finds what builds need; ``exclude_newer`` as for it.
             previous: what was locked before, whose commits are kept but for packages to ``forget``.
         """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 
 from packaging.requirements import Requirement as Parsed
 from packaging.utils import canonicalize_name
@@ -162,11 +162,24 @@ def make_lock(
                 )
             )
         )
+
+        @cache
+        def system() -> Lock:
+            """The base, and what apt.txt adds to it: packages are built there."""
+            base = _base(recipe, debs.result(), previous, now)
+            apt = AptLocker(recipe.suite, base.date, store, mirrors, reporter, offline)
+            before = previous if kept else None
+            found = {
+                platform: apt.lock(spec.apt, base.debs[platform], platform, previous_apt(before, platform))
+                for platform in platforms
+            }
+            return Lock.of_base(base, found)
+
         builder = (
             None
             if builders is None
             else builders(
-                lambda: _base(recipe, debs.result(), previous, now),
+                system,
                 resolver=plain,
                 exclude_newer=cutoff if exclude_newer else None,
                 previous=previous.targets if previous else (),
@@ -198,14 +211,6 @@ def make_lock(
                 solver, python=locked.python, projects=replace(solver.projects, python=locked.python)
             )
             user, server = solver.answers()
-        base = _base(recipe, locked, previous, now)
-        apt = AptLocker(recipe.suite, base.date, store, mirrors, reporter, offline)
-        installed = {
-            platform: apt.lock(
-                spec.apt, locked.debs[platform], platform, previous_apt(previous if kept else None, platform)
-            )
-            for platform in sorted(user)
-        }
         stage.advance(sum(len(pins) for section in (user, server) for pins in section.values()))
     for note in check_python(spec.python, locked.python) if conda is None else ():
         reporter.note(f"{note.file}: {note.message}" if note.file else note.message)
@@ -223,7 +228,7 @@ def make_lock(
         recipe=packing.VERSION,
         resolver=resolver,
         base=replace(
-            base,
+            system().base,
             server=(kept.server if kept else {}) | _server_wheels(server, previous),
         ),
         targets=tuple(
@@ -234,7 +239,7 @@ def make_lock(
                 spec,
                 conda,
                 previous,
-                installed[platform],
+                system().target(platform).apt,
             )
             for platform, found in sorted(user.items())
         ),

@@ -7,7 +7,9 @@ builds behind a mirror and has the same digest there. ``lockfile.py`` is its TOM
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from envbuild.pack import recipe
@@ -183,8 +185,12 @@ class Lock:
     other_kernels: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of_base(cls, base: Base) -> Lock:
-        """A lock of nothing but ``base``: what is needed to run something in it."""
+    def of_base(cls, base: Base, apt: Mapping[str, tuple[Deb, ...]] = MappingProxyType({})) -> Lock:
+        """A lock of nothing but ``base`` and Debian packages: what is needed to run something in them.
+
+        Parameters:
+            apt: those that ``apt.txt`` adds, by platform.
+        """
         return cls(
             name=base.recipe,
             display_name=base.recipe,
@@ -194,7 +200,7 @@ class Lock:
             recipe=recipe.VERSION,
             resolver="",
             base=base,
-            targets=(),
+            targets=tuple(Target(platform, (), apt=debs) for platform, debs in sorted(apt.items())),
         )
 
     def target(self, platform: str) -> Target:

@@ -267,13 +267,23 @@ def test_a_build_that_fails_says_why(envbuild: Envbuild, tmp_path: Path) -> None
     assert "\x1b[31m" not in done.stderr
 
 
-def test_a_build_without_a_compiler_names_the_remedy(envbuild: Envbuild, tmp_path: Path) -> None:
-    (tmp_path / "x.c").write_text("int x;\n")
+def test_a_build_that_needs_a_compiler(envbuild: Envbuild, tmp_path: Path) -> None:
+    """The remedy is named, and helps."""
+    (tmp_path / "x.c").write_text(
+        "#include <Python.h>\n"
+        'static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "x", NULL, -1, NULL};\n'
+        "PyMODINIT_FUNC PyInit_x(void) { return PyModule_Create(&module); }\n"
+    )
     (tmp_path / "setup.py").write_text(
         "from setuptools import Extension, setup\n"
         'setup(name="x", version="1", ext_modules=[Extension("x", ["x.c"])])\n'
     )
+    (tmp_path / "requirements.txt").write_text("./.\n")
     done = envbuild.run("build", tmp_path)
-
     assert 1 == done.returncode
-    assert "it needs a compiler" in done.stderr
+    assert "add build-essential and python3-dev to apt.txt" in done.stderr
+
+    (tmp_path / "apt.txt").write_text("build-essential\npython3-dev\n")
+    done = envbuild.run("lock", tmp_path)
+    assert 0 == done.returncode, done.stderr
+    assert python(envbuild, tmp_path, "import x; print(x.__file__)").endswith(".so\n")
