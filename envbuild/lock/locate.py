@@ -31,7 +31,7 @@ class Locator:
         if self._urls is None:
             self._urls = self._find()
         found = self._urls.get((artifact.filename, artifact.sha256))
-        if found is None and artifact.path:
+        if found is None and artifact.path and not artifact.filename.endswith(".whl"):
             # A source distribution, for which uv was not asked. What was found tells where files are.
             found = next(
                 (base + artifact.path for base in recall(self._uv.store, self._uv.environment)), None
