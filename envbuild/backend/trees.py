@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import shutil
 import stat
 import tarfile
@@ -41,7 +42,7 @@ def unpack_source(archive: Path, filename: str, directory: Path) -> Path:
             _unzip(archive, directory)
         else:
             _untar(archive, directory)
-    except (*_BROKEN, ValueError) as error:
+    except (*_BROKEN, ValueError, KeyError) as error:
         raise RepoError(
             f"the source archive {quote(filename)} cannot be unpacked: {clean(str(error))}",
             code="bad-source-archive",
@@ -54,14 +55,47 @@ def unpack_source(archive: Path, filename: str, directory: Path) -> Path:
 
 
 def _untar(path: Path, directory: Path) -> None:
+    """Not ``tarfile``'s own extraction: its safe way is not in every Python 3.11."""
     total = 0
     with tarfile.open(path) as archive:
         for number, member in enumerate(archive):
             total += member.size
             if number > _MOST_MEMBERS or total > _MOST_BYTES:
                 raise ValueError("it is larger than any sane project")
-            if member.isdir() or member.isreg() or member.issym() or member.islnk():
-                archive.extract(member, directory, filter="data")
+            target = _place(directory, member.name)
+            if member.isdir():
+                target.mkdir(parents=True, exist_ok=True)
+            elif member.issym():
+                _check_link(directory, target, member.linkname)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(member.linkname)
+            elif (
+                source := archive.extractfile(member) if member.isreg() or member.islnk() else None
+            ) is not None:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with source, target.open("xb") as copy:
+                    shutil.copyfileobj(source, copy, _CHUNK)
+                target.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+def _place(directory: Path, name: str) -> Path:
+    """Where the member ``name`` goes; never through a link, and never out of ``directory``."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise ValueError(f"it wants to write to {name!r}")
+    target = directory.joinpath(*path.parts)
+    for parent in (target, *target.parents):
+        if parent == directory:
+            break
+        if parent.is_symlink():
+            raise ValueError(f"it wants to write through a link to {name!r}")
+    return target
+
+
+def _check_link(directory: Path, target: Path, link: str) -> None:
+    meant = posixpath.normpath(posixpath.join(target.parent.relative_to(directory).as_posix(), link))
+    if link.startswith("/") or meant == ".." or meant.startswith("../"):
+        raise ValueError(f"its link {target.name!r} leads out of it")
 
 
 def _unzip(path: Path, directory: Path) -> None:
@@ -70,10 +104,7 @@ def _unzip(path: Path, directory: Path) -> None:
         if len(infos) > _MOST_MEMBERS or sum(info.file_size for info in infos) > _MOST_BYTES:
             raise ValueError("it is larger than any sane project")
         for info in infos:
-            place = PurePosixPath(info.filename)
-            if place.is_absolute() or ".." in place.parts or "\\" in info.filename or "\0" in info.filename:
-                raise ValueError(f"it wants to write to {info.filename!r}")
-            target = directory.joinpath(*place.parts)
+            target = _place(directory, info.filename)
             if info.is_dir():
                 target.mkdir(parents=True, exist_ok=True)
                 continue

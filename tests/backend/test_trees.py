@@ -78,6 +78,19 @@ def test_links_out_of_the_tree(tmp_path: Path, target: str) -> None:
     assert not Path("/etc/evil").exists()
 
 
+def test_hard_links_are_copies(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "a", member("x/a"), member("x/b", tarfile.LNKTYPE, "x/a"))
+    tree = unpack_source(archive, "a.tar.gz", tmp_path / "out")
+
+    assert ("x", 1) == ((tree / "b").read_text(), (tree / "b").stat().st_nlink)
+
+
+@pytest.mark.parametrize("target", ["missing", "../../etc/passwd", "/etc/passwd"])
+def test_hard_links_to_what_the_archive_does_not_have(tmp_path: Path, target: str) -> None:
+    with pytest.raises(RepoError):
+        unpack_source(tar(tmp_path / "a", member("x/b", tarfile.LNKTYPE, target)), "a.tgz", tmp_path / "out")
+
+
 def test_devices_and_pipes_are_left_out(tmp_path: Path) -> None:
     archive = tar(
         tmp_path / "a", member("x/a"), member("x/pipe", tarfile.FIFOTYPE), member("x/dev", tarfile.CHRTYPE)
