@@ -117,9 +117,7 @@ def test_another_machine_builds_the_same_wheel(envbuild: Envbuild, sdist: Path, 
     document = other.document("build", repository, "--locked")
     mine = envbuild.document("build", sdist, "--locked")
 
-    assert [image["image_id"] for image in mine["platforms"]] == [
-        image["image_id"] for image in document["platforms"]
-    ]
+    assert mine["image_id"] == document["image_id"]
     assert (home / "cache" / "artifacts-v1" / wheel(sdist, "docopt")["sha256"]).is_file()
 
 
