@@ -145,6 +145,8 @@ def environment_id(lock: Lock) -> str:
         )
     if lock.other_kernels:
         content.append(sorted(lock.other_kernels))
+    if lock.variables:
+        content.append({"variables": sorted(lock.variables)})
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return "env-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -189,6 +189,13 @@ def test_other_kernels_start_what_is_installed() -> None:
     assert environment_id(plain) != environment_id(replace(plain, other_kernels=()))
 
 
+def test_variables_make_another_environment() -> None:
+    plain = lock((wheel("a"),))
+    ids = {environment_id(replace(plain, variables=of)) for of in ((), (("A", "b"),), (("A", "c"),))}
+
+    assert 3 == len(ids)
+
+
 @given(packages, st.data())
 def test_an_upgrade_changes_one_layer_and_moves_nothing(
     chosen: dict[str, tuple[int, bool]], data: st.DataObject

@@ -28,11 +28,15 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _environment(conda: bool) -> list[str]:
-    """The variables: as after `conda activate`, or like those of a virtual environment."""
+def _environment(conda: bool, repository: Sequence[tuple[str, str]]) -> list[str]:
+    """The variables: as after `conda activate`, or like those of a virtual environment.
+
+    Those of the ``repository`` are beside them: a lock cannot have one with a name of the image's own.
+    """
     env, server = f"/{recipe.ENV_PREFIX}", f"/{recipe.SERVER_PREFIX}"
     system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     values = {
+        **dict(repository),
         # CONDA_DIR and NB_PYTHON_PREFIX are what repo2docker images have; scripts for hubs look at them.
         "CONDA_DIR": env,
         "HOME": f"/{recipe.HOME}",
@@ -92,7 +96,7 @@ def image_config(
         "config": {
             "Cmd": ["jupyter-lab", "--ip=0.0.0.0", "--port=8888", "--no-browser"],
             "Entrypoint": ["/usr/bin/tini", "-g", "--", f"/{ENTRYPOINT}"],
-            "Env": _environment(any(target.conda for target in lock.targets)),
+            "Env": _environment(any(target.conda for target in lock.targets), lock.variables),
             "ExposedPorts": {"8888/tcp": {}},
             "Labels": labels,
             "User": f"{recipe.UID}:{recipe.GID}",

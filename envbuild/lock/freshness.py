@@ -50,7 +50,11 @@ def inputs_digest(spec: Spec, adopted: bytes | None = None) -> str:
         "sources": sorted(_without_place(asdict(source)) for source in spec.sources),
         "conda": None
         if spec.conda is None
-        else [list(spec.conda.channels), sorted(item.text for item in spec.conda.packages)],
+        else [
+            list(spec.conda.channels),
+            sorted(item.text for item in spec.conda.packages),
+            *([spec.conda.variables] if spec.conda.variables else []),
+        ],
         "apt": sorted([package.name, package.version or ""] for package in spec.apt),
         "kernels": sorted(spec.kernels),
         "other_kernels": sorted({(kernel.name, kernel.language) for kernel in spec.other_kernels}),
@@ -102,6 +106,8 @@ def _changes(lock: Lock, spec: Spec) -> Iterator[str]:
             if kernel in spec.kernels
             else f"no notebook uses {kernel!r}"
         )
+    if spec.conda is not None and spec.conda.variables != lock.variables:
+        yield f"the variables in {spec.conda.file} have changed"
     for target in lock.targets:
         wheels = {wheel.name: wheel for wheel in target.wheels}
         asked = set()

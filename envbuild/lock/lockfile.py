@@ -22,6 +22,7 @@ from envbuild.errors import RepoError
 from envbuild.lock.model import Artifact, Base, Built, CondaPackage, Deb, Lock, Target, Wheel
 from envbuild.lock.select import MACHINES
 from envbuild.lock.table import Table
+from envbuild.spec.variables import variable_trouble
 
 __all__ = ["FILENAME", "VERSION", "dump_lock", "load_lock"]
 
@@ -70,7 +71,8 @@ def dump_lock(lock: Lock) -> bytes:
         f"inputs = {_quote(lock.inputs)}",
         f"cutoff = {_quote(lock.cutoff)}",
         f"kernels = [{', '.join(_quote(kernel) for kernel in sorted(lock.kernels))}]",
-        *_other_kernels(lock),
+        *_pairs("other-kernels", lock.other_kernels),
+        *_pairs("variables", lock.variables),
         f"recipe = {lock.recipe}",
         f"resolver = {_quote(lock.resolver)}",
         "",
@@ -100,9 +102,9 @@ def dump_lock(lock: Lock) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _other_kernels(lock: Lock) -> list[str]:
-    pairs = (f"{_quote(name)} = {_quote(language)}" for name, language in sorted(lock.other_kernels))
-    return [f"other-kernels = {{ {', '.join(pairs)} }}"] if lock.other_kernels else []
+def _pairs(key: str, values: tuple[tuple[str, str], ...]) -> list[str]:
+    pairs = (f"{_quote(name)} = {_quote(value)}" for name, value in sorted(values))
+    return [f"{key} = {{ {', '.join(pairs)} }}"] if values else []
 
 
 def _quote(text: str) -> str:
@@ -271,6 +273,7 @@ class _Reader:
             base=self._base(table.table("base")),
             targets=tuple(self._target(row) for row in table.tables("target")),
             other_kernels=self._other_kernels(table) if table.has("other-kernels") else (),
+            variables=self._variables(table) if table.has("variables") else (),
         )
         table.finish()
         platforms = [target.platform for target in lock.targets]
@@ -288,6 +291,15 @@ class _Reader:
         for name, _ in pairs:
             if not _WORD.fullmatch(name):
                 self.fail(f"other-kernels has an impossible name {name[:100]!r}")
+        return pairs
+
+    def _variables(self, table: Table) -> tuple[tuple[str, str], ...]:
+        variables = table.table("variables")
+        pairs = tuple((name, variables.text(name, None)) for name in sorted(variables.keys()))
+        variables.finish()
+        for name, value in pairs:
+            if trouble := variable_trouble(name, value):
+                self.fail(f"the variable {name[:100]!r} {trouble}", line=self.line_of("variables = "))
         return pairs
 
     def _base(self, table: Table) -> Base:

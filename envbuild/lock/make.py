@@ -225,6 +225,7 @@ def make_lock(
         cutoff=cutoff,
         kernels=tuple(sorted(spec.kernels)),
         other_kernels=tuple((kernel.name, kernel.language) for kernel in spec.other_kernels),
+        variables=spec.conda.variables if spec.conda else (),
         recipe=packing.VERSION,
         resolver=resolver,
         base=replace(

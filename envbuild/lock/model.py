@@ -170,7 +170,8 @@ class Lock:
     ``inputs`` is the digest of what was locked (``sha256:...``; see ``lock/freshness``), ``cutoff`` the date
     (``YYYY-MM-DDTHH:MM:SSZ``) after which published artifacts were not considered, ``kernels`` the extra
     kernelspec names (beside ``name`` and ``python3``), ``other_kernels`` name and language of those that are
-    not Python's, ``recipe`` the version of the packing recipe.
+    not Python's, ``recipe`` the version of the packing recipe, ``variables`` name and value of the
+    environment variables that the repository sets in its image.
     """
 
     name: str
@@ -183,6 +184,7 @@ class Lock:
     base: Base
     targets: tuple[Target, ...]
     other_kernels: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of_base(cls, base: Base, apt: Mapping[str, tuple[Deb, ...]] = MappingProxyType({})) -> Lock:

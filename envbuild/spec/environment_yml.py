@@ -14,6 +14,7 @@ from envbuild.spec.findings import Findings
 from envbuild.spec.match_spec import name_of, parse_match_spec, python_specifier
 from envbuild.spec.model import CondaRequest, PythonRequest, Requirement
 from envbuild.spec.requirements import Requirements, read_lines
+from envbuild.spec.variables import read_variables
 from envbuild.spec.yaml_file import Node, read_yaml
 
 __all__ = ["CondaEnvironment", "add_spec", "read_environment_yml"]
@@ -35,11 +36,14 @@ class CondaEnvironment:
     packages: list[Requirement] = field(default_factory=list)
     python: PythonRequest | None = None
     pip: Requirements = field(default_factory=Requirements)
+    variables: tuple[tuple[str, str], ...] = ()
 
     @property
     def request(self) -> CondaRequest:
         """The part that is conda's."""
-        return CondaRequest(self.file, tuple(dict.fromkeys(self.channels)), tuple(self.packages))
+        return CondaRequest(
+            self.file, tuple(dict.fromkeys(self.channels)), tuple(self.packages), self.variables
+        )
 
 
 def read_environment_yml(repo: Repo, path: str, findings: Findings) -> CondaEnvironment:
@@ -71,6 +75,8 @@ def read_environment_yml(repo: Repo, path: str, findings: Findings) -> CondaEnvi
             _read_pip(repo, path, node, environment, findings)
         else:
             add_spec(environment, node.text("a dependency"), node.line, findings)
+    if "variables" in table:
+        environment.variables = read_variables(table["variables"].table("variables"), findings)
     _name_the_rest(table, findings)
     return environment
 
@@ -150,14 +156,3 @@ def _name_the_rest(table: dict[str, Node], findings: Findings) -> None:
     say("prefix", "the environment is always at /srv/env in the image")
     say("platforms", "the platforms are chosen when locking (--platform)")
     say("category", "there is one environment")
-    if "variables" in table:
-        for name, node in table["variables"].table("variables").items():
-            findings.warning(
-                "variable-not-set",
-                f"the variable {quote(name)} is not set in the image",
-                node.file,
-                node.line,
-                f"set it in `start` (`export {name}=...`) or in the notebook"
-                if name.isidentifier()
-                else None,
-            )

@@ -133,12 +133,13 @@ class CondaRequest:
     """What is asked of conda: ``channels`` in order of priority and ``packages`` (conda MatchSpecs).
 
     The ``pip:`` section of an ``environment.yml`` is in :attr:`Spec.requirements`. A channel is a name
-    (``conda-forge``) or a URL without credentials.
+    (``conda-forge``) or a URL without credentials. ``variables`` are name and value of what the image sets.
     """
 
     file: str
     channels: tuple[str, ...]
     packages: tuple[Requirement, ...]
+    variables: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

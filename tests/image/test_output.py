@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from envbuild.image.blobs import layer_chunks, uncompressed
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.layout import write_layout
 from envbuild.image.model import Image, Layer
+from envbuild.lock.model import Lock
 from envbuild.pack.blob import pack_entries
 from envbuild.pack.tar import complete, file
+from envbuild.spec.variables import variable_trouble
 from envbuild.store import Store
-from tests.test_plan import lock, wheel
+from tests.test_plan import conda as conda_package
+from tests.test_plan import conda_lock, lock, wheel
 
 
 @pytest.fixture
@@ -194,3 +198,18 @@ def test_the_hub_contract_is_in_the_config(store: Store) -> None:
     assert environment["PATH"].split(":")[:2] == ["/srv/env/bin", "/srv/jupyter/bin"]
     assert environment["HOME"] == "/home/jovyan"
     assert config["Env"] == sorted(config["Env"])
+
+
+def test_variables_of_the_repository_are_set_and_none_of_the_image_can_be_replaced() -> None:
+    plain = lock((wheel("a"),))
+
+    def variables(of: Lock) -> dict[str, str]:
+        config = image_config(of, platform="linux/amd64", env="env-0", lock_digest="sha256:0", layers=())
+        return dict(entry.split("=", 1) for entry in config["config"]["Env"])
+
+    own = variables(plain)
+    assert own | {"DEBUG": "a=b", "ZONE": ""} == variables(
+        replace(plain, variables=(("DEBUG", "a=b"), ("ZONE", "")))
+    )
+    with_conda = variables(conda_lock((conda_package("python"),)))
+    assert all(variable_trouble(name, "x") for name in own | with_conda)

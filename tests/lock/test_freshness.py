@@ -6,7 +6,7 @@ import pytest
 
 from envbuild.lock.freshness import check, inputs_digest
 from envbuild.lock.model import Lock, Target
-from envbuild.spec.model import Adopted, PythonRequest, Requirement, Spec
+from envbuild.spec.model import Adopted, CondaRequest, PythonRequest, Requirement, Spec
 from tests.lock.test_lockfile import lock as make_lock
 from tests.lock.test_lockfile import wheel
 
@@ -77,6 +77,10 @@ def test_where_things_are_written_does_not_count(spec: Spec) -> None:
         (replace(SPEC, kernels=("conda-env", "work")), "a notebook uses the kernel 'work'"),
         (replace(SPEC, kernels=()), "no notebook uses 'conda-env'"),
         (replace(SPEC, name="other"), "the project's name was 'demo' and is 'other'"),
+        (
+            replace(SPEC, conda=CondaRequest("environment.yml", (), (), (("A", "b"),))),
+            "the variables in environment.yml have changed",
+        ),
         (replace(SPEC, constraints=()), "what the repository asks for has changed since the lock was made"),
         (
             replace(SPEC, python=(PythonRequest(">=3.13", "pyproject.toml", 4),)),

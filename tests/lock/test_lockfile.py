@@ -240,3 +240,20 @@ def test_a_lock_too_deep_to_read_is_an_error() -> None:
 def test_what_is_written_is_toml_for_any_reader() -> None:
     table = tomli.loads(dump_lock(lock(display_name='a "quoted"\nname\x7f\\ ☃ 🎉')).decode())
     assert 'a "quoted"\nname\x7f\\ ☃ 🎉' == table["display-name"]
+
+
+def test_variables_survive() -> None:
+    made = lock(variables=(("A", 'b = { "c" }\\'), ("EMPTY", "")))
+
+    assert made == load_lock(dump_lock(made))
+
+
+@pytest.mark.parametrize("row", ['"PATH" = "/mine"', '"LD_PRELOAD" = "x"', '"A=B" = "c"', r'"A" = "b\nc"'])
+def test_a_lock_sets_no_variable_that_an_environment_file_may_not(row: str) -> None:
+    data = dump_lock(lock(variables=(("A", "b"),)))
+    line = data[: data.index(b"variables =")].count(b"\n") + 1
+
+    with pytest.raises(RepoError) as caught:
+        load_lock(data.replace(b'"A" = "b"', row.encode()))
+
+    assert ("bad-lock", line) == (caught.value.code, caught.value.line)

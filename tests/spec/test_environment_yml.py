@@ -91,9 +91,15 @@ def test_what_is_not_followed_is_named(spec_of: SpecOf) -> None:
         "channels: [nodefaults, lab]\ndependencies: [python]\nprefix: /me\nvariables:\n  A: b\nsurprise: 1\n"
     )
 
-    assert [("variable-not-set", 5), ("unknown-key", 6), ("not-followed", 3)] == _problems(
-        spec_of({"environment.yml": text})
-    )
+    assert [("unknown-key", 6), ("not-followed", 3)] == _problems(spec_of({"environment.yml": text}))
+
+
+def test_variables_are_what_is_written(spec_of: SpecOf) -> None:
+    text = "dependencies: [python]\nvariables:\n  ZONE: Europe/Bern\n  DEBUG: true\n  EMPTY: ''\n"
+    spec = spec_of({"environment.yml": text})
+
+    assert spec.conda is not None
+    assert (("DEBUG", "true"), ("EMPTY", ""), ("ZONE", "Europe/Bern")) == spec.conda.variables
 
 
 @pytest.mark.parametrize(
@@ -111,6 +117,13 @@ def test_what_is_not_followed_is_named(spec_of: SpecOf) -> None:
         ("dependencies: []\nchannels:\n- https://example.org/t/secret/lab\n", ("bad-channel", 3)),
         ("dependencies: []\nchannels:\n- file:///etc\n", ("bad-channel", 3)),
         ("dependencies: []\nchannels:\n- ../../etc\n", ("bad-channel", 3)),
+        ("dependencies: []\nvariables: a\n", ("bad-yaml", 2)),
+        ("dependencies: []\nvariables:\n  A: b\n  PATH: /mine\n", ("bad-variable", 4)),
+        ("dependencies: []\nvariables:\n  LD_PRELOAD: x.so\n", ("bad-variable", 3)),
+        ("dependencies: []\nvariables:\n  A=B: c\n", ("bad-variable", 3)),
+        ("dependencies: []\nvariables:\n  A:\n", ("bad-variable", 3)),
+        ("dependencies: []\nvariables:\n  A: [b]\n", ("bad-variable", 3)),
+        ('dependencies: []\nvariables:\n  A: "b\\nc"\n', ("bad-variable", 3)),
         ("dependencies:\n- python=3.1\ndependencies:\n- python=3.2\n", ("bad-yaml", 3)),
     ],
 )
