@@ -14,8 +14,9 @@ from envbuild.spec.findings import Findings
 from envbuild.spec.match_spec import name_of, parse_match_spec, python_specifier
 from envbuild.spec.model import CondaRequest, PythonRequest, Requirement
 from envbuild.spec.requirements import Requirements, read_lines
+from envbuild.spec.selectors import leave_out_other_platforms
 from envbuild.spec.variables import read_variables
-from envbuild.spec.yaml_file import Node, read_yaml
+from envbuild.spec.yaml_file import Node, parse_yaml
 
 __all__ = ["CondaEnvironment", "add_spec", "read_environment_yml"]
 
@@ -52,9 +53,10 @@ def read_environment_yml(repo: Repo, path: str, findings: Findings) -> CondaEnvi
     Raises:
         RepoError: it cannot be read as a whole.
     """
-    root = read_yaml(repo, path, _FILE_LIMIT)
+    file = printable(path)
+    root = parse_yaml(leave_out_other_platforms(repo.read(path, _FILE_LIMIT), file, findings), file)
     table = root.table("environment.yml")
-    environment = CondaEnvironment(printable(path))
+    environment = CondaEnvironment(file)
     for key, node in table.items():
         if key not in _KNOWN:
             findings.warning(

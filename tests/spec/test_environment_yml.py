@@ -94,6 +94,22 @@ def test_what_is_not_followed_is_named(spec_of: SpecOf) -> None:
     assert [("unknown-key", 6), ("not-followed", 3)] == _problems(spec_of({"environment.yml": text}))
 
 
+def test_lines_for_other_platforms_are_left_out(spec_of: SpecOf) -> None:
+    text = (
+        "channels: [nodefaults, lab]\ndependencies:\n"
+        "- a  # [linux]\n- b  # [win]\r\n- c # as on a Mac [osx]\n- d #[not win]\n- e # [not  linux]\n"
+        "- f # [py>3]\n- g # a word [here] and [there]\n- h[build=x]#[win]\n"
+        "# [win]\n- i # [linux64]\n- pip: # [unix]\n  - j # [win64]\n  - k\n"
+    )
+    spec = spec_of({"environment.yml": text})
+
+    assert spec.conda is not None
+    assert ["a", "d", "f", "g", "i"] == [one.text for one in spec.conda.packages]
+    assert ["k"] == [one.text for one in spec.requirements]
+    assert [("bad-conda-spec", 10), ("unknown-selector", 8)] == _problems(spec)[:2]
+    assert {("other-platform", line) for line in (4, 5, 7, 14)} == set(_problems(spec)[2:])
+
+
 def test_variables_are_what_is_written(spec_of: SpecOf) -> None:
     text = "dependencies: [python]\nvariables:\n  ZONE: Europe/Bern\n  DEBUG: true\n  EMPTY: ''\n"
     spec = spec_of({"environment.yml": text})
