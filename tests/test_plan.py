@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
@@ -187,6 +188,28 @@ def test_other_kernels_start_what_is_installed() -> None:
     assert isinstance(glue, GlueLayer)
     assert ["bash"] == [name for name, _ in glue.other_kernels]
     assert environment_id(plain) != environment_id(replace(plain, other_kernels=()))
+
+
+@pytest.mark.parametrize(
+    ("package", "language", "program"),
+    [
+        ("r-irkernel", "r", "bin/R"),
+        ("xeus-r", "r", "bin/xr"),
+        ("bash_kernel", "bash", "bin/python3"),
+        ("bash-kernel", "bash", "bin/python3"),
+        ("xeus-sql", "sql", "bin/xsql"),
+        ("xeus_cling", "c++", "bin/xcpp"),
+    ],
+)
+def test_a_kernel_that_conda_brings_gets_the_kernelspec_of_the_notebook(
+    package: str, language: str, program: str
+) -> None:
+    locked = replace(conda_lock((conda("python"), conda(package))), other_kernels=(("mine", language),))
+    layer = make_plan(locked, "linux/amd64", b"").layers[-1]
+
+    assert isinstance(layer, GlueLayer)
+    ((name, way),) = layer.other_kernels
+    assert ("mine", f"/srv/env/{program}") == (name, way.argv[0])
 
 
 def test_variables_make_another_environment() -> None:

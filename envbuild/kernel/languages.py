@@ -19,7 +19,10 @@ Place = Literal["apt", "conda", "index"]
 """Where a package is from: ``apt.txt``, conda, or the package index of Python."""
 
 Packages = Mapping[Place, Iterable[str]]
-"""Names of packages by where they are from; those of the index are canonical (PEP 503)."""
+"""Names of packages by where they are from; those of the index are canonical (PEP 503).
+
+Channels do not agree on what is in one: a name of conda may have "-" or "_" (``bash_kernel``).
+"""
 
 _PYTHON = f"/{recipe.ENV_PREFIX}/bin/python3"
 _IRKERNEL = ("--no-echo", "-e", "IRkernel::main()", "--args", "{connection_file}")
@@ -30,8 +33,8 @@ class Way:
     """One way to have a kernel for ``language`` (lower case; ``display_name`` is for people).
 
     ``interpreter`` matches the names of packages from ``place`` that bring the language, None when every
-    image has it. ``kernel`` is the package that speaks the protocol, and where it is from; it may be from
-    conda as well under ``conda_kernel``. ``argv`` starts the kernel, without a shell. ``default`` is the
+    image has it. ``kernel`` is the package that speaks the protocol, and where it is from; what
+    the index has may be from conda as well. ``argv`` starts the kernel, without a shell. ``default`` is the
     usual name of the kernelspec.
     """
 
@@ -42,7 +45,6 @@ class Way:
     interpreter: str | None
     kernel: tuple[Place, str]
     argv: tuple[str, ...]
-    conda_kernel: str = ""
 
     @property
     def language_name(self) -> str:
@@ -53,14 +55,17 @@ class Way:
         """Whether ``packages`` bring the language."""
         if self.interpreter is None:
             return True
-        return any(re.fullmatch(self.interpreter, name) for name in packages.get(self.place, ()))
+        return any(re.fullmatch(self.interpreter, name) for name in _names(packages, self.place))
 
     def is_complete(self, packages: Packages) -> bool:
         """Whether ``packages`` have the kernel too."""
         place, name = self.kernel
-        return name in packages.get(place, ()) or (
-            bool(self.conda_kernel) and self.conda_kernel in packages.get("conda", ())
-        )
+        return name in _names(packages, place) or (place == "index" and name in _names(packages, "conda"))
+
+
+def _names(packages: Packages, place: Place) -> set[str]:
+    names = set(packages.get(place, ()))
+    return {name.replace("_", "-") for name in names} if place == "conda" else names
 
 
 def _on_ipykernel(module: str) -> tuple[str, ...]:
@@ -96,7 +101,6 @@ _WAYS = (
         "octave",
         ("index", "octave-kernel"),
         _on_ipykernel("octave_kernel"),
-        conda_kernel="octave_kernel",
     ),
     Way(
         "octave",
@@ -106,7 +110,6 @@ _WAYS = (
         "octave",
         ("index", "octave-kernel"),
         _on_ipykernel("octave_kernel"),
-        conda_kernel="octave_kernel",
     ),
     Way(
         "bash",
@@ -116,7 +119,6 @@ _WAYS = (
         None,
         ("index", "bash-kernel"),
         _on_ipykernel("bash_kernel"),
-        conda_kernel="bash_kernel",
     ),
     _xeus("c++", "C++", "xeus-cpp", "xcpp17", "-std=c++17"),
     _xeus("c++", "C++", "xeus-cling", "xcpp17", "-std=c++17"),

@@ -36,6 +36,7 @@ def read_kernels(
     conda: CondaRequest | None,
     requirements: Iterable[Requirement],
     locked: frozenset[str],
+    conda_locked: bool = False,
     findings: Findings,
 ) -> Kernels:
     """The kernels of ``notebooks`` that are not in Python, one for each name.
@@ -43,11 +44,12 @@ def read_kernels(
     A language that cannot be had is an error in ``findings``; what is added is a note.
 
     Parameters:
-        locked: canonical names in a lock that is adopted.
+        locked: canonical names in a lock that is adopted; ``conda_locked`` whether conda's are among them.
     """
+    asked_of_conda = {_conda_name(package.text) for package in conda.packages} if conda else set()
     packages: Packages = {
         "apt": {package.name for package in apt},
-        "conda": {_conda_name(package.text) for package in conda.packages} if conda else set(),
+        "conda": asked_of_conda | (locked if conda_locked else frozenset()),
         "index": locked
         | {parsed.name for item in requirements if (parsed := parse_requirement(item.text)) is not None},
     }
@@ -63,7 +65,8 @@ def read_kernels(
         if language in PYTHON_LANGUAGES:
             continue
         way = chosen_way(language, packages)
-        if way is None:
+        # A lock is not added to.
+        if way is None or (conda_locked and way.kernel[0] == "conda" and not way.is_complete(packages)):
             _refuse(notebook, findings)
             continue
         kernel = OtherKernel(notebook.kernel or way.default, language, notebook.path)

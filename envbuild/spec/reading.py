@@ -61,6 +61,7 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         conda=None if declared.adopted else declared.conda,  # a lock is not added to
         requirements=requirements,
         locked=(declared.packages or frozenset()) if declared.adopted else frozenset(),
+        conda_locked=declared.adopted is not None and declared.conda is not None,
         findings=findings,
     )
     if start := listing.path("start"):

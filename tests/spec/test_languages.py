@@ -123,3 +123,29 @@ def test_kernels_of_an_adopted_lock_count() -> None:
     )
 
     assert () == kernels.requirements
+
+
+@pytest.mark.parametrize(
+    ("locked", "conda_locked", "codes"),
+    [
+        ({"r-base", "r-irkernel"}, True, []),
+        ({"xeus-r"}, True, []),
+        ({"r-base"}, True, ["kernel-not-supported"]),
+        ({"r-base", "r-irkernel"}, False, ["kernel-not-supported"]),
+    ],
+)
+def test_a_lock_of_conda_has_the_kernel_or_not(
+    locked: set[str], conda_locked: bool, codes: list[str]
+) -> None:
+    findings = Findings()
+    read_kernels(
+        [Notebook("a.ipynb", "ir", "R", None, ())],
+        apt=(),
+        conda=None,
+        requirements=(),
+        locked=frozenset(locked),
+        conda_locked=conda_locked,
+        findings=findings,
+    )
+
+    assert codes == [problem.code for problem in findings.problems]
