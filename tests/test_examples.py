@@ -34,7 +34,7 @@ _EXPECTED: dict[str, dict[str, Any]] = {
         "python": set(),
         "kernels": {"octave", "python3"},
         "inferred": True,
-        "executed": ["maintainer scripts of 2 Debian packages and what they need"],
+        "executed": ["maintainer scripts of 4 Debian packages and what they need"],
     },
     "postbuild": {
         "requirements": {"tabulate>=0.9"},

@@ -104,7 +104,9 @@ class SourceBuilder:
             commit=checkout.commit,
             subdirectory=source.subdirectory,
         )
-        tree = Source(what, checkout.commit, unpack, source.subdirectory)
+        # For back ends that ask git: there is no history in the sandbox, and the commit says all it could.
+        version = f"0.0.0+g{checkout.commit[:12]}"
+        tree = Source(what, checkout.commit, unpack, source.subdirectory, version=version)
         return self._build(built, tree, platform)
 
     def _kept(self, source: SourceRequirement) -> Built | None:

@@ -212,6 +212,6 @@ def _not_offered(request: PythonRequest, offered: Sequence[str]) -> RepoError:
         code="python-not-offered",
         file=request.file,
         line=request.line,
-        remedy="allow one of these, or name an image that has it in [tool.envbuild], as in"
-        ' `base = "registry/name:tag"` (comes with a later release)',
+        remedy=f"allow one of these, try one with `--python {offered[-1].rpartition('.')[0]}`, or declare the"
+        " environment in an environment.yml: conda brings any Python",
     )

@@ -191,6 +191,26 @@ def test_a_git_repository(envbuild: Envbuild, remote: Path, tmp_path: Path) -> N
     assert "2\n" == python(envbuild, repository, "import demo; print(demo.VALUE)")
 
 
+def test_a_version_that_only_git_knows(envbuild: Envbuild, remote: Path, tmp_path: Path) -> None:
+    """There is no history in the sandbox: the commit is the version."""
+    envbuild = replace(envbuild, environment={"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")})
+    (remote / "inner" / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools>=70", "setuptools-scm>=8"]\n'
+        'build-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "demo"\ndynamic = ["version"]\n[tool.setuptools_scm]\nroot = ".."\n'
+    )
+    git("commit", "--quiet", "--all", "--message=dynamic", cwd=remote)
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    line = "demo @ git+https://example.org/demo#subdirectory=inner\n"
+    (repository / "requirements.txt").write_text(line)
+    done = envbuild.run("lock", repository)
+
+    assert 0 == done.returncode, done.stderr
+    commit = git("rev-parse", "HEAD", cwd=remote)
+    assert f"0.0.0+g{commit[:12]}" == wheel(repository, "demo")["version"]
+
+
 BACKENDS = {
     "setuptools": '[build-system]\nrequires = ["setuptools>=70"]\nbuild-backend = "setuptools.build_meta"\n',
     "hatchling": '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n',
