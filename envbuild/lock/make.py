@@ -19,6 +19,7 @@ from envbuild.errors import RepoError, UsageError
 from envbuild.lock.addresses import remember, split_url
 from envbuild.lock.adopt import adopt
 from envbuild.lock.apt import AptLocker, previous_apt
+from envbuild.lock.conda.beside import check_sources
 from envbuild.lock.conda.channels import Channels, remember_channels
 from envbuild.lock.conda.making import make_conda
 from envbuild.lock.conda.part import CondaPart
@@ -135,14 +136,8 @@ def make_lock(
             code="resolver-unfit",
             remedy="use `--resolver uv`",
         )
-    if wheels and conda is not None:
-        raise RepoError(
-            f"{wheels[0].name or wheels[0].location}: beside conda, packages are taken from an index only",
-            code="not-supported",
-            file=wheels[0].file,
-            line=wheels[0].line,
-            remedy="name a released version of the package",
-        )
+    if conda is not None:
+        check_sources(spec.sources, conda, recipe)
     plain = _resolver(resolver, uv)
     beside = None if conda is None else BesideConda(uv, conda)
     with reporter.stage("lock", unit="packages") as stage, ThreadPoolExecutor(1) as pool:
