@@ -85,8 +85,10 @@ def test_from_environment_yml_to_conda_lock_yml_and_back(
         assert {wheel.artifact for wheel in mine.wheels} == {wheel.artifact for wheel in theirs.wheels}
 
 
-def test_a_changed_hash_in_an_adopted_lock_is_an_error(program: Envbuild, tmp_path: Path) -> None:
-    """Sizes are asked for, never hashes: a file that is not the locked one does not get into an image."""
+def test_a_package_that_is_not_the_locked_one_does_not_get_into_an_image(
+    program: Envbuild, tmp_path: Path
+) -> None:
+    """The hash in envbuild.lock counts; about an adopted lock see tests/lock/conda/test_adopting.py."""
     (tmp_path / "environment.yml").write_text(ENVIRONMENT)
     lock = _lock(program, tmp_path)
     package = next(package for package in lock.target("linux/amd64").conda if package.name == "tzdata")
