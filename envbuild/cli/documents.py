@@ -88,7 +88,7 @@ def lock_document(file: LockFile, previous: Lock | None, seconds: Mapping[str, f
         "up_to_date": lock == previous,
         "previous": previous is not None,
         "name": lock.name,
-        "python": lock.base.python,
+        "python": next((of.conda_python for of in lock.targets if of.conda_python), lock.base.python),
         "base": lock.base.recipe,
         "cutoff": lock.cutoff,
         "kernels": list(lock.kernels),

@@ -17,7 +17,7 @@ from envbuild.cli.options import (
 from envbuild.cli.session import Session
 from envbuild.cli.text import count
 
-__all__ = ["lock"]
+__all__ = ["lock", "summary"]
 
 
 @click.command(short_help="Pin everything, in envbuild.lock.")
@@ -73,11 +73,12 @@ def lock(
     else:
         file = session.ensure_lock(project, platforms, locked=check)
     document = lock_document(file, before, session.console.rounded_seconds)
-    session.console.result(*_summary(document))
+    session.console.result(*summary(document))
     session.console.document(document)
 
 
-def _summary(document: dict[str, Any]) -> list[str]:
+def summary(document: dict[str, Any]) -> list[str]:
+    """The lines for people that say what :func:`~envbuild.cli.documents.lock_document` says."""
     if document["up_to_date"]:
         return ["envbuild.lock is up to date"]
     lines = []

@@ -22,6 +22,7 @@ from envbuild.cli.documents import (
     plan_document,
     run_document,
 )
+from envbuild.cli.lock import summary
 from envbuild.errors import RepoError
 from envbuild.image.model import Image, Layer
 from envbuild.lock.ensure import LockFile
@@ -150,13 +151,20 @@ def test_changes_of_a_lock(
 def test_conda_and_debian_packages_are_listed_with_the_wheels() -> None:
     lock = small_lock(small_wheel("numpy", "2.0"))
     artifact = lock.targets[0].wheels[0].artifact
-    conda = tuple(CondaPackage(name, "1.0", "0", "linux-64", artifact) for name in ("numpy", "zlib"))
+    conda = tuple(
+        CondaPackage(name, version, "0", "linux-64", artifact)
+        for name, version in (("numpy", "1.0"), ("python", "3.12.4"), ("zlib", "1.0"))
+    )
     target = replace(lock.targets[0], conda=conda, apt=(Deb("r-base", "4.2", "amd64", artifact),))
 
     document = lock_document(LockFile(replace(lock, targets=(target,)), b"", None), lock, {})
 
-    assert {"linux/amd64": {"numpy": "2.0", "r-base": "4.2", "zlib": "1.0"}} == document["platforms"]
-    assert ["r-base", "zlib"] == [change["name"] for change in document["changes"]]
+    assert {"linux/amd64": {"numpy": "2.0", "python": "3.12.4", "r-base": "4.2", "zlib": "1.0"}} == document[
+        "platforms"
+    ]
+    assert ["python", "r-base", "zlib"] == [change["name"] for change in document["changes"]]
+    assert "3.12.4" == document["python"]
+    assert "locked 4 packages for Python 3.12.4 on linux/amd64" == summary(document)[0]
 
 
 def test_shared_bytes_are_those_of_other_images(tmp_path: Path) -> None:
