@@ -81,6 +81,12 @@ class Listing:
         return [path for name in names if (path := self.path(name))]
 
     @property
+    def known(self) -> list[tuple[str, str]]:
+        """``(path, kind)`` of every file of a known kind, sorted."""
+        kinds = {name: _kind_of(name) for name in self.names}
+        return sorted((self.path(name) or "", kind) for name, kind in kinds.items() if kind)
+
+    @property
     def named_pylocks(self) -> list[str]:
         """The paths of ``pylock.NAME.toml`` files, sorted."""
         return self.find(tuple(sorted(name for name in self.names if _NAMED_PYLOCK.fullmatch(name))))

@@ -11,7 +11,7 @@ from typing import Final
 
 from envbuild.errors import RepoError
 from envbuild.source import Repo, printable
-from envbuild.spec.detection import DEPENDENCY_KINDS, ENGINE_KINDS, Listing
+from envbuild.spec.detection import ENGINE_KINDS, Listing
 from envbuild.spec.findings import Findings
 from envbuild.spec.model import EngineBuild, Execution
 
@@ -36,17 +36,13 @@ def find_repo2docker(repo: Repo, listing: Listing, findings: Findings) -> Engine
         decisive.insert(0, (runtime, "runtime.txt"))
     if not decisive:
         return None
-    for path, kind in decisive:
-        findings.used(path, kind, "the image is built by repo2docker, on a container engine")
-    for kind, names in DEPENDENCY_KINDS:
-        for path in listing.find(names):
-            if kind in _READ_TOO:
-                findings.used(path, kind, "left to repo2docker")
-            else:
-                findings.ignored(path, kind, f"repo2docker builds {decisive[0][0]} and does not read it")
-    for name in ("apt.txt", "postBuild", "start"):
-        if other := listing.path(name):
-            findings.used(other, name, "left to repo2docker")
+    for path, kind in listing.known:
+        if (path, kind) in decisive:
+            findings.used(path, kind, "the image is built by repo2docker, on a container engine")
+        elif kind in _READ_TOO:
+            findings.used(path, kind, "left to repo2docker")
+        else:
+            findings.ignored(path, kind, f"repo2docker builds {decisive[0][0]} and does not read it")
     return EngineBuild("repo2docker", printable(decisive[0][0]))
 
 
@@ -55,11 +51,7 @@ def find_binder_dockerfile(listing: Listing, findings: Findings) -> EngineBuild 
     path = listing.path("Dockerfile")
     if path is None or not listing.directory:
         return None
-    for kinds in (DEPENDENCY_KINDS, ENGINE_KINDS):
-        for kind, names in kinds:
-            for other in listing.find(names):
-                findings.ignored(other, kind, f"{path} describes the whole image")
-    return _dockerfile(path, findings)
+    return _dockerfile(path, listing, findings)
 
 
 def find_root_dockerfile(listing: Listing, winner: str | None, findings: Findings) -> EngineBuild | None:
@@ -74,10 +66,13 @@ def find_root_dockerfile(listing: Listing, winner: str | None, findings: Finding
     if winner is not None:
         findings.ignored(path, "Dockerfile", f"{winner} declares the environment")
         return None
-    return _dockerfile(path, findings)
+    return _dockerfile(path, listing, findings)
 
 
-def _dockerfile(path: str, findings: Findings) -> EngineBuild:
+def _dockerfile(path: str, listing: Listing, findings: Findings) -> EngineBuild:
+    for other, kind in listing.known:
+        if other != path:
+            findings.ignored(other, kind, f"{path} describes the whole image")
     findings.used(path, "Dockerfile", "describes the whole image; it is built by a container engine")
     return EngineBuild("Dockerfile", printable(path))
 

@@ -64,11 +64,12 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         conda_locked=declared.adopted is not None and declared.conda is not None,
         findings=findings,
     )
-    if start := listing.path("start"):
+    if (start := listing.path("start")) and declared.engine_build is None:
         findings.used(start, "start", "runs in the container, before its command")
     post_build = _post_build(repo, listing, declared, findings)
     name, display_name = _names(repo, declared, options)
-    requests = _python_requests(repo, listing, declared, notebooks, findings)
+    # Which Python an engine's build has is up to what it follows.
+    requests = () if declared.engine_build else _python_requests(repo, listing, declared, notebooks, findings)
     return Spec(
         name=name,
         display_name=display_name,

@@ -92,7 +92,7 @@ def test_what_nobody_offers_is_an_error_that_says_where_and_what_there_is(
     assert "python-not-offered" == caught.value.code
     assert f"{requests[-1].file}:3" == caught.value.place
     assert "3.11.2, 3.13.5" in caught.value.message
-    assert 'base = "registry/name:tag"' in (caught.value.remedy or "")
+    assert "`--python 3.13`" in (caught.value.remedy or "")
 
 
 def test_a_specifier_that_is_none_is_an_error_at_its_line() -> None:

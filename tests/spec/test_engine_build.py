@@ -41,6 +41,22 @@ def test_locks_that_repo2docker_does_not_read_are_named(spec_of: SpecOf) -> None
     }
 
 
+@pytest.mark.parametrize("decisive", ["binder/Dockerfile", "binder/install.R"])
+def test_nothing_beside_it_is_ignored_silently(spec_of: SpecOf, decisive: str) -> None:
+    others = ("REQUIRE", "flake.nix", "pylock.dev.toml", ".python-version", "uv.lock", "pixi.toml")
+    spec = spec_of({decisive: "x", **{f"binder/{name}": "x" for name in others}})
+
+    assert {decisive: True, **{f"binder/{name}": False for name in others}} == {
+        file.path: file.used for file in spec.files
+    }
+    assert () == spec.python
+
+
+def test_a_dockerfile_brings_its_own_start(spec_of: SpecOf) -> None:
+    spec = spec_of({"binder/Dockerfile": "x", "binder/start": "x", "binder/runtime.txt": "python-3.11"})
+    assert {"binder/Dockerfile"} == {file.path for file in spec.files if file.used}
+
+
 def test_a_dockerfile_alone_is_built(spec_of: SpecOf) -> None:
     spec = spec_of({"Dockerfile": "FROM scratch\n"})
 
