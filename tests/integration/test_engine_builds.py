@@ -121,7 +121,7 @@ def test_base_image_that_cannot_be_reached(docker: Envbuild, scratch: Path) -> N
 
 
 def test_without_an_engine(docker: Envbuild, scratch: Path) -> None:
-    source = repository(scratch, "nobody", {"Project.toml": 'name = "x"\n'})
+    source = repository(scratch, "without-engine", {"Project.toml": 'name = "x"\n'})
     without = replace(docker, environment={**docker.environment, "DOCKER_HOST": "unix:///nowhere"})
     done = without.run("build", source)
     assert 3 == done.returncode
