@@ -44,6 +44,12 @@ def _server(last: int = 0, code: int = 0) -> FakeEngine:
     return FakeEngine(lambda command: SERVER.replace("LAST", str(last)).replace("CODE", str(code)))
 
 
+@pytest.fixture(autouse=True)
+def ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any free port: other tests, in other processes, look for the usual ones at the same time."""
+    monkeypatch.setattr(up_module, "_USUAL_PORTS", ())
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     made = Store(tmp_path / "cache")

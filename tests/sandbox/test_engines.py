@@ -138,6 +138,6 @@ def test_docker_sees_nothing_else(docker: DockerSandbox, image: Image, log: Path
     with docker.execute(image, step, Silent()) as outcome:
         assert outcome.changes == ()
     said = log.read_text()
-    assert said.startswith("given")
+    assert "given" in said  # first, but Docker carries output and errors apart
     assert "eth0" not in said
     assert said.count("Read-only file system") == 2

@@ -181,4 +181,7 @@ def _fail(path: Path, reason: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    # py-rattler's own threads can abort the interpreter while it ends, after all is done.
+    os._exit(code)
