@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from envbuild.image.blobs import blob_chunks, layer_chunks, uncompressed
 from envbuild.image.config import INDEX_TYPE, MANIFEST_TYPE, canonical
 from envbuild.image.model import Image
+from envbuild.image.reference import parse_reference
 from envbuild.pack.tar import Entry, Sink, complete, file, write_tar
 from envbuild.store import Store
 
@@ -55,7 +56,7 @@ def write_archive(image: Image, store: Store, sink: Sink, tags: Sequence[str] = 
             {
                 **descriptor,
                 "annotations": {
-                    "io.containerd.image.name": _full_name(name),
+                    "io.containerd.image.name": str(parse_reference(name)),
                     "org.opencontainers.image.ref.name": name.rpartition(":")[2],
                 },
             }
@@ -83,19 +84,6 @@ def write_archive(image: Image, store: Store, sink: Sink, tags: Sequence[str] = 
         ),
         sink,
     )
-
-
-def _full_name(name: str) -> str:
-    """The name with the registry and the folder that Docker's short names leave out.
-
-    >>> _full_name("quickstart:1"), _full_name("me/quickstart:1"), _full_name("localhost:5000/quickstart:1")
-    ('docker.io/library/quickstart:1', 'docker.io/me/quickstart:1', 'localhost:5000/quickstart:1')
-    """
-    first, slash, _ = name.partition("/")
-    if not slash:
-        return f"docker.io/library/{name}"
-    is_registry = "." in first or ":" in first or first == "localhost"
-    return name if is_registry else f"docker.io/{name}"
 
 
 def _blob(digest: str) -> str:

@@ -15,6 +15,7 @@ The cache directory (``$ENVBUILD_CACHE_DIR``)::
     tools-v1/            unpacked tools (bubblewrap)
     checkouts-v1/        files of remote sources, by address and commit
     logs-v1/             what steps in the sandbox said
+    places-v1/<hex>      which registries a blob was seen in
     tmp/                 unfinished work; everything in it may be deleted when nothing runs
     locks/               advisory locks, only to avoid doing work twice
 

@@ -174,7 +174,7 @@ def _entries(store: Store, *, tools: bool) -> Iterator[_Entry]:
 
     yield from _bucket(store.blobs, lambda name: f"sha256:{name}" in needed)
     yield from _bucket(store.actions, describes_needed)
-    for directory in (store.artifacts, store.trees, store.checkouts, store.logs):
+    for directory in (store.artifacts, store.trees, store.checkouts, store.logs, store.places):
         yield from _bucket(directory, lambda name: False)
     if tools:
         for directory in (store.interpreters, store.debian, store.sources, store.uv, store.pip, store.tools):

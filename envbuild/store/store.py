@@ -129,6 +129,7 @@ class Store:
         self.tools = root / "tools-v1"
         self.checkouts = root / "checkouts-v1"
         self.logs = root / "logs-v1"
+        self.places = root / "places-v1"
         self.tmp = root / "tmp"
         self.locks = root / "locks"
         self.directories = (
@@ -145,6 +146,7 @@ class Store:
             self.tools,
             self.checkouts,
             self.logs,
+            self.places,
             self.tmp,
             self.locks,
         )
@@ -202,6 +204,10 @@ class Store:
     def artifact_path(self, sha256: str) -> Path:
         """Where the downloaded file with this sha256 is, or would be."""
         return self.artifacts / sha256
+
+    def place_path(self, digest: str) -> Path:
+        """Where it is noted which registries have the blob ``sha256:<hex>``."""
+        return self.places / digest.removeprefix("sha256:")
 
     # Actions: inputs -> what came of them
 
