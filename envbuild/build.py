@@ -129,7 +129,7 @@ class Builder:
             stage.add_total(packed.raw_size)
             stage.advance(packed.raw_size)
         tell(selection, self.reporter)
-        files = _layer(packed, "repository", (), cached=False)
+        files = _layer(packed, "repository")
         plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
         layers = self._layers(plans)
         images = [
@@ -145,7 +145,7 @@ class Builder:
     def _executed(self, plan: Plan, image: Image, repo: Repo, script: PostBuild) -> Image:
         """``image`` with the layer of what ``script`` changes in it."""
         stepped = run_post_build(script, repo, image, self.steps)
-        changes = _layer(stepped.packed, POST_BUILD, (), cached=stepped.cached)
+        changes = _layer(stepped.packed, POST_BUILD, key=stepped.key, cached=stepped.cached)
         return self._assemble(plan, [*image.layers, replace(changes, captured=True)], repo.origin)
 
     def _assemble(self, plan: Plan, layers: Sequence[Layer], origin: Origin | None = None) -> Image:
@@ -186,16 +186,15 @@ class Builder:
                 }
                 paths = {sha256: future.result() for sha256, future in files.items()}
             stepped = install(layer, paths, base, self.steps)
-            done = _layer(stepped.packed, layer.title, layer.packages, cached=stepped.cached)
+            packed, cached = stepped.packed, stepped.cached
         else:
-            done = _layer(packed, layer.title, layer.packages, cached=True)
-        return replace(done, captured=True)
+            cached = True
+        return replace(_planned(layer, packed, cached=cached), captured=True)
 
     def _packed(self, planned: Sequence[LayerPlan], base: Base) -> dict[str, Layer]:
         """Every planned layer, by its key: found in the store or packed."""
         done: dict[str, Layer] = {}
         missing: dict[str, LayerPlan] = {}
-        notes: dict[str, tuple[str, ...]] = {}
         with self.reporter.stage("pack", unit="layers") as stage:
             unique = {layer.key: layer for layer in planned}
             stage.add_total(len(unique))
@@ -208,16 +207,14 @@ class Builder:
                 if packed is None:
                     missing[key] = layer
                 else:
-                    done[key] = _layer(packed, layer.title, layer.packages, cached=True)
-                    notes[key] = packed.notes
+                    done[key] = _planned(layer, packed, cached=True)
                     stage.advance(1, cached=True)
             for key, packed in self._pack(missing, base):
                 layer = missing[key]
-                done[key] = _layer(packed, layer.title, layer.packages, cached=False)
+                done[key] = _planned(layer, packed, cached=False)
                 stage.detail(layer.title)
                 stage.advance(1)
-                notes[key] = packed.notes
-        for note in dict.fromkeys(note for key in unique for note in notes[key]):
+        for note in dict.fromkeys(note for key in unique for note in done[key].notes):
             self.reporter.note(note)
         return done
 
@@ -269,7 +266,13 @@ def _fetch_order(item: tuple[str, LayerPlan]) -> tuple[int, str]:
     return (-sum(artifact.size for artifact in layer.artifacts), key)
 
 
-def _layer(packed: Packed, title: str, packages: tuple[str, ...], *, cached: bool) -> Layer:
+def _planned(plan: LayerPlan, packed: Packed, *, cached: bool) -> Layer:
+    return _layer(packed, plan.title, plan.packages, key=plan.key, cached=cached)
+
+
+def _layer(
+    packed: Packed, title: str, packages: tuple[str, ...] = (), *, key: str = "", cached: bool = False
+) -> Layer:
     return Layer(
         title=title,
         diff_id=packed.diff_id,
@@ -278,5 +281,7 @@ def _layer(packed: Packed, title: str, packages: tuple[str, ...], *, cached: boo
         raw_size=packed.raw_size,
         compression=packed.compression,
         packages=packages,
-        cached=cached,
+        key=key,
+        notes=packed.notes,
+        found="store" if cached else "",
     )

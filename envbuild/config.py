@@ -41,6 +41,8 @@ RESOLVERS = ("uv", "pip-tools")
 NETWORK_STEPS = ("postBuild", "build")
 ENGINES = ("auto", "bubblewrap", "docker")
 
+_TRUSTED = "layers found in a registry are used as they are, so who names it decides what runs"
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
@@ -51,13 +53,14 @@ class Option:
 
     ``key`` is its name in configuration files; the variable is ``ENVBUILD_`` and the key in capitals.
     ``choices`` are the values allowed (for a list: of each element). ``repository`` tells that a
-    repository's own file may set it.
+    repository's own file may set it; ``reason`` why it may not.
     """
 
     key: str
     kind: Literal["text", "list", "number", "switch"]
     repository: bool = False
     choices: tuple[str, ...] = ()
+    reason: str = "it concerns the machine, not the image"
 
     @property
     def variable(self) -> str:
@@ -103,6 +106,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("debian-mirror", "text"),
     Option("debian-security-mirror", "text"),
     Option("repo2docker-base-image", "text"),
+    Option("registry", "text", reason=_TRUSTED),
+    Option("registry-cache", "switch", reason=_TRUSTED),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 
@@ -114,7 +119,8 @@ class Settings:
     ``jobs`` is the number of parallel workers; ``platforms`` is empty when the host's is meant; ``resolver``
     is None when the repository's files decide; ``network`` are the steps that may reach it, ``step_memory``
     (GiB) and ``step_timeout`` (minutes) what each may use; the mirrors and the index are base URLs, None when
-    they are found out at run time.
+    they are found out at run time. ``registry`` is the repository in a registry that is the shared cache;
+    ``registry_cache`` tells whether layers that are found in registries are used.
     """
 
     cache_dir: Path
@@ -141,6 +147,8 @@ class Settings:
     debian_mirror: str | None = None
     debian_security_mirror: str | None = None
     repo2docker_base_image: str | None = None
+    registry: str | None = None
+    registry_cache: bool = True
 
     @property
     def source_addresses(self) -> dict[str, str]:
@@ -305,7 +313,7 @@ def _checked(
             )
         if from_repository and not option.repository:
             raise RepoError(
-                f"a repository may not set {key!r}: it concerns the machine, not the image",
+                f"a repository may not set {key!r}: {option.reason}",
                 code="setting-not-allowed",
                 file=file,
                 line=line,

@@ -165,6 +165,14 @@ def test_a_repository_may_not_steer_the_machine(option) -> None:
     )
 
 
+def test_why_a_repository_may_not_name_the_registry() -> None:
+    with pytest.raises(RepoError) as caught:
+        parse_repository_config(pyproject=None, own="registry = 'registry.example.org/evil'")
+
+    reason = "layers found in a registry are used as they are, so who names it decides what runs"
+    assert f"a repository may not set 'registry': {reason}" == caught.value.message
+
+
 def test_user_file(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('cache-dir = "/srv/cache"\njobs = 3\noffline = true\n')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,6 @@ def _action(key: str, compression: str) -> str:
 def _load(record: dict[str, Any]) -> Image:
     layers = []
     for layer in record["layers"]:
-        values = {**layer, "packages": tuple(layer["packages"]), "cached": True}
-        layers.append(Layer(**values))
+        values = {**layer, "packages": tuple(layer["packages"]), "notes": tuple(layer["notes"])}
+        layers.append(replace(Layer(**values), found="store"))
     return Image(record["platform"], Blob(**record["config"]), Blob(**record["manifest"]), tuple(layers))

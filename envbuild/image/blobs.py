@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 from envbuild.errors import MachineError
 from envbuild.image.config import canonical, image_manifest
@@ -70,9 +71,7 @@ def uncompressed(image: Image, store: Store) -> Image:
     :func:`layer_chunks`; only the manifest is stored.
     """
     layers = tuple(
-        Layer(
-            layer.title, layer.diff_id, layer.diff_id, layer.raw_size, layer.raw_size, "none", layer.packages
-        )
+        replace(layer, digest=layer.diff_id, size=layer.raw_size, compression="none")
         for layer in image.layers
     )
     config = json.loads(store.blob_path(image.config.digest).read_bytes())

@@ -8,6 +8,7 @@ and a *digest* (of what is stored and sent); an *image* has a *config* (whose di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from envbuild.store import Blob
 
@@ -22,11 +23,14 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer whose blob is in the store.
+    """One layer. Its blob is in the store, or in a registry until somebody needs it.
 
-    ``size`` is the stored (compressed) size in bytes, ``raw_size`` that of the tar; ``packages`` are
-    ``name==version`` strings, sorted; ``cached`` tells that nothing had to be packed for it, ``captured``
-    that it is what a step changed, so that it may remove files of the layers below.
+    ``size`` is the stored (compressed) size in bytes, ``raw_size`` that of the tar (0 when it is not known);
+    ``packages`` are ``name==version`` strings, sorted; ``captured`` tells that it is what a step changed, so
+    that it may remove files of the layers below; ``key`` is that of the planned layer, "" when there is no
+    plan it could be made from again; ``notes`` are what its user may want to know. ``found`` tells where it
+    was found when it was not made anew, and ``place`` which registry's repository vouches for what it is, ""
+    when it was made on this machine.
     """
 
     title: str
@@ -36,8 +40,16 @@ class Layer:
     raw_size: int
     compression: str
     packages: tuple[str, ...] = ()
-    cached: bool = False
     captured: bool = False
+    key: str = ""
+    notes: tuple[str, ...] = ()
+    found: Literal["", "store", "registry"] = ""
+    place: str = ""
+
+    @property
+    def cached(self) -> bool:
+        """Whether nothing had to be made for it."""
+        return self.found != ""
 
     @property
     def media_type(self) -> str:

@@ -24,8 +24,9 @@ _MOST_NAMED = 50
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """A step's layer; ``cached`` when the step had been run before."""
+    """A step's layer under its key; ``cached`` when the step had been run before."""
 
+    key: str
     packed: Packed
     cached: bool
 
@@ -75,7 +76,7 @@ class StepLayers:
         """
         found = find_packed(self.store, key, self.compression)
         packed = found or self._run(image, step, failed, tidy)
-        stepped = Stepped(packed, cached=found is not None)
+        stepped = Stepped(key, packed, cached=found is not None)
         if self.check:
             self._compare(stepped.packed, self._run(image, step, failed, tidy), step, file)
         if found is None:
