@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from envbuild.image.descriptors import layer_descriptor
+from envbuild.image.annotations import layer_descriptor
 from envbuild.image.model import Layer
 from envbuild.lock.model import Lock
 from envbuild.pack import recipe
@@ -127,7 +127,7 @@ def image_manifest(
             name: labels[name] for name in ("dev.envbuild.env", "dev.envbuild.lock.digest") if name in labels
         },
         "config": {"digest": config_digest, "mediaType": CONFIG_TYPE, "size": config_size},
-        "layers": [layer_descriptor(layer) for layer in layers],
+        "layers": [layer_descriptor(layer).to_json() for layer in layers],
         "mediaType": MANIFEST_TYPE,
         "schemaVersion": 2,
     }
