@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import gzip
 import lzma
 import os
@@ -76,7 +77,12 @@ def unpack(archive: Path, target: Path, *, name: str) -> Path:
                     with tarfile.open(fileobj=bounded, mode="r:") as opened_tar:
                         _write(_tar_members(opened_tar, name), opened_tar.extractfile, target, name, limit)
     except _DAMAGE as error:
-        raise _refused(name, "it is damaged, or neither a zip nor a tar file") from error
+        raise _damaged(name) from error
+    except OSError as error:
+        # bz2 has no error of its own, and zipfile goes wherever a damaged directory sends it.
+        if error.errno not in (None, errno.EINVAL):
+            raise
+        raise _damaged(name) from error
     top = sorted(target.iterdir())
     return top[0] if len(top) == 1 and top[0].is_dir() and not top[0].is_symlink() else target
 
@@ -212,6 +218,10 @@ def _checked_link(path: str, member: _Member, content: Any, name: str) -> str:
     if not link or "\0" in link or len(link) > _LONGEST_LINK or leaves:
         raise _refused(name, "it has a symbolic link that points outside of it", path)
     return link
+
+
+def _damaged(name: str) -> RepoError:
+    return _refused(name, "it is damaged, or neither a zip nor a tar file")
 
 
 def _refused(name: str, why: str, member: str | None = None) -> RepoError:

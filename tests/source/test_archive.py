@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from envbuild.errors import RepoError
@@ -128,8 +128,10 @@ def test_headers_that_claim_to_be_huge(tmp_path: Path) -> None:
         unpack(archive, target(tmp_path), name="a.tar")
 
 
-@given(st.binary(max_size=200), st.integers(0, 400), st.sampled_from(["zip", "gz", "xz"]))
+@given(st.binary(max_size=200), st.integers(0, 400), st.sampled_from(["zip", "gz", "xz", "bz2"]))
 @settings(max_examples=60)
+@example(b"\x7f\0\0\0\0\0", 111, "zip")  # members before the beginning of the file
+@example(bytes(100), 20, "bz2")
 def test_damaged_archives(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, cut: int, kind: str
 ) -> None:
