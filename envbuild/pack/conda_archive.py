@@ -8,6 +8,7 @@ what becomes of them is the caller's business. Formats: conda's package specific
 from __future__ import annotations
 
 import bz2
+import errno
 import tarfile
 import zipfile
 import zlib
@@ -154,9 +155,11 @@ def _damage(filename: str) -> Iterator[None]:
     except (EOFError, NotImplementedError, ValueError, RuntimeError, MemoryError) as error:
         raise damaged(filename, str(error) or type(error).__name__) from error
     except OSError as error:
-        if error.errno is not None:  # a full disk is not the package's fault
+        # bz2 has no error of its own, and zipfile goes wherever a damaged directory sends it. A full disk is
+        # not the package's fault.
+        if error.errno not in (None, errno.EINVAL):
             raise
-        raise damaged(filename, str(error)) from error  # how bz2 says that its data is invalid
+        raise damaged(filename, str(error)) from error
 
 
 def _relative(name: str, filename: str) -> str:

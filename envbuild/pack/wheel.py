@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import configparser
 import csv
+import errno
 import hashlib
 import io
 import os
@@ -46,6 +47,8 @@ _INVALID = (
     configparser.Error,
     zipfile.BadZipFile,
 )
+# A zip file's directory can send its reader to before the beginning: EINVAL. Other trouble is the disk's.
+_NOWHERE = "its directory leads nowhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,10 @@ class WheelArchive(WheelFile):
                         yield chunk
             except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
                 raise _damaged(self.filename, f"{info.filename}: {error}") from error
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                raise _damaged(self.filename, _NOWHERE) from error
 
         return chunks
 
@@ -240,6 +247,10 @@ def wheel_entries(
         installer.install(wheel, destination, {"INSTALLER": b"envbuild\n"})
     except _INVALID as error:
         raise _damaged(filename, str(error) or type(error).__name__) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise _damaged(filename, _NOWHERE) from error
     for entry in destination.entries:
         parts = entry.path.split(b"/")
         if b".." in parts or b"." in parts or b"" in parts or b"\0" in entry.path:

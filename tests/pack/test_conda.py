@@ -537,7 +537,9 @@ def test_descriptions_that_are_none_are_refused(info: str, content: bytes, tmp_p
     assert caught.value.code == "bad-conda-package"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "not an archive", "flipped", "one part", "bomb"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "not an archive", "flipped", "one part", "bomb", "leads nowhere"]
+)
 @pytest.mark.parametrize("tar_bz2", [False, True])
 def test_damaged_packages_are_named(
     damage: str, tar_bz2: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -550,6 +552,8 @@ def test_damaged_packages_are_named(
         data = bytearray(b"nothing")
     elif damage == "flipped":
         data[len(data) // 3] ^= 0xFF
+    elif damage == "leads nowhere":
+        data[-4] ^= 0xFF  # where a zip file's directory begins; the end of a bzip2 stream
     elif damage == "one part":
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w") as archive:

@@ -154,7 +154,7 @@ def test_entry_points_cannot_smuggle_code_or_paths(
             unpack(wheel, compiler, tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no dist-info", "not a zip", "flipped"])
+@pytest.mark.parametrize("damage", ["truncated", "no dist-info", "not a zip", "flipped", "leads nowhere"])
 def test_damaged_wheels_are_named(damage: str, compiler: Compiler, tmp_path: Path) -> None:
     wheel = make_wheel("demo", padding=3000)
     data = bytearray(wheel.data)
@@ -164,6 +164,8 @@ def test_damaged_wheels_are_named(damage: str, compiler: Compiler, tmp_path: Pat
         data = bytearray(b"nothing")
     elif damage == "flipped":
         data[900] ^= 0xFF
+    elif damage == "leads nowhere":
+        data[-4] ^= 0xFF  # where the directory begins: every member is before the beginning of the file
     else:
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w") as archive:
