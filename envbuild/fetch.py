@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from envbuild.certificates import trusting_context
-from envbuild.errors import MachineError, RemoteError, RepoError
+from envbuild.errors import RemoteError, RepoError
 from envbuild.lock.model import Artifact
+from envbuild.network.client import open_client
 from envbuild.progress import Stage
 from envbuild.source.text import redact
 from envbuild.store import Store
@@ -64,33 +64,16 @@ class Sources:
 
 @contextmanager
 def http_client(*, connections: int = 8) -> Iterator[httpx.Client]:
-    """An HTTP client with the user's proxies, certificates and passwords (``.netrc``, keyring).
+    """An HTTP client that follows redirects, with the user's passwords (``.netrc``, keyring).
 
     Raises:
         MachineError: the proxy that the environment names cannot be used.
     """
-    import httpx  # a fifth of a second, which a build that needs no network should not spend
-
     from envbuild.network.credentials import Credentials, HostAuth
 
     auth = HostAuth(Credentials(os.environ))
-    try:
-        made = httpx.Client(
-            verify=trusting_context(),
-            timeout=httpx.Timeout(20.0, connect=6.0, pool=None),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            headers={"User-Agent": "envbuild", "Accept-Encoding": "identity"},
-            follow_redirects=True,
-            auth=auth,
-            event_hooks={"request": [auth.authorize]},
-        )
-    except (ImportError, ValueError, httpx.InvalidURL) as error:  # SOCKS; not a URL
-        raise MachineError(
-            "the proxy that the environment names cannot be used: only http and https proxies can",
-            code="bad-proxy",
-            remedy="correct HTTP_PROXY, HTTPS_PROXY and ALL_PROXY (also in lower case)",
-        ) from error
-    with made as client:
+    hooks = {"request": [auth.authorize]}
+    with open_client(connections=connections, follow_redirects=True, auth=auth, event_hooks=hooks) as client:
         yield client
 
 
