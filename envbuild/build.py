@@ -7,20 +7,20 @@ packed as soon as its own artifacts are there.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from envbuild.fetch import Fetcher
 from envbuild.image.config import canonical, image_config, image_manifest
+from envbuild.image.finding import Layers
 from envbuild.image.model import Image, Layer
 from envbuild.layers import AptLayer, LayerPlan, needs_interpreter
 from envbuild.lock.model import Artifact, Base, Deb, Lock, Wheel
 from envbuild.pack import recipe
-from envbuild.pack.blob import Packed, find_packed, pack_entries
+from envbuild.pack.blob import Packed, pack_entries
 from envbuild.pack.tar import complete
 from envbuild.pack.tree import repo_entries
 from envbuild.plan import Plan, make_plan, system_layers
@@ -42,6 +42,7 @@ class Builder:
     """What a build works with.
 
     Parameters:
+        layers: finds what need not be made.
         check: raises unless these packages, of Debian's architecture that is its second argument, may be run
             on this machine (:func:`envbuild.base.signed.check_signed`).
         steps: runs what has to be executed.
@@ -54,6 +55,7 @@ class Builder:
     store: Store
     fetcher: Fetcher
     reporter: Reporter
+    layers: Layers
     check: Callable[[Sequence[Deb], str], None]
     steps: StepLayers
     restore: Callable[[Sequence[Artifact]], None]
@@ -71,6 +73,7 @@ class Builder:
             RepoError: a package is damaged or unsafe.
             RemoteError: an artifact cannot be had.
             MachineError: the disk is full, or the base's Python does not run here.
+            LayersLost: see :meth:`envbuild.image.finding.Layers.bring`.
         """
         plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
         layers = self._layers(plans)
@@ -97,6 +100,7 @@ class Builder:
         """
         (image,) = self.complete_images(lock, lock_bytes, (platform,), repo, script)
         *environment, _, changes = image.layers
+        self.layers.bring([changes], self.reporter)
         if any(path.startswith(f"{recipe.REPO_DIR}/") for path in layer_paths(self.store, changes)):
             self.reporter.note(
                 f"{printable(script.path)} writes into the repository's directory: with the repository"
@@ -129,7 +133,7 @@ class Builder:
             stage.add_total(packed.raw_size)
             stage.advance(packed.raw_size)
         tell(selection, self.reporter)
-        files = _layer(packed, "repository")
+        files = Layer.of(packed, "repository")
         plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
         layers = self._layers(plans)
         images = [
@@ -145,8 +149,7 @@ class Builder:
     def _executed(self, plan: Plan, image: Image, repo: Repo, script: PostBuild) -> Image:
         """``image`` with the layer of what ``script`` changes in it."""
         stepped = run_post_build(script, repo, image, self.steps)
-        changes = _layer(stepped.packed, POST_BUILD, key=stepped.key, cached=stepped.cached)
-        return self._assemble(plan, [*image.layers, replace(changes, captured=True)], repo.origin)
+        return self._assemble(plan, [*image.layers, stepped.layer(POST_BUILD)], repo.origin)
 
     def _assemble(self, plan: Plan, layers: Sequence[Layer], origin: Origin | None = None) -> Image:
         config = image_config(
@@ -163,62 +166,42 @@ class Builder:
 
     def _layers(self, plans: Sequence[Plan]) -> dict[str, Layer]:
         """Every layer of ``plans``, by its key. What apt.txt adds is installed on top of the base's layer."""
-        planned = [layer for plan in plans for layer in plan.layers]
-        installed = [layer for layer in planned if isinstance(layer, AptLayer)]
-        for layer in installed:
-            if find_packed(self.store, layer.key, self.compression) is None:
-                require_native(layer.platform, "apt.txt")
-        layers = self._packed([layer for layer in planned if layer not in installed], plans[0].lock.base)
-        for apt in installed:
-            layers[apt.key] = self._installed(apt, self.base_image(plans[0].lock.base, apt.platform))
-        return layers
-
-    def _installed(self, layer: AptLayer, base: Image) -> Layer:
-        packed = find_packed(self.store, layer.key, self.compression)
-        if packed is None or self.steps.check:
-            # Slow to import, and a build that finds everything does not come here.
-            from envbuild.apt.install import install
-
-            self.fetcher.require(layer.artifacts)
-            with self.reporter.stage("fetch") as stage:
-                files = {
-                    artifact.sha256: self.fetcher.submit(artifact, stage) for artifact in layer.artifacts
-                }
-                paths = {sha256: future.result() for sha256, future in files.items()}
-            stepped = install(layer, paths, base, self.steps)
-            packed, cached = stepped.packed, stepped.cached
-        else:
-            cached = True
-        return replace(_planned(layer, packed, cached=cached), captured=True)
-
-    def _packed(self, planned: Sequence[LayerPlan], base: Base) -> dict[str, Layer]:
-        """Every planned layer, by its key: found in the store or packed."""
+        base = plans[0].lock.base
+        planned = {layer.key: layer for plan in plans for layer in plan.layers}
         done: dict[str, Layer] = {}
-        missing: dict[str, LayerPlan] = {}
         with self.reporter.stage("pack", unit="layers") as stage:
-            unique = {layer.key: layer for layer in planned}
-            stage.add_total(len(unique))
-            found = partial(find_packed, self.store, compression=self.compression)
-            with ThreadPoolExecutor(
-                self.jobs
-            ) as pool:  # what is there in another compression is encoded anew
-                lookups = list(pool.map(found, unique))
-            for (key, layer), packed in zip(unique.items(), lookups, strict=True):
-                if packed is None:
-                    missing[key] = layer
-                else:
-                    done[key] = _planned(layer, packed, cached=True)
-                    stage.advance(1, cached=True)
-            for key, packed in self._pack(missing, base):
-                layer = missing[key]
-                done[key] = _planned(layer, packed, cached=False)
-                stage.detail(layer.title)
+            stage.add_total(len(planned))
+            found = self.layers.find(planned)
+            missing = {key: layer for key, layer in planned.items() if key not in found}
+            for layer in missing.values():
+                if isinstance(layer, AptLayer):
+                    require_native(layer.platform, "apt.txt")
+            for key, one in found.items():
+                done[key] = _planned(planned[key], one.packed, one.where)
+                stage.advance(1, cached=True)
+            packable = {key: layer for key, layer in missing.items() if not isinstance(layer, AptLayer)}
+            for key, packed in self._pack(packable, base):
+                done[key] = _planned(planned[key], packed)
+                stage.detail(planned[key].title)
                 stage.advance(1)
-        for note in dict.fromkeys(note for key in unique for note in done[key].notes):
+        for layer in planned.values():
+            if isinstance(layer, AptLayer) and (layer.key in missing or self.steps.check):
+                done[layer.key] = self._installed(layer, self.base_image(base, layer.platform))
+        for note in dict.fromkeys(note for key in planned for note in done[key].notes):
             self.reporter.note(note)
         return done
 
-    def _pack(self, missing: dict[str, LayerPlan], base: Base) -> Iterator[tuple[str, Packed]]:
+    def _installed(self, layer: AptLayer, base: Image) -> Layer:
+        # Slow to import, and a build that finds everything does not come here.
+        from envbuild.apt.install import install
+
+        self.fetcher.require(layer.artifacts)
+        with self.reporter.stage("fetch") as stage:
+            files = {artifact.sha256: self.fetcher.submit(artifact, stage) for artifact in layer.artifacts}
+            paths = {sha256: future.result() for sha256, future in files.items()}
+        return install(layer, paths, base, self.steps).layer(layer.title, layer.packages)
+
+    def _pack(self, missing: Mapping[str, LayerPlan], base: Base) -> Iterator[tuple[str, Packed]]:
         """Fetch for and pack ``missing``; yields ``(key, packed)`` as layers are finished."""
         if not missing:
             return
@@ -266,22 +249,6 @@ def _fetch_order(item: tuple[str, LayerPlan]) -> tuple[int, str]:
     return (-sum(artifact.size for artifact in layer.artifacts), key)
 
 
-def _planned(plan: LayerPlan, packed: Packed, *, cached: bool) -> Layer:
-    return _layer(packed, plan.title, plan.packages, key=plan.key, cached=cached)
-
-
-def _layer(
-    packed: Packed, title: str, packages: tuple[str, ...] = (), *, key: str = "", cached: bool = False
-) -> Layer:
-    return Layer(
-        title=title,
-        diff_id=packed.diff_id,
-        digest=packed.digest,
-        size=packed.size,
-        raw_size=packed.raw_size,
-        compression=packed.compression,
-        packages=packages,
-        key=key,
-        notes=packed.notes,
-        found="store" if cached else "",
-    )
+def _planned(plan: LayerPlan, packed: Packed, found: Literal["", "store", "registry"] = "") -> Layer:
+    layer = Layer.of(packed, plan.title, plan.packages, key=plan.key, found=found)
+    return replace(layer, captured=isinstance(plan, AptLayer))

@@ -303,6 +303,7 @@ class Session:
         """
         from envbuild.base.signed import check_signed
         from envbuild.build import Builder
+        from envbuild.image.finding import StoredLayers
         from envbuild.lock.sources import lock_fetcher
         from envbuild.sandbox.steps import StepLayers
 
@@ -335,10 +336,12 @@ class Session:
 
             return ProjectBuilder(lock, repo, workshop, self.console)(platform) if repo is not None else ()
 
+        layers = StoredLayers(self.store, settings.compression, settings.jobs)
         return Builder(
             store=self.store,
             fetcher=fetcher,
             reporter=self.console,
+            layers=layers,
             check=partial(
                 check_signed,
                 base=lock.base,
@@ -349,6 +352,7 @@ class Session:
             ),
             steps=StepLayers(
                 store=self.store,
+                layers=layers,
                 sandbox=partial(self.sandbox, settings),
                 reporter=self.console,
                 limits=_limits(settings),

@@ -23,6 +23,7 @@ from envbuild.engine.model import Command
 from envbuild.engine.terminal import TERM, gets_terminal
 from envbuild.engine.trees import unpack
 from envbuild.errors import MachineError
+from envbuild.image.finding import Bring, all_here
 from envbuild.image.model import Image
 from envbuild.pack import recipe
 from envbuild.progress import Reporter, Silent
@@ -36,13 +37,15 @@ class Bubblewrap:
 
     Parameters:
         install: see :func:`envbuild.engine.bubblewrap_tool.find_bubblewrap`.
+        bring: gets layers that have to be unpacked into the store.
     """
 
     name = "bubblewrap"
     listen_address = "127.0.0.1"  # the network is the host's
     runs_as_caller = True
 
-    def __init__(self, store: Store, install: Callable[[Path], None]) -> None:
+    def __init__(self, store: Store, install: Callable[[Path], None], bring: Bring = all_here) -> None:
+        self.bring = bring
         self._store = store
         self._install = install
         self._tool: tuple[str, ...] = ()
@@ -56,7 +59,7 @@ class Bubblewrap:
 
     def prepare(self, image: Image, *, reporter: Reporter) -> None:
         """Unpack the layers that were not unpacked before."""
-        unpack(image, self._store, reporter)
+        unpack(image, self._store, reporter, self.bring)
 
     def tool(self) -> tuple[str, ...]:
         """How bubblewrap is started.
@@ -73,7 +76,7 @@ class Bubblewrap:
         config = json.loads(self._store.blob_path(image.config.digest).read_bytes())["config"]
         options = [
             *_namespaces(),
-            *_root(unpack(image, self._store, Silent())),
+            *_root(unpack(image, self._store, Silent(), self.bring)),
             *mount_options(command.mounts),
             *environment_options(config.get("Env") or (), _terminal(command), command.env),
             *("--chdir", command.workdir),

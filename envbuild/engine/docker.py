@@ -20,6 +20,7 @@ from envbuild.engine.model import Command
 from envbuild.errors import MachineError
 from envbuild.image.archive import write_archive
 from envbuild.image.blobs import uncompressed
+from envbuild.image.finding import Bring, all_here
 from envbuild.image.model import Image
 from envbuild.pack.tar import Sink
 from envbuild.progress import Reporter, Stage
@@ -38,13 +39,15 @@ class Docker:
 
     Parameters:
         environment: variables that tell where the daemon is (``DOCKER_HOST`` and its kin).
+        bring: gets layers that the daemon asks for into the store.
     """
 
     name = "docker"
     listen_address = "0.0.0.0"  # the port is published on this machine's 127.0.0.1 only
     runs_as_caller = False
 
-    def __init__(self, store: Store, environment: Mapping[str, str]) -> None:
+    def __init__(self, store: Store, environment: Mapping[str, str], bring: Bring = all_here) -> None:
+        self.bring = bring
         self._store = store
         self._environment = environment
 
@@ -89,6 +92,7 @@ class Docker:
 
         Raises:
             MachineError: the daemon cannot take it, or the cache is damaged.
+            LayersLost, RemoteError: see :meth:`envbuild.image.finding.Layers.bring`.
         """
         with docker_errors(), reporter.stage("load") as stage:
             present = self._present(image)
@@ -96,7 +100,7 @@ class Docker:
                 self._tag(present, tags)
                 return
             progress = _Sent(stage, sum(layer.raw_size for layer in image.layers))
-            with serve(image, self._store, sent=progress.add) as served:
+            with serve(image, self._store, sent=progress.add, bring=self.bring) as served:
                 reason = self._pull(served)
                 if reason is None:
                     self._tag(served.reference, tags)
@@ -104,6 +108,7 @@ class Docker:
                     self.client.api.remove_image(served.reference)
             if reason is not None:
                 reporter.note(f"Docker cannot pull from this machine ({reason}); sending the whole image")
+                self.bring(image.layers, reporter)
                 self._send_archive(image, tags, progress)
             progress.finish()
 

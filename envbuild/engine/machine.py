@@ -13,6 +13,7 @@ from envbuild.engine.bubblewrap import Bubblewrap
 from envbuild.engine.bubblewrap_tool import PACKAGES
 from envbuild.engine.docker import Docker
 from envbuild.fetch import Fetcher, Sources
+from envbuild.image.finding import Bring, all_here
 from envbuild.progress import Reporter
 from envbuild.store import Store
 
@@ -22,7 +23,13 @@ _SUITE = "trixie"  # the oldest Debian whose bubblewrap knows --overlay-src
 
 
 def machine_engines(
-    store: Store, *, mirrors: Mirrors, environment: Mapping[str, str], offline: bool, reporter: Reporter
+    store: Store,
+    *,
+    mirrors: Mirrors,
+    environment: Mapping[str, str],
+    offline: bool,
+    reporter: Reporter,
+    bring: Bring = all_here,
 ) -> tuple[Bubblewrap, Docker]:
     """The engines ``auto`` tries, in its order.
 
@@ -30,6 +37,7 @@ def machine_engines(
         mirrors: where bubblewrap is fetched from on machines that have none of their own.
         environment: the user's variables; they tell where Docker is.
         offline: do not fetch bubblewrap.
+        bring: gets layers that an engine lacks into the store.
     """
 
     def install(directory: Path) -> None:
@@ -48,4 +56,4 @@ def machine_engines(
         with Fetcher(store, sources, offline=offline) as fetcher, reporter.stage("engine") as stage:
             unpack_debs(debs, directory, store=store, fetch=lambda artifact: fetcher.fetch(artifact, stage))
 
-    return Bubblewrap(store, install), Docker(store, environment)
+    return Bubblewrap(store, install, bring), Docker(store, environment, bring)

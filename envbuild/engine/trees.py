@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from envbuild.image.blobs import damaged, layer_chunks
+from envbuild.image.finding import Bring, all_here
 from envbuild.image.model import Image, Layer
 from envbuild.progress import Reporter, Stage
 from envbuild.store import Store
@@ -47,21 +48,27 @@ _OPAQUE_ATTRIBUTE = b"user.overlay.opaque"
 _TAR_BYTES = 1 << 15  # tarfile copies what is left of its buffer at every read
 
 
-def unpack(image: Image, store: Store, reporter: Reporter) -> tuple[Path, ...]:
+def unpack(image: Image, store: Store, reporter: Reporter, bring: Bring = all_here) -> tuple[Path, ...]:
     """The directories (bottom to top) that make up the root file system of ``image``.
 
     Everything in them belongs to the calling user: overlayfs in a user namespace cannot copy up files of
     users it does not know. Nothing is done for what is there already.
 
+    Parameters:
+        bring: gets the layers that have to be unpacked into the store.
+
     Raises:
         MachineError: a layer is damaged, or there is no space left.
+        LayersLost, RemoteError: see :meth:`envbuild.image.finding.Layers.bring`.
     """
     trees = {_run_tree(store, run): run for run in _runs(image.layers)}
     if not all(tree.is_dir() for tree in trees):
         with store.lock("trees"), disk_errors(store.root):
             missing = {tree: run for tree, run in trees.items() if not tree.is_dir()}
+            layers = [layer for run in missing.values() for layer in run]
+            bring([layer for layer in layers if not _layer_tree(store, layer).is_dir()], reporter)
             with reporter.stage("unpack") as stage:
-                _unpack_layers([layer for run in missing.values() for layer in run], store, stage)
+                _unpack_layers(layers, store, stage)
             for tree, run in missing.items():
                 if not tree.is_dir():  # a run of one layer has no other tree than that layer's
                     _merge([_layer_tree(store, layer) for layer in run], tree, store)

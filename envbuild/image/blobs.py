@@ -47,15 +47,19 @@ def blob_chunks(store: Store, digest: str) -> Iterator[bytes]:
 
 
 def layer_chunks(store: Store, layer: Layer) -> Iterator[bytes]:
-    """A layer's uncompressed tar.
+    """A layer's uncompressed tar; never more than it should be, whatever the blob unfolds to.
 
     Raises:
         MachineError: the blob is missing or damaged (noticed at its end at the latest).
     """
     hashed = hashlib.sha256()
+    size = 0
     try:
         with store.blob_path(layer.digest).open("rb") as stream:
             for chunk in codec.decode(layer.compression, stream):
+                size += len(chunk)
+                if layer.raw_size and size > layer.raw_size:
+                    raise ValueError("it is larger than it should be")
                 hashed.update(chunk)
                 yield chunk
     except (FileNotFoundError, ValueError) as error:

@@ -8,9 +8,12 @@ and a *digest* (of what is stored and sent); an *image* has a *config* (whose di
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from envbuild.store import Blob
+
+if TYPE_CHECKING:
+    from envbuild.pack.blob import Packed
 
 __all__ = ["MEDIA_TYPES", "Image", "Layer"]
 
@@ -45,6 +48,31 @@ class Layer:
     notes: tuple[str, ...] = ()
     found: Literal["", "store", "registry"] = ""
     place: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        packed: Packed,
+        title: str,
+        packages: tuple[str, ...] = (),
+        *,
+        key: str = "",
+        found: Literal["", "store", "registry"] = "",
+    ) -> Self:
+        """The layer that ``packed`` is."""
+        return cls(
+            title=title,
+            diff_id=packed.diff_id,
+            digest=packed.digest,
+            size=packed.size,
+            raw_size=packed.raw_size,
+            compression=packed.compression,
+            packages=packages,
+            key=key,
+            notes=packed.notes,
+            found=found,
+            place=packed.place,
+        )
 
     @property
     def cached(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from envbuild.pack import codec, recipe
 from envbuild.pack.tar import Entry, Sink, write_tar
@@ -18,7 +19,9 @@ __all__ = ["Packed", "find_packed", "keep_packed", "pack_entries", "pack_stream"
 class Packed:
     """A layer blob: its identity (``diff_id``, ``raw_size``) and how it is stored; sizes in bytes.
 
-    ``notes`` are what its user may want to know, as sentences.
+    ``notes`` are what its user may want to know, as sentences. ``place`` is the repository in a registry that
+    says what the layer is, or that said so of a layer which the step that made it ran on; "" when all of it
+    was made on this machine.
     """
 
     diff_id: str
@@ -27,6 +30,7 @@ class Packed:
     size: int
     compression: str
     notes: tuple[str, ...] = ()
+    place: str = ""
 
 
 def _encoding_key(diff_id: str, compression: str) -> str:
@@ -45,23 +49,34 @@ def _keep_encoded(store: Store, packed: Packed) -> None:
     store.put_action(_encoding_key(packed.diff_id, packed.compression), record)
 
 
-def find_packed(store: Store, key: str, compression: str) -> Packed | None:
-    """The layer with this plan key, if the store has it; in another encoding it is encoded anew."""
+def find_packed(store: Store, key: str, compression: str, trusted: Collection[str] = ()) -> Packed | None:
+    """The layer with this plan key, if the store has it; in another encoding it is encoded anew.
+
+    Parameters:
+        trusted: places that may say what a layer is; what others said is as if it were not there.
+    """
     record = store.action(key)
-    if record is None:
+    if record is None or record.get("place", "") not in ("", *trusted):
         return None
     diff_id, raw_size = str(record["diff_id"]), int(record["raw_size"])
     found = _find_encoded(store, diff_id, raw_size, compression)
     for other in sorted(recipe.ENCODERS):
         if found is None and (source := _find_encoded(store, diff_id, raw_size, other)) is not None:
             found = _transcode(store, source, compression)
-    return None if found is None else replace(found, notes=tuple(record.get("notes", ())))
+    if found is None:
+        return None
+    return replace(found, notes=tuple(record.get("notes", ())), place=record.get("place", ""))
 
 
 def keep_packed(store: Store, key: str, packed: Packed) -> None:
-    """Remember ``packed`` as what the layer with this plan key is."""
-    record = {"diff_id": packed.diff_id, "raw_size": packed.raw_size}
-    store.put_action(key, record | ({"notes": list(packed.notes)} if packed.notes else {}))
+    """Remember ``packed`` as what the layer with this plan key is, and how it is encoded."""
+    record: dict[str, Any] = {"diff_id": packed.diff_id, "raw_size": packed.raw_size}
+    if packed.notes:
+        record["notes"] = list(packed.notes)
+    if packed.place:
+        record["place"] = packed.place
+    _keep_encoded(store, packed)
+    store.put_action(key, record)
 
 
 def _transcode(store: Store, source: Packed, compression: str) -> Packed | None:

@@ -17,10 +17,12 @@ from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from envbuild.errors import MachineError
+from envbuild.errors import EnvbuildError
 from envbuild.image.blobs import blob_chunks, layer_chunks, uncompressed
 from envbuild.image.config import MANIFEST_TYPE
-from envbuild.image.model import Image
+from envbuild.image.finding import Bring, LayersLost, all_here
+from envbuild.image.model import Image, Layer
+from envbuild.progress import Silent
 from envbuild.store import Store
 
 __all__ = ["Served", "serve"]
@@ -36,20 +38,21 @@ class Served:
 
     ``registry`` is ``127.0.0.1:<port>``; ``repository`` a name nobody can guess (other users of this
     machine can connect, too); ``tag`` the only tag; ``requests`` counts what was asked of this image;
-    ``error`` is what went wrong while a blob was read, if anything.
+    ``error`` is what went wrong while a blob was read or brought, if anything.
     """
 
-    def __init__(self, image: Image, store: Store, sent: Callable[[int], None]) -> None:
+    def __init__(self, image: Image, store: Store, sent: Callable[[int], None], bring: Bring) -> None:
         plain = uncompressed(image, store)
         self.repository = secrets.token_hex(16)
         self.tag = _TAG
         self.manifest = plain.manifest
         self.requests = 0
-        self.error: MachineError | None = None
+        self.error: EnvbuildError | LayersLost | None = None
         self.sent = sent
         # digest -> (size, what yields the bytes)
         self.blobs: dict[str, tuple[int, Callable[[], Iterator[bytes]]]] = {
-            layer.diff_id: (layer.raw_size, partial(layer_chunks, store, layer)) for layer in image.layers
+            layer.diff_id: (layer.raw_size, partial(_layer_content, store, layer, bring))
+            for layer in image.layers
         }
         for blob in (plain.config, plain.manifest):
             self.blobs[blob.digest] = (blob.size, partial(blob_chunks, store, blob.digest))
@@ -62,13 +65,20 @@ class Served:
 
 
 @contextmanager
-def serve(image: Image, store: Store, *, sent: Callable[[int], None] = lambda size: None) -> Iterator[Served]:
+def serve(
+    image: Image,
+    store: Store,
+    *,
+    sent: Callable[[int], None] = lambda size: None,
+    bring: Bring = all_here,
+) -> Iterator[Served]:
     """Serve ``image`` on a free port of 127.0.0.1 while the block runs.
 
     Parameters:
         sent: called with the number of bytes of every piece that was sent, from any thread.
+        bring: gets a layer that is asked for into the store.
     """
-    served = Served(image, store, sent)
+    served = Served(image, store, sent, bring)
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.served = served
         served.registry = f"127.0.0.1:{server.server_address[1]}"
@@ -165,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
             for piece in body:
                 self.wfile.write(piece)
                 self.server.served.sent(len(piece))
-        except MachineError as error:
+        except (EnvbuildError, LayersLost) as error:
             self.server.served.error = error
             self.close_connection = True  # too short for its Content-Length: nobody will take it for whole
         except OSError:
@@ -179,6 +189,11 @@ class _Handler(BaseHTTPRequestHandler):
             [] if self.command == "HEAD" else [body],
             len(body),
         )
+
+
+def _layer_content(store: Store, layer: Layer, bring: Bring) -> Iterator[bytes]:
+    bring([layer], Silent())  # whoever asked sees how far it is
+    yield from layer_chunks(store, layer)
 
 
 def _part(chunks: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 from envbuild.errors import EnvbuildError, RepoError
-from envbuild.image.model import Image
-from envbuild.pack.blob import Packed, find_packed, pack_entries
+from envbuild.image.finding import Layers
+from envbuild.image.model import Image, Layer
+from envbuild.pack.blob import Packed, keep_packed, pack_entries
 from envbuild.pack.tar import Entry, complete
 from envbuild.progress import Reporter
 from envbuild.sandbox.comparison import differences
@@ -24,11 +26,15 @@ _MOST_NAMED = 50
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """A step's layer under its key; ``cached`` when the step had been run before."""
+    """A step's layer under its key, and where it was found when the step had been run before."""
 
     key: str
     packed: Packed
-    cached: bool
+    found: Literal["", "store", "registry"]
+
+    def layer(self, title: str, packages: tuple[str, ...] = ()) -> Layer:
+        """The layer of an image."""
+        return replace(Layer.of(self.packed, title, packages, key=self.key, found=self.found), captured=True)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class StepLayers:
     """What steps are run with.
 
     Parameters:
+        layers: finds what earlier runs gave.
         sandbox: chooses one; called when something has to run, and at most once.
         limits: of every step.
         compression: of the layers.
@@ -43,6 +50,7 @@ class StepLayers:
     """
 
     store: Store
+    layers: Layers
     sandbox: Callable[[], Sandbox]
     reporter: Reporter
     limits: Limits = field(default_factory=Limits)
@@ -73,15 +81,15 @@ class StepLayers:
         Raises:
             RepoError: with ``check``, when two runs do not give the same.
             MachineError: no sandbox works here, or not for the image's platform.
+            LayersLost: see :meth:`envbuild.image.finding.Layers.bring`.
         """
-        found = find_packed(self.store, key, self.compression)
-        packed = found or self._run(image, step, failed, tidy)
-        stepped = Stepped(key, packed, cached=found is not None)
+        found = self.layers.find([key]).get(key)
+        packed = found.packed if found else self._run(image, step, failed, tidy)
+        stepped = Stepped(key, packed, found.where if found else "")
         if self.check:
-            self._compare(stepped.packed, self._run(image, step, failed, tidy), step, file)
+            self._compare(stepped, self._run(image, step, failed, tidy), step, file)
         if found is None:
-            record = {"diff_id": stepped.packed.diff_id, "raw_size": stepped.packed.raw_size}
-            self.store.put_action(key, record)
+            keep_packed(self.store, key, packed)
         return stepped
 
     def _run(
@@ -95,13 +103,15 @@ class StepLayers:
                     raise failed(outcome)
                 packed = pack_entries(self.store, complete(tidy(outcome.changes)), self.compression)
             stage.advance(1)
-        return packed
+        # What ran on somebody's word is somebody's word.
+        return replace(packed, place=next((layer.place for layer in image.layers if layer.place), ""))
 
-    def _compare(self, first: Packed, second: Packed, step: Step, file: str | None) -> None:
-        if first.diff_id == second.diff_id:
+    def _compare(self, stepped: Stepped, second: Packed, step: Step, file: str | None) -> None:
+        if stepped.packed.diff_id == second.diff_id:
             self.reporter.note(f"{step.title} gives the same files each time")
             return
-        found = differences(self.store, first, second)
+        self.layers.bring([stepped.layer(step.title)], self.reporter)
+        found = differences(self.store, stepped.packed, second)
         lines = [f"{difference.path}: {difference.what}" for difference in found[:_MOST_NAMED]]
         if len(found) > _MOST_NAMED:
             lines.append(f"and {len(found) - _MOST_NAMED} more")

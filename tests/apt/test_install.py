@@ -12,6 +12,7 @@ import pytest
 
 from envbuild.apt.install import install
 from envbuild.errors import RemoteError, RepoError
+from envbuild.image.finding import StoredLayers
 from envbuild.image.model import Blob, Image
 from envbuild.layers import AptLayer
 from envbuild.lock.model import Artifact, Deb
@@ -82,7 +83,7 @@ def _install(store: Store, stand: Stand, packages: Sequence[PackageFile] = PACKA
         control = {**package.control, **wrong}
         artifact = Artifact(package.filename, package.sha256, len(package.data), "debian", "pool/x.deb")
         debs.append(Deb(control["Package"], control["Version"], control["Architecture"], artifact))
-    steps = StepLayers(store=store, sandbox=lambda: stand, reporter=Silent())
+    steps = StepLayers(store, StoredLayers(store, "zstd"), lambda: stand, Silent())
     return install(AptLayer("linux/amd64", "base", tuple(debs)), files, IMAGE, steps).packed.diff_id
 
 

@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import tarfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from envbuild.engine.trees import is_opaque, is_whiteout, unpack
 from envbuild.errors import MachineError
 from envbuild.image.model import Image, Layer
 from envbuild.pack.tar import Entry, directory, file, symlink
-from envbuild.progress import Silent
+from envbuild.progress import Reporter, Silent
 from envbuild.sandbox.files import Lower
 from envbuild.store import Store
 from tests.support.images import make_image
@@ -88,6 +89,36 @@ def test_unpacked_layers_are_not_read_again(store: Store) -> None:
     for layer in image.layers:
         store.blob_path(layer.digest).unlink()
     assert unpack(image, store, Silent()) == first
+
+
+def test_only_layers_that_have_to_be_unpacked_are_brought(store: Store) -> None:
+    """The blobs are elsewhere: one layer is in a tree already, as a part of another image."""
+    shared, new = [file("a", b"1")], [file("b", b"2")]
+    unpack(make_image(store, [shared]), store, Silent())
+    image = make_image(store, [shared, new])
+    elsewhere = {layer.digest: store.blob_path(layer.digest).read_bytes() for layer in image.layers}
+    for digest in elsewhere:
+        store.blob_path(digest).unlink()
+    brought = []
+
+    def bring(layers: Sequence[Layer], reporter: Reporter) -> None:
+        for layer in layers:
+            brought.append(layer.title)
+            store.put_blob(elsewhere[layer.digest])
+
+    (tree,) = unpack(image, store, Silent(), bring)
+
+    assert {"a": "1", "b": "2"} == _content(tree)
+    assert ["layer 1"] == brought
+
+
+def test_a_layer_that_unfolds_to_more_than_it_should_is_refused(store: Store) -> None:
+    """Its digest is right; what it says about its size is not."""
+    image = make_image(store, [[file("zeros", b"\0" * 10_000_000)]])
+    lying = replace(image, layers=(replace(image.layers[0], raw_size=5000),))
+    with pytest.raises(MachineError) as caught:
+        unpack(lying, store, Silent())
+    assert (caught.value.code, list(store.trees.iterdir())) == ("damaged-blob", [])
 
 
 def test_modes_are_kept_but_the_owner_can_always_read(store: Store) -> None:

@@ -8,15 +8,17 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from envbuild.errors import MachineError
 from envbuild.image.blobs import layer_chunks
-from envbuild.image.model import Image
+from envbuild.image.finding import LayersLost
+from envbuild.image.model import Image, Layer
 from envbuild.pack.tar import file
+from envbuild.progress import Reporter
 from envbuild.registry.server import Served, serve
 from envbuild.store import Store
 from tests.support.images import make_image
@@ -85,6 +87,33 @@ def test_the_image_can_be_pulled_uncompressed_with_its_own_id(served: Served, im
         status, headers, blob = ask(served, f"REPO/blobs/{descriptor['digest']}")
         assert (status, len(blob), digest(blob)) == (200, descriptor["size"], descriptor["digest"])
         assert headers["Content-Length"] == str(descriptor["size"])
+
+
+def test_only_layers_that_are_asked_for_are_brought(store: Store, image: Image) -> None:
+    elsewhere = {layer.digest: store.blob_path(layer.digest).read_bytes() for layer in image.layers}
+    for name in elsewhere:
+        store.blob_path(name).unlink()
+
+    def bring(layers: Sequence[Layer], reporter: Reporter) -> None:
+        for layer in layers:
+            store.put_blob(elsewhere[layer.digest])
+
+    with serve(image, store, bring=bring) as served:
+        status, _, blob = ask(served, f"REPO/blobs/{image.layers[1].diff_id}")
+
+    assert (200, image.layers[1].diff_id) == (status, digest(blob))
+    assert [False, True] == [store.has_blob(layer.digest, layer.size) for layer in image.layers]
+
+
+def test_a_layer_that_cannot_be_brought_ends_the_answer_and_is_told(store: Store, image: Image) -> None:
+    def bring(layers: Sequence[Layer], reporter: Reporter) -> None:
+        raise LayersLost
+
+    with serve(image, store, bring=bring) as served:
+        with pytest.raises(http.client.IncompleteRead):
+            ask(served, f"REPO/blobs/{image.layers[1].diff_id}")
+
+        assert isinstance(served.error, LayersLost)
 
 
 def test_head_tells_the_size_and_sends_nothing(served: Served, image: Image) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from envbuild.errors import EnvbuildError, RepoError
-from envbuild.image.model import Image
+from envbuild.image.finding import StoredLayers
+from envbuild.image.model import Image, Layer
+from envbuild.pack.blob import find_packed
 from envbuild.pack.tar import Entry, file
 from envbuild.progress import Reporter, Silent
 from envbuild.sandbox.model import Outcome, Step
@@ -54,7 +58,7 @@ def _failed(outcome: Outcome) -> EnvbuildError:
 
 
 def _layers(store: Store, sandbox: FakeSandbox, *, check: bool = False) -> StepLayers:
-    return StepLayers(store, lambda: sandbox, Silent(), check=check)
+    return StepLayers(store, StoredLayers(store, "zstd"), lambda: sandbox, Silent(), check=check)
 
 
 STEP = Step("demo", ("true",), Path("/dev/null"))
@@ -63,9 +67,38 @@ STEP = Step("demo", ("true",), Path("/dev/null"))
 def test_a_step_runs_once_for_its_key(store: Store) -> None:
     sandbox = FakeSandbox(_outcome(file("a", b"1")))
     made = [_layers(store, sandbox).layer(EMPTY_IMAGE, STEP, KEY, _failed) for _ in range(2)]
-    assert [stepped.cached for stepped in made] == [False, True]
+    assert [stepped.found for stepped in made] == ["", "store"]
     assert made[0].packed == made[1].packed
     assert sandbox.runs == 1
+
+
+def test_what_ran_on_somebodys_word_is_found_only_while_that_somebody_is_trusted(store: Store) -> None:
+    """A registry says what a layer is, and a step runs on it."""
+    layer = Layer("base", "sha256:d", "sha256:e", 1, 2, "zstd", key="1" * 64, place="registry.example.org/a")
+    image = replace(EMPTY_IMAGE, layers=(layer,))
+    steps = _layers(store, FakeSandbox(_outcome(file("a", b"1"))))
+
+    made = steps.layer(image, STEP, KEY, _failed)
+
+    assert "registry.example.org/a" == made.packed.place
+    assert made.packed == find_packed(store, KEY, "zstd", {"registry.example.org/a"})
+    assert find_packed(store, KEY, "zstd", {"registry.example.org/b"}) is None
+
+
+def test_a_check_brings_what_it_compares_with(store: Store) -> None:
+    class Elsewhere(StoredLayers):
+        brought: ClassVar[list[Layer]] = []
+
+        def bring(self, layers: Sequence[Layer], reporter: Reporter) -> None:
+            self.brought.extend(layers)
+
+    sandbox = FakeSandbox(_outcome(file("a", b"1")), _outcome(file("a", b"2")))
+    first = _layers(store, sandbox).layer(EMPTY_IMAGE, STEP, KEY, _failed)
+    steps = StepLayers(store, Elsewhere(store, "zstd"), lambda: sandbox, Silent(), check=True)
+    with pytest.raises(RepoError, match="does not give the same files each time"):
+        steps.layer(EMPTY_IMAGE, STEP, KEY, _failed)
+
+    assert [first.packed.digest] == [layer.digest for layer in Elsewhere.brought]
 
 
 def test_a_step_that_failed_is_run_again(store: Store) -> None:
@@ -73,7 +106,7 @@ def test_a_step_that_failed_is_run_again(store: Store) -> None:
     for message in ("it failed with 3, None", "it failed with 0, more than 1 seconds"):
         with pytest.raises(RepoError, match=message):
             _layers(store, sandbox).layer(EMPTY_IMAGE, STEP, KEY, _failed)
-    assert not _layers(store, sandbox).layer(EMPTY_IMAGE, STEP, KEY, _failed).cached
+    assert _layers(store, sandbox).layer(EMPTY_IMAGE, STEP, KEY, _failed).found == ""
 
 
 @pytest.mark.parametrize("known", [True, False])
