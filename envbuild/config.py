@@ -108,6 +108,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("repo2docker-base-image", "text"),
     Option("registry", "text", reason=_TRUSTED),
     Option("registry-cache", "switch", reason=_TRUSTED),
+    Option("plain-http", "list"),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 
@@ -120,7 +121,8 @@ class Settings:
     is None when the repository's files decide; ``network`` are the steps that may reach it, ``step_memory``
     (GiB) and ``step_timeout`` (minutes) what each may use; the mirrors and the index are base URLs, None when
     they are found out at run time. ``registry`` is the repository in a registry that is the shared cache;
-    ``registry_cache`` tells whether layers that are found in registries are used.
+    ``registry_cache`` tells whether layers that are found in registries are used, ``plain_http`` which of
+    them may be talked to without TLS.
     """
 
     cache_dir: Path
@@ -149,6 +151,7 @@ class Settings:
     repo2docker_base_image: str | None = None
     registry: str | None = None
     registry_cache: bool = True
+    plain_http: tuple[str, ...] = ()
 
     @property
     def source_addresses(self) -> dict[str, str]:

@@ -56,7 +56,12 @@ def list_bases(session: Session) -> None:
 @lock_options
 @common_options
 def build_base(
-    session: Session, recipe_name: str, tags: tuple[str, ...], outputs: tuple[str, ...], load: bool
+    session: Session,
+    recipe_name: str,
+    tags: tuple[str, ...],
+    outputs: tuple[str, ...],
+    load: bool,
+    push: bool,
 ) -> None:
     """Assemble the image of a repository that asks for nothing, on the base NAME, as of today.
 
@@ -72,7 +77,7 @@ def build_base(
     recipe = recipe_named(recipe_name)
     settings = session.settings
     platforms = settings.platforms or (host_platform(),)
-    delivery = parse_delivery(tags, outputs, load, platforms)
+    delivery = parse_delivery(tags, outputs, load, push, platforms)
     spec = Spec(
         name=recipe.name,
         display_name=recipe.name,

@@ -47,6 +47,7 @@ def build(
     tags: tuple[str, ...],
     outputs: tuple[str, ...],
     load: bool,
+    push: bool,
     check_reproducible: bool,
     locked: bool,
 ) -> None:
@@ -60,7 +61,7 @@ def build(
 
     project = session.project(source)
     platforms = project.settings.platforms or (host_platform(),)
-    delivery = parse_delivery(tags, outputs, load, platforms)
+    delivery = parse_delivery(tags, outputs, load, push, platforms)
     if project.spec.engine_build is not None:
         built = [session.engine_built(project, platform) for platform in platforms]
         delivery.deliver(

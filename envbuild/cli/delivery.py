@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import chain
+from envbuild.cli.options import chain, plain_http_option
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns, count
+from envbuild.errors import UsageError
 
 if TYPE_CHECKING:
     from envbuild.builder.contract import Lack
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from envbuild.image.output import Output
     from envbuild.source import Origin
 
-__all__ = ["Delivery", "delivery_options", "parse_delivery"]
+__all__ = ["Delivery", "delivery_options", "parse_delivery", "pushed_rows"]
 
 delivery_options = chain(
     click.option(
@@ -34,16 +35,21 @@ delivery_options = chain(
         help="Write it to oci:DIRECTORY or archive:FILE; repeatable.",
     ),
     click.option("--load", is_flag=True, help="Give it to Docker."),
+    click.option("--push", is_flag=True, help="Push it to the registries of its names (-t)."),
+    plain_http_option,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where images go: ``names`` are full (``demo:latest``), ``load`` means to Docker."""
+    """Where images go: ``names`` are full (``demo:latest``), ``load`` means to Docker, ``push`` to the
+    registries of all names.
+    """
 
     names: tuple[str, ...]
     places: tuple[Output, ...]
     load: bool
+    push: bool
 
     def deliver(
         self,
@@ -57,7 +63,7 @@ class Delivery:
         origin: Origin | None = None,
         lacks: Sequence[Lack] = (),
     ) -> None:
-        """Record ``images`` (one per platform), write and load them, and print what they are.
+        """Record ``images`` (one per platform), write, load and push them, and print what they are.
 
         Parameters:
             name: the project's, for images without a tag.
@@ -85,12 +91,25 @@ class Delivery:
             _, docker = session.engines(settings)
             choose(docker.name, [docker])
             docker.load(_native(images), names, reporter=session.console)
+        pushed = None
+        if self.push:
+            from envbuild.image.reference import parse_reference
+            from envbuild.registry.push import push_images
+
+            pushed = push_images(
+                images,
+                [parse_reference(tag) for tag in self.names],
+                store=session.store,
+                registries=session.registries,
+                reporter=session.console,
+            )
         document = build_document(
             images,
             index=image_index(images, session.store).digest if len(images) > 1 else None,
             env=env,
             tags=self.names,
             outputs=[str(place) for place in self.places],
+            pushed=pushed,
             lock=lock_path,
             origin=origin,
             lacks=lacks,
@@ -101,12 +120,13 @@ class Delivery:
 
 
 def parse_delivery(
-    tags: Sequence[str], outputs: Sequence[str], load: bool, platforms: Sequence[str]
+    tags: Sequence[str], outputs: Sequence[str], load: bool, push: bool, platforms: Sequence[str]
 ) -> Delivery:
     """Check the options before the work begins.
 
     Raises:
-        UsageError: a name is none, or a place cannot be written or cannot hold images of ``platforms``.
+        UsageError: a name is none, or there is none to push; a place cannot be written or cannot hold images
+            of ``platforms``.
     """
     from envbuild.image.output import parse_output
     from envbuild.image.reference import full_name
@@ -114,7 +134,13 @@ def parse_delivery(
     places = tuple(parse_output(output) for output in outputs)
     for place in places:
         place.require_room_for(len(platforms))
-    return Delivery(tuple(full_name(tag) for tag in tags), places, load)
+    if push and not tags:
+        raise UsageError(
+            "--push needs to know where to",
+            code="push-without-name",
+            remedy="name the image with its registry: -t registry.example.org/team/demo:1.0",
+        )
+    return Delivery(tuple(full_name(tag) for tag in tags), places, load, push)
 
 
 def _native(images: Sequence[Image]) -> Image:
@@ -122,6 +148,20 @@ def _native(images: Sequence[Image]) -> Image:
     from envbuild.base.host import host_platform
 
     return next((image for image in images if image.platform == host_platform()), images[0])
+
+
+def pushed_rows(pushed: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What was pushed, for people: every name with the digest, and what travelled."""
+    if pushed is None:
+        return []
+    rows = [("pushed", f"{name}@{pushed['digest']}") for name in pushed["references"]]
+    words = {"uploaded": "sent", "mounted": "mounted from other repositories", "exists": "there already"}
+    moved = [
+        f"{byte_size(pushed[outcome]['bytes'])} {word} ({count(pushed[outcome]['blobs'], 'blob')})"
+        for outcome, word in words.items()
+        if pushed[outcome]["blobs"]
+    ]
+    return [*rows, ("bytes", ", ".join(moved))]
 
 
 def _text(document: dict[str, Any]) -> list[str]:
@@ -137,5 +177,6 @@ def _text(document: dict[str, Any]) -> list[str]:
         rows.append(("source", f"{document['source']['url']} at {document['source']['revision']}"))
     rows += [("name", tag) for tag in document["tags"]]
     rows += [("written to", place) for place in document["outputs"]]
+    rows += pushed_rows(document["pushed"])
     rows += [("lacks", f"it {lack['what']}: {lack['why']}") for lack in document["lacks"]]
     return columns(rows)

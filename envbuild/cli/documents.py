@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.lock.model import Lock
     from envbuild.notebook.execute import Executed
     from envbuild.plan import Plan
+    from envbuild.registry.push import Pushed
     from envbuild.source import Origin
     from envbuild.source.selection import Selection
     from envbuild.spec import Spec
@@ -31,6 +32,7 @@ __all__ = [
     "export_document",
     "lock_document",
     "plan_document",
+    "pushed_document",
     "run_document",
 ]
 
@@ -243,6 +245,7 @@ def build_document(
     env: str | None,
     tags: Sequence[str],
     outputs: Sequence[str],
+    pushed: Pushed | None,
     lock: str | None,
     lacks: Sequence[Lack],
     origin: Origin | None,
@@ -261,10 +264,20 @@ def build_document(
         "source": _source(origin),
         "tags": list(tags),
         "outputs": list(outputs),
+        "pushed": pushed_document(pushed) if pushed is not None else None,
         "platforms": {image.platform: _image(image) for image in images},
         "layers": _image(first)["layers"],
         "lacks": [{"what": lack.what, "why": lack.why, "remedy": lack.remedy} for lack in lacks],
         "seconds": dict(seconds),
+    }
+
+
+def pushed_document(pushed: Pushed) -> dict[str, Any]:
+    """What was pushed, under which names, and what became of layers and configs on the way."""
+    return {
+        "digest": pushed.top.digest,
+        "references": [str(reference) for reference in pushed.references],
+        **{outcome: {"blobs": moved.blobs, "bytes": moved.size} for outcome, moved in pushed.moved.items()},
     }
 
 

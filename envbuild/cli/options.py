@@ -26,6 +26,7 @@ __all__ = [
     "jobs_option",
     "lock_options",
     "locked_option",
+    "plain_http_option",
     "platform_option",
     "rest_of_command_line",
     "source_argument",
@@ -128,6 +129,12 @@ engine_option = click.option(
 )
 locked_option = click.option(
     "--locked", is_flag=True, help="Fail instead of locking when envbuild.lock is missing or out of date."
+)
+plain_http_option = click.option(
+    "--plain-http",
+    multiple=True,
+    metavar="REGISTRY",
+    help="Talk to this registry (HOST:PORT) also without TLS; repeatable.",
 )
 
 

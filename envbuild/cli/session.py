@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Artifact, Lock, Wheel
     from envbuild.post_build import PostBuild
+    from envbuild.registry.registries import Registries
     from envbuild.sandbox.model import Limits, Sandbox
     from envbuild.source import Repo
     from envbuild.source.git import GitClient
@@ -114,6 +115,21 @@ class Session:
         store.prepare()
         click.get_current_context().with_resource(in_use(store))
         return store
+
+    @cached_property
+    def registries(self) -> Registries:
+        """The registries this command talks to; their connections end with it."""
+        from envbuild.registry.registries import Registries
+
+        settings = self.settings
+        return click.get_current_context().with_resource(
+            Registries(
+                self.environment,
+                plain_http=settings.plain_http,
+                offline=settings.offline,
+                warn=self.console.warn,
+            )
+        )
 
     def project(self, source: str) -> Project:
         """Open and read the repository ``source``."""

@@ -25,6 +25,7 @@ class Registries:
         environment: the user's variables.
         plain_http: registries that may be talked to without TLS; those on this machine always may.
         jobs: how many blobs move at once.
+        offline: refuse instead of asking anybody.
         retries: how often and at which pace a piece of work is tried.
         warn: told what is wrong with the user's credentials.
         wire: what to send with.
@@ -36,16 +37,17 @@ class Registries:
         *,
         plain_http: Sequence[str] = (),
         jobs: int = 8,
+        offline: bool = False,
         retries: Retries | None = None,
         warn: Callable[[str], None] = lambda message: None,
         wire: Wire | None = None,
     ) -> None:
         self.jobs = jobs
-        self._plain = frozenset(plain_http)
+        self._plain = frozenset(name.lower() for name in plain_http)
         self._retries = retries or Retries()
         self._keychain = Keychain(environment, warn)
         # A blob may come from one registry while it goes to another.
-        self._wire = wire or Wire(connections=2 * jobs + 2)
+        self._wire = wire or Wire(connections=2 * jobs + 2, offline=offline)
         self._known: dict[str, Registry] = {}
         self._guard = threading.Lock()
 

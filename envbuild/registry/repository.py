@@ -32,6 +32,7 @@ DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
 _MANIFEST_TYPES = (MANIFEST_TYPE, INDEX_TYPE, DOCKER_MANIFEST_TYPE, DOCKER_INDEX_TYPE)
 _NEXT = re.compile(r"<([^<>]*)>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_PAGES = 1000
 _PAGE = 1000
 
@@ -107,7 +108,7 @@ class Repository:
             reference: a tag for it; by its digest when None.
 
         Returns its digest. A :class:`RemoteError` with the code ``registry-lacks-blob`` tells that what it
-        names is not there.
+        names is not there; its ``detail`` has the digests that the registry names, one a line.
         """
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         call = replace(
@@ -123,6 +124,7 @@ class Repository:
                     f"{self.registry} says it lacks a part of {call.what} ({answer.reason})",
                     code="registry-lacks-blob",
                     remedy="push again; if it goes on, ask who runs the registry",
+                    detail="\n".join(sorted(set(_DIGEST.findall(answer.body.decode("utf-8", "replace"))))),
                 )
             raise self._refused(call, answer)
         named = answer.headers.get("docker-content-digest", digest)

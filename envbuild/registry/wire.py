@@ -56,6 +56,7 @@ class Wire:
 
     Parameters:
         connections: how many may be open at once.
+        offline: refuse every request.
         connect: makes the client.
     """
 
@@ -63,9 +64,11 @@ class Wire:
         self,
         *,
         connections: int,
+        offline: bool = False,
         connect: Callable[..., AbstractContextManager[httpx.Client]] = open_client,
     ) -> None:
         self._connections = connections
+        self._offline = offline
         self._connect = connect
         self._client: httpx.Client | None = None
         self._resources = ExitStack()
@@ -114,6 +117,12 @@ class Wire:
 
         if self.stop.is_set():
             raise CancelledError
+        if self._offline:
+            raise RemoteError(
+                f"{registry} has to be asked, and this is an offline run",
+                code="offline",
+                remedy="run without --offline",
+            )
         if only_public and is_internal(url.host):
             raise _leads_inside(registry, url.host)
         client = self._opened()

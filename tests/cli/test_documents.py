@@ -24,11 +24,14 @@ from envbuild.cli.documents import (
 )
 from envbuild.cli.lock import summary
 from envbuild.errors import RepoError
+from envbuild.image.descriptor import Descriptor
 from envbuild.image.model import Image, Layer
+from envbuild.image.reference import parse_reference
 from envbuild.lock.ensure import LockFile
 from envbuild.lock.model import CondaPackage, Deb
 from envbuild.notebook.execute import Executed
 from envbuild.plan import make_plan
+from envbuild.registry.push import Moved, Pushed
 from envbuild.source import Origin, RepoFile
 from envbuild.source.selection import LeftOut, Selection
 from envbuild.spec.model import Execution, FileUse, Notebook, Problem, PythonRequest, Requirement, Spec
@@ -78,6 +81,11 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             env="env-0",
             tags=["demo:latest"],
             outputs=[],
+            pushed=Pushed(
+                Descriptor("x", "sha256:m", 2),
+                (parse_reference("ghcr.io/me/demo:1"),),
+                {"uploaded": Moved(1, 10), "mounted": Moved(), "exists": Moved()},
+            ),
             lock=None,
             origin=origin,
             lacks=[Lack("has no command", "nothing starts", "add a CMD")],
@@ -98,7 +106,7 @@ def _keys(value: Any) -> set[str]:
         if isinstance(inner, list):
             for item in inner:
                 found |= _keys(item)
-        elif key in ("python", "lock"):
+        elif key in ("python", "lock", "pushed", "uploaded"):
             found |= _keys(inner)
     return found
 
