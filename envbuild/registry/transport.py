@@ -75,6 +75,7 @@ class Registry:
 
     def __init__(self, name: str, wire: Wire, keychain: Keychain, retries: Retries, *, plain: bool) -> None:
         self.name = name
+        self.takes_chunks = True  # until it turns out that it does not
         self._wire = wire
         self._plain = plain
         self._retries = retries

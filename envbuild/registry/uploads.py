@@ -1,27 +1,44 @@
 """Bringing a blob into a registry: found there, mounted from a neighbour, or sent.
 
-Follows "Pushing blobs" of the OCI distribution specification 1.1.
+Follows "Pushing blobs" of the OCI distribution specification 1.1. Small blobs go in one request; large ones
+in chunks, so that a connection that breaks costs a chunk and not the whole.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote
 
 from envbuild.errors import RemoteError
 from envbuild.registry.refusals import Answer, lied
-from envbuild.registry.retry import Patience, Transient
+from envbuild.registry.retry import TRANSIENT, Patience, Transient
 from envbuild.registry.transport import Call, Registry
 
-__all__ = ["Content", "Outcome", "Upload"]
+__all__ = ["CHUNK", "Content", "Outcome", "Upload"]
 
 Content = Callable[[], Iterator[bytes]]
 Outcome = Literal["exists", "mounted", "uploaded"]
 
+CHUNK = 64 << 20  # bytes; proxies in front of registries often take no more than 100 MB in a request
+_LARGEST_CHUNK = 1 << 30
 _MOST_MOUNTS = 2
-_PIECE = 1 << 20
+_RECEIVED = re.compile(r"(?:bytes=)?0-(\d{1,18})", re.ASCII)
+_TYPE = {"Content-Type": "application/octet-stream"}
+
+
+@dataclass(slots=True)
+class _Session:
+    """An upload that a registry has begun: where it goes on, and how many bytes the registry has.
+
+    ``chunk`` is how many bytes go in one request; None when all of them do.
+    """
+
+    address: str
+    chunk: int | None
+    received: int = 0
 
 
 class Upload:
@@ -47,9 +64,9 @@ class Upload:
         self._repository = repository
         self._digest = digest
         self._size = size
-        self._content = content
+        self._reader = _Reader(content, digest, size)
         self._sent = sent
-        self._counted = 0
+        self._told = 0
 
     def run(self, mount_from: Sequence[str], *, look: bool = True) -> Outcome:
         """Bring the blob there.
@@ -68,17 +85,21 @@ class Upload:
         session = None
         for source in [name for name in mount_from if name != self._repository][:_MOST_MOUNTS]:
             session = self._mount(source)
-            if session == "":
+            if session is _MOUNTED:
                 return "mounted"
         while True:
             try:
+                session = session or self._start()
                 self._send(session, patience)
             except Transient as trouble:
-                session = None
-                self._forget()
                 patience.wait(trouble)
+                session = self._resumed(session)
+            except _NoChunksError:
+                self._registry.takes_chunks = False
+                session = None
             else:
                 return "uploaded"
+            self._tell(session.received if session else 0)
 
     def _is_there(self) -> bool:
         call = self._call("HEAD", f"/v2/{self._repository}/blobs/{self._digest}")
@@ -90,10 +111,9 @@ class Upload:
             return False
         raise self._registry.refusal(call, answer)
 
-    def _mount(self, source: str) -> str | None:
-        """Ask to have the blob from the repository ``source``.
+    def _mount(self, source: str) -> _Session | None:
+        """Ask to have the blob from the repository ``source``; ``_MOUNTED`` when that was done.
 
-        Returns the address to upload to where the registry wants that instead, "" when the blob is mounted,
         None when there was some trouble, which uploading will make plain if it concerns that, too.
         """
         query = f"mount={quote(self._digest, safe='')}&from={quote(source, safe='')}"
@@ -101,70 +121,98 @@ class Upload:
         try:
             answer = self._registry.send(call)
             if answer.status == 201:
-                return ""
-            return self._registry.location(answer, call.url) if answer.status == 202 else None
+                return _MOUNTED
+            return self._session(call, answer) if answer.status == 202 else None
         except (RemoteError, Transient):
             return None
 
-    def _send(self, session: str | None, patience: Patience) -> None:
-        address = session or self._start()
-        separator = "&" if "?" in address else "?"
-        url = f"{address}{separator}digest={quote(self._digest, safe='')}"
-        call = self._call("PUT", url)
-        call = replace(
-            call,
-            headers={"Content-Type": "application/octet-stream"},
-            content=lambda: self._pieces(0, self._size, patience),
-            size=self._size,
-        )
-        self._finished(call, self._registry.send(call))
-
-    def _start(self) -> str:
-        """Open an upload session; its address."""
+    def _start(self) -> _Session:
         call = self._call("POST", f"/v2/{self._repository}/blobs/uploads/")
-        answer = self._registry.send(replace(call, content=lambda: b""))
+        answer = self._registry.send(call)
         if answer.status != 202:
             raise self._registry.refusal(call, answer)
-        return self._registry.location(answer, call.url)
+        return self._session(call, answer)
 
-    def _finished(self, call: Call, answer: Answer) -> None:
-        if answer.status == 404 or "BLOB_UPLOAD_UNKNOWN" in answer.codes:
-            # Sessions get lost when a registry restarts, or is several that do not know of each other.
-            error = self._registry.refusal(call, answer)
-            raise error if isinstance(error, Transient) else Transient(error)
+    def _session(self, call: Call, answer: Answer) -> _Session:
+        address = self._registry.location(answer, call.url)
+        least = answer.headers.get("oci-chunk-min-length", "")
+        chunk = max(CHUNK, int(least) if least.isascii() and least.isdecimal() else 0)
+        chunked = self._size > chunk and chunk <= _LARGEST_CHUNK and self._registry.takes_chunks
+        return _Session(address, chunk if chunked else None)
+
+    def _send(self, session: _Session, patience: Patience) -> None:
+        """Send what the registry has not received yet, and end the session."""
+        while session.chunk is not None and session.received < self._size:
+            before = session.received
+            self._send_chunk(session, session.chunk)
+            patience.advance(session.received - before)
+        separator = "&" if "?" in session.address else "?"
+        url = f"{session.address}{separator}digest={quote(self._digest, safe='')}"
+        call = self._with_bytes(self._call("PUT", url), session.received, self._size)
+        answer = self._registry.send(call)
+        self._check_session(call, answer)
         if answer.status not in (200, 201, 204):
             raise self._registry.refusal(call, answer)
         named = answer.headers.get("docker-content-digest", self._digest)
         if named != self._digest:
             raise lied(self._registry.name, f"it took {self._digest} and calls it {named[:80]}")
 
-    def _pieces(self, start: int, end: int, patience: Patience) -> Iterator[bytes]:
-        """The content from ``start`` to ``end``. Its last piece is kept back until the source has confirmed
-        that this is the blob, so that a damaged one never arrives in full.
-        """
-        kept, position = b"", 0
-        for piece in self._content():
-            part = piece[max(start - position, 0) : max(end - position, 0)]
-            position += len(piece)
-            if part:
-                if kept:
-                    yield self._count(kept, patience)
-                kept = part
-            if position >= end and end < self._size:
-                break
-        if position < end or (end == self._size and position > end):
-            raise RuntimeError(f"the content of {self._digest} has {position} bytes instead of {self._size}")
-        yield self._count(kept, patience)
+    def _send_chunk(self, session: _Session, size: int) -> None:
+        start, end = session.received, min(session.received + size, self._size)
+        call = self._with_bytes(self._call("PATCH", session.address), start, end)
+        call = replace(call, headers={**call.headers, "Content-Range": f"{start}-{end - 1}"})
+        answer = self._registry.send(call)
+        if answer.status not in (200, 201, 202, 204):
+            self._check_session(call, answer)
+            if answer.status == 416 and start:
+                error = lied(self._registry.name, f"it lost bytes of {self._digest} that it had received")
+                raise Transient(error)
+            if answer.status in TRANSIENT or answer.status in (401, 403, 413):
+                raise self._registry.refusal(call, answer)
+            raise _NoChunksError
+        received = _received(answer)
+        if received is not None and not start <= received <= end:
+            raise Transient(lied(self._registry.name, f"it received {received} bytes of {end} it was sent"))
+        session.received = end if received is None else received
+        session.address = self._registry.location(answer, call.url)
 
-    def _count(self, piece: bytes, patience: Patience) -> bytes:
-        self._counted += len(piece)
-        self._sent(len(piece))
-        patience.advance(len(piece))
-        return piece
+    def _resumed(self, session: _Session | None) -> _Session | None:
+        """``session`` as the registry knows it after some trouble; None when it has to be begun again."""
+        if session is None or session.chunk is None:
+            return None
+        call = self._call("GET", session.address)
+        try:
+            answer = self._registry.send(call)
+            received = _received(answer)
+            if answer.status not in (200, 202, 204) or received is None or received > self._size:
+                return None
+            address = session.address
+            if "location" in answer.headers:
+                address = self._registry.location(answer, call.url)
+            return _Session(address, session.chunk, received)
+        except (RemoteError, Transient):
+            return None
 
-    def _forget(self) -> None:
-        self._sent(-self._counted)
-        self._counted = 0
+    def _check_session(self, call: Call, answer: Answer) -> None:
+        """Sessions get lost when a registry restarts, or is several that do not know of each other."""
+        if answer.status == 404 or "BLOB_UPLOAD_UNKNOWN" in answer.codes:
+            error = self._registry.refusal(call, answer)
+            raise error if isinstance(error, Transient) else Transient(error)
+
+    def _with_bytes(self, call: Call, start: int, end: int) -> Call:
+        def content() -> Iterator[bytes]:
+            position = start
+            for piece in self._reader.part(start, end):
+                self._tell(position)
+                yield piece
+                position += len(piece)
+            self._tell(position)
+
+        return replace(call, headers=_TYPE, content=content, size=end - start)
+
+    def _tell(self, position: int) -> None:
+        self._sent(position - self._told)
+        self._told = position
 
     def _call(self, method: str, url: str, mounted: str = "") -> Call:
         scopes = [f"repository:{self._repository}:pull,push"]
@@ -172,3 +220,59 @@ class Upload:
             scopes.append(f"repository:{mounted}:pull")
         what = f"{self._digest[:19]}… to {self._registry.name}/{self._repository}"
         return Call(method, url, self._repository, tuple(scopes), "push", what)
+
+
+class _NoChunksError(Exception):
+    """The registry does not take a blob in chunks."""
+
+
+_MOUNTED = _Session("", None)
+
+
+class _Reader:
+    """Reads a blob part by part, from its start again only where a part does not follow the one before.
+
+    The blob's last piece is given only after its source has confirmed that this is the blob, so a damaged
+    one never arrives in full.
+    """
+
+    def __init__(self, content: Content, digest: str, size: int) -> None:
+        self._content = content
+        self._digest = digest
+        self._size = size
+        self._source: Iterator[bytes] = iter(())
+        self._rest = b""
+        self._position = -1
+
+    def part(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from ``start`` (included) to ``end`` (excluded)."""
+        if start != self._position:
+            self._source, self._rest, self._position = self._content(), b"", 0
+            for _ in self._pieces(start):
+                pass
+        yield from self._pieces(end)
+
+    def _pieces(self, end: int) -> Iterator[bytes]:
+        while self._position < end:
+            self._rest = self._rest or self._next()
+            piece = self._rest[: end - self._position]
+            self._rest = self._rest[len(piece) :]
+            self._position += len(piece)
+            yield piece
+
+    def _next(self) -> bytes:
+        piece = next(self._source, b"")
+        left = self._size - self._position - len(piece)
+        if not piece or left < 0 or (left == 0 and next(self._source, None) is not None):
+            raise RuntimeError(f"what should be {self._digest} has not {self._size} bytes")
+        return piece
+
+
+def _received(answer: Answer) -> int | None:
+    """How many bytes a registry says it has; None when it does not say.
+
+    ``0-0`` is what registries say of no byte at all: there is no way to write that.
+    """
+    told = _RECEIVED.fullmatch(answer.headers.get("range", "").strip())
+    last = int(told[1]) if told else None
+    return last + 1 if last else last
