@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from envbuild.registry.refusals import Answer, lied
-from envbuild.registry.retry import Transient
+from envbuild.registry.refusals import lied, slow
+from envbuild.registry.retry import Pace, Transient
 from envbuild.registry.transport import Call, Registry, Response
 
 __all__ = ["blob_bytes"]
 
-_PIECE = 1 << 18
-_MOST_ERROR = 64 << 10
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-")
 
 
@@ -31,17 +29,21 @@ def blob_bytes(registry: Registry, call: Call, digest: str, size: int) -> Iterat
         try:
             with registry.open(resumed) as response:
                 skipped = position - _start(registry, resumed, response, position)
-                for piece in response.raw.iter_raw(_PIECE):
+                pace = Pace()
+                for piece in response.raw.iter_raw():
+                    if not pace.keeps(len(piece)):
+                        raise Transient(slow(registry.name, digest))
                     part, skipped = piece[skipped:], max(skipped - len(piece), 0)
                     position += len(part)
                     if position > size:
-                        raise lied(registry.name, f"{digest} should have {size} bytes, and has more")
+                        raise lied(registry.name, f"it gives more than the {size} bytes of {digest}")
                     hashed.update(part)
                     patience.advance(len(part))
                     if part:
                         yield part
             if position < size:
-                raise Transient(lied(registry.name, f"{digest} should have {size} bytes, not {position}"))
+                error = lied(registry.name, f"it gives {position} instead of {size} bytes of {digest}")
+                raise Transient(error)
             break
         except Transient as trouble:
             patience.wait(trouble)
@@ -59,14 +61,4 @@ def _start(registry: Registry, call: Call, response: Response, wanted: int) -> i
         if start > wanted:
             raise lied(registry.name, f"asked for bytes from {wanted} it gives those from {start}")
         return start
-    body = b"".join(_up_to(response.raw.iter_raw(_PIECE), _MOST_ERROR))
-    error = registry.refusal(call, Answer(response.status, response.headers, body))
-    raise error
-
-
-def _up_to(pieces: Iterator[bytes], most: int) -> Iterator[bytes]:
-    for piece in pieces:
-        yield piece[:most]
-        most -= len(piece)
-        if most <= 0:
-            return
+    raise registry.refusal(call, registry.answer(response))

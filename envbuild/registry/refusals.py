@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from envbuild.registry.auth import Credential
 
-__all__ = ["Answer", "Asked", "lied", "no_registry", "refusal", "unreachable"]
+__all__ = ["Answer", "Asked", "lied", "no_registry", "refusal", "slow", "unreachable"]
 
 _NO_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
@@ -142,6 +142,15 @@ def lied(registry: str, what: str) -> RemoteError:
         f"{registry} is not to be trusted: {what}",
         code="registry-lied",
         remedy="try again; if it goes on, something between here and there, or the registry, damages data",
+    )
+
+
+def slow(registry: str, what: str) -> RemoteError:
+    """The error for a server that hardly moves."""
+    return RemoteError(
+        f"{registry} sends hardly anything of {what}",
+        code="registry-dropped",
+        remedy="try again later; if it goes on, check the network",
     )
 
 

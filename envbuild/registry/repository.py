@@ -181,14 +181,28 @@ class Repository:
             if stage is not None:
                 stage.advance(size, cached=True)
             return
-        with store.temporary_file() as path:
-            with disk_errors(store.root), path.open("wb") as stream:
-                for piece in self.blob_chunks(digest, size):
-                    stream.write(piece)
-                    if stage is not None:
-                        stage.advance(len(piece))
-            with disk_errors(store.root):
-                path.replace(store.blob_path(digest))
+        try:
+            self._fetch(digest, size, store, stage)
+        except RemoteError as error:
+            if error.code != "registry-lied":
+                raise
+            self._fetch(digest, size, store, stage)  # what a bad line did once, it may not do twice
+
+    def _fetch(self, digest: str, size: int, store: Store, stage: Stage | None) -> None:
+        arrived = 0
+        with store.temporary_file() as path, disk_errors(store.root):
+            try:
+                with path.open("wb") as stream:
+                    for piece in self.blob_chunks(digest, size):
+                        stream.write(piece)
+                        arrived += len(piece)
+                        if stage is not None:
+                            stage.advance(len(piece))
+            except BaseException:
+                if stage is not None:
+                    stage.advance(-arrived)
+                raise
+            path.replace(store.blob_path(digest))
 
     def upload_blob(
         self,

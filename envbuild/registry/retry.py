@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from typing import TypeVar
 
 from envbuild.errors import RemoteError
 
-__all__ = ["TRANSIENT", "Patience", "Retries", "Transient", "retry_after"]
+__all__ = ["TRANSIENT", "Pace", "Patience", "Retries", "Transient", "retry_after"]
 
 # What servers answer when they are busy or restarting; 499, 520-524 come from proxies in front of them.
 TRANSIENT = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+_PACE_SECONDS = 60.0
+_PACE_BYTES = 64 << 10  # in that time
 Result = TypeVar("Result")
 _ENOUGH_PROGRESS = 1 << 20  # bytes; with less than this between two failures, nothing is getting better
 
@@ -93,6 +96,29 @@ class Patience:
                 return work()
             except Transient as trouble:
                 self.wait(trouble)
+
+
+class Pace:
+    """Notices that a server sends next to nothing, though never nothing for long.
+
+    Parameters:
+        clock: seconds that only go forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since = clock()
+        self._amount = 0
+
+    def keeps(self, amount: int) -> bool:
+        """Whether, with so many more bytes, it is still worth waiting."""
+        self._amount += amount
+        now = self._clock()
+        if now - self._since < _PACE_SECONDS:
+            return True
+        enough = self._amount >= _PACE_BYTES
+        self._since, self._amount = now, 0
+        return enough
 
 
 def retry_after(value: str | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:

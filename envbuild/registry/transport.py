@@ -12,8 +12,8 @@ from envbuild.errors import RemoteError
 from envbuild.image.reference import DEFAULT_REGISTRY
 from envbuild.registry.auth import Keychain
 from envbuild.registry.challenge import parse_challenges
-from envbuild.registry.refusals import Answer, Asked, no_registry, refusal, unreachable
-from envbuild.registry.retry import Patience, Retries, Transient
+from envbuild.registry.refusals import Answer, Asked, no_registry, refusal, slow, unreachable
+from envbuild.registry.retry import Pace, Patience, Retries, Transient
 from envbuild.registry.token import Authorizer, TokenRequest
 from envbuild.registry.wire import Wire, is_loopback
 
@@ -98,7 +98,11 @@ class Registry:
             RemoteError: it cannot be made, or the answer is longer than ``most``.
         """
         with self.open(call) as response:
-            return Answer(response.status, response.headers, self._read(response.raw, most))
+            return self.answer(response, most)
+
+    def answer(self, response: Response, most: int = MOST_BODY) -> Answer:
+        """``response`` with its body. Raises as :meth:`send`."""
+        return Answer(response.status, response.headers, self._read(response.raw, most))
 
     @contextmanager
     def open(self, call: Call) -> Iterator[Response]:
@@ -211,8 +215,8 @@ class Registry:
             if not self.authorizer.learn(parse_challenges(raw.headers.get_list("WWW-Authenticate"))):
                 raise no_registry(self.name, "it wants us to log in, in a way that no registry has")
         elif answer.status != 200:
-            error = refusal(Asked(self.name, "talk to", "us"), answer)
-            if isinstance(error, Transient):
+            error = refusal(Asked(self.name, "answer", "us"), answer)
+            if isinstance(error, Transient) or answer.status == 403:
                 raise error
             raise no_registry(self.name, f"{url} gives HTTP {answer.status}")
         elif "html" in answer.headers.get("content-type", ""):
@@ -255,8 +259,10 @@ class Registry:
             yield raw
 
     def _read(self, raw: httpx.Response, most: int) -> bytes:
-        pieces, size = [], 0
+        pieces, size, pace = [], 0, Pace()
         for piece in raw.iter_raw():
+            if not pace.keeps(len(piece)):
+                raise Transient(slow(self.name, "its answer"))
             size += len(piece)
             if size > most:
                 raise RemoteError(

@@ -149,8 +149,11 @@ class Wire:
     def _opened(self) -> httpx.Client:
         with self._guard:
             if self._client is None:
-                options = {"connections": self._connections, "follow_redirects": False}
-                self._client = self._resources.enter_context(self._connect(**options))
+                # As with other clients of registries: what is on this machine needs no proxy.
+                direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
+                self._client = self._resources.enter_context(
+                    self._connect(connections=self._connections, follow_redirects=False, mounts=direct)
+                )
             return self._client
 
     def _watch(self, registry: str, host: str, only_public: bool) -> Callable[[str, Mapping[str, Any]], None]:
