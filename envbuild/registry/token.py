@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from envbuild.errors import RemoteError
 from envbuild.registry.auth import Credential, Keychain
@@ -150,8 +150,8 @@ class Authorizer:
     def _request(
         self, challenge: Challenge, credential: Credential | None, repository: str, scopes: Sequence[str]
     ) -> _Token:
-        realm = challenge.parameters.get("realm", "")
-        if urlsplit(realm).scheme not in ("http", "https"):
+        realm = challenge.parameters.get("realm", "").partition("#")[0]
+        if not realm.lower().startswith(("https://", "http://")):
             raise self._failed("names no address of a token server")
         started = self._clock()
         answer = self._ask(_token_request(realm, challenge, credential, scopes))
@@ -203,7 +203,7 @@ def _token_request(
     if credential is not None:
         query.append(("account", credential.user))
     query.append(("client_id", _CLIENT))
-    separator = "&" if urlsplit(realm).query else "?"
+    separator = "&" if "?" in realm else "?"
     return TokenRequest(
         f"{realm}{separator}{urlencode(query)}", credential.basic if credential is not None else None, None
     )

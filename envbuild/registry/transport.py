@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["MOST_BODY", "Call", "Registry", "Response"]
 
 _HUB_HOST = "registry-1.docker.io"
+_LARGEST_PORT = 65_535
 _MOST_REDIRECTS = 5
+_MOST_RENEWALS = 4  # of a token within one request: another thread may have used it up
 MOST_BODY = 4 << 20  # bytes of a manifest, as in the distribution specification
 _MOST_ERROR = 64 << 10
 # How a server that wants TLS reacts to a request without: it hangs up, or says so on a page.
@@ -113,8 +115,8 @@ class Registry:
         base = self._ready()
         url = self._resolved(base, base.join("/v2/"), call.url)
         authorization: str | None = None
-        authorized = renewed = False
-        followed = 0
+        authorized = False
+        followed = renewed = 0
         while True:
             own = _origin(url) == _origin(base)
             if own and not authorized:
@@ -125,8 +127,8 @@ class Registry:
             if own and authorization is not None:
                 headers["Authorization"] = authorization
             with self._stream(call.method, url, headers, call.content and call.content(), own) as raw:
-                if raw.status_code == 401 and own and not renewed:
-                    renewed = True
+                if raw.status_code == 401 and own and renewed < _MOST_RENEWALS:
+                    renewed += 1
                     challenges = parse_challenges(raw.headers.get_list("WWW-Authenticate"))
                     again = self.authorizer.renewed(challenges, call.repository, call.scopes, authorization)
                     if again is not None:
@@ -231,7 +233,7 @@ class Registry:
             url = current.join(location)
         except (httpx.InvalidURL, ValueError) as error:
             raise self._unsafe("sends us to what is no address") from error
-        if url.scheme not in ("http", "https") or not url.host or url.userinfo:
+        if not _is_servers(url):
             raise self._unsafe("sends us to what is no address of a server")
         if url.scheme == "http" and base.scheme == "https":
             raise RemoteError(
@@ -280,7 +282,9 @@ class Registry:
         try:
             url = httpx.URL(request.url)
         except httpx.InvalidURL as error:
-            raise unreachable(self.name, error) from error
+            raise self._unsafe("names what is no address of a token server") from error
+        if not _is_servers(url):
+            raise self._unsafe("names what is no address of a token server")
         if url.scheme != "https" and not self._plain:
             raise self._unsafe(f"wants a token from {url.host} without TLS")
         headers = {"Authorization": request.authorization} if request.authorization else {}
@@ -308,6 +312,16 @@ def may_be_plain(registry: str, allowed: Iterable[str]) -> bool:
         return True
     host = registry.rpartition(":")[0] if not registry.endswith("]") and ":" in registry else registry
     return is_loopback(host.strip("[]"))
+
+
+def _is_servers(url: httpx.URL) -> bool:
+    """Whether ``url`` is an address of some web server, without a password in it."""
+    return (
+        url.scheme in ("http", "https")
+        and bool(url.host)
+        and not url.userinfo
+        and (url.port or 0) <= _LARGEST_PORT
+    )
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

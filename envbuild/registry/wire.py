@@ -36,7 +36,8 @@ def is_internal(address: str) -> bool:
     except ValueError:
         return address == "localhost" or address.endswith(".localhost")
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return not (mapped or found).is_global
+    found = mapped or found
+    return found.is_multicast or not found.is_global
 
 
 def is_loopback(host: str) -> bool:
