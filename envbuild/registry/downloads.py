@@ -46,6 +46,8 @@ def blob_bytes(registry: Registry, call: Call, digest: str, size: int) -> Iterat
                 raise Transient(error)
             break
         except Transient as trouble:
+            if position == size:
+                break  # it is all here; what broke was only the end
             patience.wait(trouble)
     if "sha256:" + hashed.hexdigest() != digest:
         raise lied(registry.name, f"instead of {digest} it gives sha256:{hashed.hexdigest()}")

@@ -65,15 +65,7 @@ def refusal(asked: Asked, answer: Answer) -> RemoteError | Transient:
     """The error for an answer that is not the hoped-for one."""
     registry, told = asked.registry, f" ({answer.reason})" if answer.reason else ""
     if answer.status in TRANSIENT:
-        busy = answer.status == 429
-        error = RemoteError(
-            f"{registry} is too busy to {asked.action} {asked.what}: HTTP {answer.status}{told}",
-            code="registry-busy" if busy else "registry-failed",
-            remedy="wait a while, or log in: registries allow more to those they know"
-            if busy
-            else "try again later; if it goes on, ask who runs the registry",
-        )
-        return Transient(error, retry_after(answer.headers.get("retry-after")))
+        return Transient(_passing(asked, answer, told), retry_after(answer.headers.get("retry-after")))
     if answer.status == 401:
         return _unauthorized(asked, told)
     if _QUOTA.search(answer.reason):
@@ -108,6 +100,21 @@ def refusal(asked: Asked, answer: Answer) -> RemoteError | Transient:
         f"{registry} refused to {asked.action} {asked.what}: HTTP {answer.status}{told}",
         code="registry-refused",
         remedy="ask who runs the registry; run again with --debug to see where it happened",
+    )
+
+
+def _passing(asked: Asked, answer: Answer, told: str) -> RemoteError:
+    if answer.status == 429:
+        return RemoteError(
+            f"{asked.registry} takes no more requests for now, such as to {asked.action} {asked.what}{told}",
+            code="registry-busy",
+            remedy="wait a while, or log in: registries allow more to those they know",
+        )
+    return RemoteError(
+        f"{asked.registry} failed when it was asked to {asked.action} {asked.what}:"
+        f" HTTP {answer.status}{told}",
+        code="registry-failed",
+        remedy="try again later; if it goes on, ask who runs the registry",
     )
 
 

@@ -26,12 +26,13 @@ from envbuild.registry.uploads import Content, Outcome, Upload
 from envbuild.store import Store
 from envbuild.store.store import disk_errors
 
-__all__ = ["DOCKER_INDEX_TYPE", "DOCKER_MANIFEST_TYPE", "Manifest", "Repository"]
+__all__ = ["DOCKER_INDEX_TYPE", "DOCKER_MANIFEST_TYPE", "Manifest", "Repository", "next_page"]
 
 DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
 _MANIFEST_TYPES = (MANIFEST_TYPE, INDEX_TYPE, DOCKER_MANIFEST_TYPE, DOCKER_INDEX_TYPE)
-_NEXT = re.compile(r"<([^<>]*)>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
+_LINK = re.compile(r"<([^<>]+)>((?:\s*;\s*[\w*-]+\s*=\s*(?:\"[^\"]*\"|[^\s\",;]*))*)")
+_NEXT = re.compile(r"\brel\s*=\s*\"?next(?![\w-])", re.IGNORECASE)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_PAGES = 1000
 _PAGE = 1000
@@ -250,11 +251,11 @@ class Repository:
             if answer.status != 200:
                 raise self._refused(call, answer)
             yield answer
-            following = _NEXT.search(answer.headers.get("link", ""))
+            following = next_page(answer.headers.get("link", ""))
             if following is None:
                 return
             seen.add(call.url)
-            call = replace(call, url=self._registry.joined(call.url, following[1]))
+            call = replace(call, url=self._registry.joined(call.url, following))
             if call.url in seen:
                 break
         raise lied(self.registry, f"its list of {call.what} has no end")
@@ -288,6 +289,18 @@ class Repository:
         if told in _MANIFEST_TYPES and own and own != told:
             raise lied(self.registry, f"it calls {what} {told}, and that calls itself {own[:80]}")
         return told if told in _MANIFEST_TYPES or not own else own
+
+
+def next_page(link: str) -> str | None:
+    """The address of the next page in a ``Link`` header (RFC 8288); None on the last page.
+
+    >>> next_page('</v2/demo/tags/list?last=b&n=2>; rel="next"')
+    '/v2/demo/tags/list?last=b&n=2'
+    """
+    for address, parameters in _LINK.findall(link):
+        if _NEXT.search(parameters):
+            return str(address)
+    return None
 
 
 def _content_type(answer: Answer) -> str:

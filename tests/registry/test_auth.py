@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envbuild.errors import MachineError
@@ -158,7 +158,14 @@ def test_a_file_that_is_none_is_a_warning(tmp_path: Path, content: str) -> None:
     assert [f"{path}: not a file of credentials, which is a JSON object; it is left out"] == warnings
 
 
-@given(st.recursive(st.none() | st.text() | st.integers(), lambda inner: st.dictionaries(st.text(), inner)))
+@settings(max_examples=40)
+@given(
+    st.recursive(
+        st.none() | st.text(max_size=5) | st.integers(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["ghcr.io", "auth", "x"]), inner),
+        max_leaves=6,
+    )
+)
 def test_no_content_breaks_it(content: Any) -> None:
     found({"DOCKER_AUTH_CONFIG": json.dumps({"auths": content, "credHelpers": content})})
     found({"DOCKER_AUTH_CONFIG": json.dumps({"auths": {"ghcr.io": content}})})
