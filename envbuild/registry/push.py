@@ -5,7 +5,8 @@ So whoever pulls finds a whole image or the one before, whenever a push ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +22,7 @@ from envbuild.registry.parallel import Going, in_parallel
 from envbuild.registry.places import known_places, remember_place
 from envbuild.registry.registries import Registries
 from envbuild.registry.repository import Repository
-from envbuild.registry.uploads import Outcome
+from envbuild.registry.uploads import OUTCOMES, Outcome
 from envbuild.store import Blob, Store
 
 __all__ = ["Moved", "Pushed", "push_images"]
@@ -70,19 +71,17 @@ def push_images(
         manifests.append(Descriptor(INDEX_TYPE, index.digest, index.size))
     blobs = {blob.digest: blob for image in images for blob in _blobs(image)}
     largest_first = sorted(blobs.values(), key=lambda blob: (-blob.size, blob.digest))
-    moved: dict[Outcome, Moved] = {"uploaded": Moved(), "mounted": Moved(), "exists": Moved()}
     repositories = {reference.name: registries.repository(reference) for reference in references}
     with reporter.stage("push") as stage:
-        for repository in repositories.values():
-            push = _Push(repository, store, registries, stage)
-            for blob, outcome in zip(largest_first, push.blobs(largest_first), strict=True):
-                before = moved[outcome]
-                moved[outcome] = Moved(before.blobs + 1, before.size + blob.size)
+        pushes = [_Push(one, store, registries, stage) for one in repositories.values()]
+        for push in pushes:
+            push.blobs(largest_first)
             push.manifests(manifests, largest_first)
         for reference in references:
             # A digest is no name that could be given: what has it was pushed above.
             if reference.tag is not None:
                 _name(repositories[reference.name], reference.tag, manifests[-1], store)
+    moved = {outcome: _moved(blobs, pushes, outcome) for outcome in OUTCOMES}
     return Pushed(manifests[-1], tuple(references), moved)
 
 
@@ -94,15 +93,16 @@ class _Push:
         self._store = store
         self._registries = registries
         self._stage = stage
+        self.outcomes: dict[str, Outcome] = {}
 
-    def blobs(self, blobs: Sequence[Blob], *, look: bool = True) -> list[Outcome]:
+    def blobs(self, blobs: Sequence[Blob], *, look: bool = True) -> None:
         """Bring all of ``blobs`` there; ``look`` is False when the registry was wrong about having them."""
         self._stage.add_total(sum(blob.size for blob in blobs))
-        return in_parallel(
+        in_parallel(
             partial(self._blob, look=look), blobs, jobs=self._registries.jobs, abort=self._registries.close
         )
 
-    def _blob(self, blob: Blob, going: Going, *, look: bool) -> Outcome:
+    def _blob(self, blob: Blob, going: Going, *, look: bool) -> None:
         def sent(amount: int) -> None:
             going.check()
             self._stage.advance(amount)
@@ -118,8 +118,8 @@ class _Push:
         )
         if outcome != "uploaded":
             self._stage.advance(blob.size, cached=True)
+        self.outcomes[blob.digest] = outcome
         remember_place(self._store, blob.digest, self._repository.name)
-        return outcome
 
     def _source(self, blob: Blob) -> Callable[[], Iterator[bytes]]:
         """What gives the bytes: the store, else a registry that has them."""
@@ -129,8 +129,9 @@ class _Push:
                 return blob_chunks(self._store, blob.digest)
             for place in known_places(self._store, blob.digest):
                 repository = self._registries.repository(place)
-                if repository.has_blob(blob.digest) == blob.size:
-                    return repository.blob_chunks(blob.digest, blob.size)
+                with suppress(RemoteError):  # another place may do
+                    if repository.has_blob(blob.digest) == blob.size:
+                        return repository.blob_chunks(blob.digest, blob.size)
             raise MachineError(
                 f"the blob {blob.digest} is not in the cache any more",
                 code="blob-missing",
@@ -142,19 +143,28 @@ class _Push:
     def manifests(self, manifests: Sequence[Descriptor], blobs: Sequence[Blob]) -> None:
         """Put ``manifests`` there by digest, in this order; their ``blobs`` have been brought."""
         for manifest in manifests:
-            put = partial(
-                self._repository.put_manifest, _document(self._store, manifest), manifest.media_type
-            )
-            try:
-                put()
-            except RemoteError as error:
-                if error.code != "registry-lacks-blob":
-                    raise
-                # It said it had them. Whatever it really has, now it gets those it names, or all.
-                named = set((error.detail or "").split())
-                self.blobs([blob for blob in blobs if blob.digest in named] or blobs, look=False)
-                put()
+            data = _document(self._store, manifest)
+            sent: set[str] = set()
+            while True:
+                try:
+                    self._repository.put_manifest(data, manifest.media_type)
+                    break
+                except RemoteError as error:
+                    if error.code != "registry-lacks-blob":
+                        raise
+                    # It said it had them. Whatever it really has, now it gets those it names, or all, once.
+                    named = set((error.detail or "").split()) & {blob.digest for blob in blobs}
+                    lacking = [b for b in blobs if b.digest not in sent and (not named or b.digest in named)]
+                    if not lacking:
+                        raise
+                    sent |= {blob.digest for blob in lacking}
+                    self.blobs(lacking, look=False)
             remember_place(self._store, manifest.digest, self._repository.name)
+
+
+def _moved(blobs: Mapping[str, Blob], pushes: Sequence[_Push], outcome: Outcome) -> Moved:
+    sizes = [blobs[digest].size for push in pushes for digest, one in push.outcomes.items() if one == outcome]
+    return Moved(len(sizes), sum(sizes))
 
 
 def _name(repository: Repository, tag: str, manifest: Descriptor, store: Store) -> None:

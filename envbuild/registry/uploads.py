@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import quote
 
 from envbuild.errors import RemoteError
@@ -17,10 +17,11 @@ from envbuild.registry.refusals import Answer, lied
 from envbuild.registry.retry import TRANSIENT, Patience, Transient
 from envbuild.registry.transport import Call, Registry
 
-__all__ = ["CHUNK", "Content", "Outcome", "Upload"]
+__all__ = ["CHUNK", "OUTCOMES", "Content", "Outcome", "Upload"]
 
 Content = Callable[[], Iterator[bytes]]
 Outcome = Literal["exists", "mounted", "uploaded"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 CHUNK = 64 << 20  # bytes; proxies in front of registries often take no more than 100 MB in a request
 _LARGEST_CHUNK = 1 << 30

@@ -56,7 +56,6 @@ def test_a_blob(registries: Registries, store: Store, storage: bool) -> None:
         faults.dropped(reset=True),
         faults.status(503),
         faults.shorter(),
-        faults.wrong_length(100),
     ],
 )
 @pytest.mark.parametrize("times", [1, 3])
@@ -67,6 +66,15 @@ def test_it_goes_on_where_it_broke(registries: Registries, store: Store, fault: 
 
         fetch(repository, store)
         assert times == rule.hits
+
+
+def test_a_length_that_is_too_long_costs_nothing(registries: Registries, store: Store) -> None:
+    with fake_registry() as registry:
+        repository = filled(registry, registries)
+        registry.fail(faults.wrong_length(100), kind="get-blob", times=None)
+
+        fetch(repository, store)
+        assert 1 == registry.count("get-blob")
 
 
 def test_only_the_rest_is_fetched(registries: Registries, store: Store) -> None:
