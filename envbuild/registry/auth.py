@@ -140,7 +140,7 @@ class Keychain:
     ) -> Credential | None:
         helpers = _table(table.get("credHelpers"))
         for key in _keys(registry, repository):
-            if isinstance(helpers.get(key), str):
+            if isinstance(helpers.get(key), str) and helpers[key]:
                 # Whoever names a program for one registry means it: nothing goes on without it.
                 found = self._from_helper(helpers[key], registry, source)
                 if found is not None:
