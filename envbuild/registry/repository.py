@@ -131,6 +131,10 @@ class Repository:
         named = answer.headers.get("docker-content-digest", digest)
         if named != digest:
             raise lied(self.registry, f"it took {digest} and calls it {named[:80]}")
+        if answer.status != 201:  # what only some registries answer, and many a server that is none
+            found = self.head_manifest(reference or digest)
+            if found is None or found.digest != digest:
+                raise lied(self.registry, f"it says it took {call.what}, and does not have it")
         return digest
 
     def referrers(self, digest: str, artifact_type: str | None = None) -> tuple[Descriptor, ...]:

@@ -124,7 +124,9 @@ class Authorizer:
         asked = self._challenge.parameters.get("scope", "").split()
         with self._guard:
             for tokens in self._tokens.values():
-                tokens[:] = [token for token in tokens if f"Bearer {token.value}" != refused]
+                # Those beside it are for other scopes, and as old: who forgot one of them forgot all.
+                if any(f"Bearer {token.value}" == refused for token in tokens):
+                    tokens.clear()
         wanted = [*scopes, *(scope for scope in asked if scope not in scopes)]
         value = self.header(repository, wanted)
         return value if value != refused else None

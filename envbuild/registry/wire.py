@@ -141,9 +141,10 @@ class Wire:
             if self.stop.is_set():
                 raise CancelledError from error
             told = unreachable(registry, error)
-            if told.code == "registry-dropped" or self._peers:
+            # A wrong name or address does not get better by trying again, nor does a certificate.
+            if told.code == "registry-dropped" or (told.code == "registry-unreachable" and self._peers):
                 raise Transient(told) from error
-            raise told from error  # a wrong name or address does not get better by trying again
+            raise told from error
         except httpx.InvalidURL as error:
             raise unreachable(registry, error) from error
 
