@@ -26,6 +26,7 @@ def make_image(
     compression: str = "zstd",
     entrypoint: Sequence[str] = (),
     env: Sequence[str] = (),
+    platform: str = "linux/amd64",
 ) -> Image:
     """An image in ``store`` with one layer per collection of entries, bottom to top."""
     made = []
@@ -35,7 +36,7 @@ def make_image(
             Layer(f"layer {number}", packed.diff_id, packed.digest, packed.size, packed.raw_size, compression)
         )
     config = {
-        "architecture": "amd64",
+        "architecture": platform.partition("/")[2],
         "config": {
             "Entrypoint": list(entrypoint),
             "Env": ["PATH=/usr/bin", "HOME=/home/jovyan", *env],
@@ -48,7 +49,7 @@ def make_image(
     }
     blob = store.put_blob(canonical(config))
     manifest = image_manifest(config, made, config_digest=blob.digest, config_size=blob.size)
-    return Image("linux/amd64", blob, store.put_blob(canonical(manifest)), tuple(made))
+    return Image(platform, blob, store.put_blob(canonical(manifest)), tuple(made))
 
 
 def host_image(store: Store, *programs: str, added: Iterable[Entry] = ()) -> Image:

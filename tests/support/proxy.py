@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import select
 import shutil
 import socket
@@ -28,11 +29,14 @@ __all__ = ["Host", "Proxy"]
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What is behind an invented host name: another server's address, and the password it wants."""
+    """What is behind an invented host name: another server's address, and the password it wants.
+
+    Without a user, all requests go there as they are; with one, only downloads do, and without the password.
+    """
 
     address: str
-    user: str
-    password: str
+    user: str = ""
+    password: str = ""
 
 
 class Proxy:
@@ -40,17 +44,26 @@ class Proxy:
 
     Parameters:
         user, password: what every request must bring.
-        hosts: invented hosts (``http`` only).
+        hosts: invented hosts, for ``http``.
+        tunnels: invented ``host:port``, for ``https``, and the ``host:port`` they really are.
 
     Attributes:
         asked: the hosts that were asked for, in order; refused requests are not in it.
         refused: how many requests came without the password.
     """
 
-    def __init__(self, user: str, password: str, *, hosts: Mapping[str, Host] | None = None) -> None:
+    def __init__(
+        self,
+        user: str,
+        password: str,
+        *,
+        hosts: Mapping[str, Host] | None = None,
+        tunnels: Mapping[str, str] | None = None,
+    ) -> None:
         self.asked: list[str] = []
         self.refused = 0
         self.hosts = hosts or {}
+        self.tunnels = tunnels or {}
         self.expected = _basic(user, password)
         proxy = self
 
@@ -90,9 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_CONNECT(self) -> None:
-        host, _, port = self.path.rpartition(":")
-        if not self._allowed(host):
+        if not self._allowed(self.path.rpartition(":")[0]):
             return
+        host, _, port = self.proxy.tunnels.get(self.path, self.path).rpartition(":")
         with contextlib.closing(socket.create_connection((host, int(port)), timeout=30)) as other:
             self.send_response(200, "Connection established")
             self.end_headers()
@@ -111,6 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
+    do_PATCH = do_POST = do_PUT = do_HEAD
+
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         name = parts.hostname or ""
@@ -118,6 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         host = self.proxy.hosts.get(name)
         address = self.path
+        if host is not None and not host.user:
+            self._pass_on(urlsplit(host.address).netloc)
+            return
         if host is not None:
             if self.headers.get("Authorization") != _basic(host.user, host.password):
                 self._refuse(401, {"WWW-Authenticate": 'Basic realm="mirror"'})
@@ -140,6 +158,20 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
         except urllib.error.HTTPError as error:
             self._refuse(error.code, {})
+
+    def _pass_on(self, address: str) -> None:
+        parts = urlsplit(self.path)
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        headers = {name: value for name, value in self.headers.items() if not name.startswith("Proxy-")}
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        with contextlib.closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+            connection.request(self.command, target, body or None, headers)
+            answer = connection.getresponse()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                self.send_header(name, value)
+            self.end_headers()
+            shutil.copyfileobj(answer, self.wfile)
 
     def _allowed(self, name: str) -> bool:
         if self.headers.get("Proxy-Authorization") != self.proxy.expected:

@@ -12,11 +12,13 @@ The daemons need root. Whether they can be started here at all is :func:`missing
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -24,6 +26,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = ["ServerError", "containerd", "docker_daemon", "docker_registry", "missing", "scratch_directory"]
 
@@ -76,31 +79,49 @@ def docker_daemon(*, programs: Sequence[Path] = ()) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def docker_registry(storage: Path | None = None) -> Iterator[str]:
-    """A registry (CNCF distribution) without TLS; the value is ``127.0.0.1:PORT``.
+def docker_registry(
+    storage: Path | None = None, *, tls: tuple[Path, Path] | None = None, passwords: str = ""
+) -> Iterator[str]:
+    """A registry (CNCF distribution); the value is ``127.0.0.1:PORT``.
 
     Parameters:
         storage: where it keeps its blobs, for somebody who wants to look; by default a scratch directory.
+        tls: files with its certificate and its key; without them it speaks plain HTTP.
+        passwords: lines of an ``htpasswd`` file (bcrypt); without them everybody may do everything.
     """
     with scratch_directory() as directory:
         port = _free_port()
-        blobs = storage or directory / "data"
-        configuration = directory / "config.yml"
-        configuration.write_text(
-            "version: 0.1\n"
-            "log: {level: warn}\n"
-            f"storage: {{filesystem: {{rootdirectory: {blobs}}}, delete: {{enabled: true}}}}\n"
-            f"http: {{addr: '127.0.0.1:{port}'}}\n"
-        )
+        configuration: dict[str, Any] = {
+            "version": "0.1",
+            "log": {"level": "warn"},
+            "storage": {
+                "filesystem": {"rootdirectory": str(storage or directory / "data")},
+                "delete": {"enabled": True},
+            },
+            "http": {"addr": f"127.0.0.1:{port}", "secret": secrets.token_hex(16)},
+        }
+        if tls is not None:
+            configuration["http"]["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
+        if passwords:
+            (directory / "htpasswd").write_text(passwords)
+            access = {"realm": "Registry of the tests", "path": str(directory / "htpasswd")}
+            configuration["auth"] = {"htpasswd": access}
+        file = directory / "config.yml"
+        file.write_text(json.dumps(configuration))  # JSON is YAML
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/v2/"
+        anybody = ssl.create_default_context()
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
 
         def ready() -> bool:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5):
+                with urllib.request.urlopen(url, timeout=5, context=anybody):
                     return True
+            except urllib.error.HTTPError:
+                return True  # it wants a password
             except (urllib.error.URLError, ConnectionError):
                 return False
 
-        with _process(["docker-registry", "serve", str(configuration)], directory, ready):
+        with _process(["docker-registry", "serve", str(file)], directory, ready):
             yield f"127.0.0.1:{port}"
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "absent",
     "answer_lost",
+    "bare",
     "chunked",
     "compressed",
     "dropped",
@@ -35,6 +36,7 @@ __all__ = [
     "half_read",
     "header",
     "longer",
+    "mount_refused",
     "phantom",
     "redirected",
     "session_lost",
@@ -67,6 +69,16 @@ def status(number: int, code: str | None = None, message: str = "not now", **hea
     def fault(registry: FakeRegistry, exchange: Exchange) -> Reply:
         exchange.body()
         return error(number, code or _CODES.get(number, "UNKNOWN"), message, **headers)
+
+    return fault
+
+
+def bare(number: int) -> Fault:
+    """Answer with a status and nothing else, and do nothing."""
+
+    def fault(registry: FakeRegistry, exchange: Exchange) -> Reply:
+        exchange.body()
+        return Reply(number)
 
     return fault
 
@@ -130,16 +142,34 @@ def phantom(size: int | None = None) -> Fault:
 
 
 def forgotten() -> Fault:
-    """201 for something that is then not there: the registry took it and lost it."""
+    """201 for something that is then not there: the registry took it and lost it.
+
+    Not for a tag: that is the last word of a push, and whether it is kept nobody can tell.
+    """
 
     def fault(registry: FakeRegistry, exchange: Exchange) -> Reply:
         reply = exchange.handle()
+        if exchange.request.kind == "put-manifest" and ":" not in exchange.request.reference:
+            return reply
         held = registry.repository(exchange.request.repository)
         digest = reply.headers.get("Docker-Content-Digest", "")
         held.blobs.pop(digest, None)
         held.manifests.pop(digest, None)
         for tag in [tag for tag, tagged in held.tags.items() if tagged == digest]:
             del held.tags[tag]
+        return reply
+
+    return fault
+
+
+def mount_refused() -> Fault:
+    """A session to upload to instead of a blob from another repository."""
+
+    def fault(registry: FakeRegistry, exchange: Exchange) -> Reply:
+        request = exchange.request
+        kind, query, request.kind, request.query = request.kind, request.query, "start-upload", ""
+        reply = exchange.handle()
+        request.kind, request.query = kind, query
         return reply
 
     return fault

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -175,6 +176,8 @@ class Listener:
             thread.join()
             self._server.hang_up()
             self._server.server_close()
+        for mistake in self._server.mistakes:
+            raise mistake
 
 
 class _Server(ThreadingHTTPServer):
@@ -187,6 +190,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self.connections: set[socket.socket] = set()
+        self.mistakes: list[BaseException] = []
 
     def hang_up(self) -> None:
         """End what clients keep open: a registry that is stopped answers nobody."""
@@ -195,7 +199,10 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is nothing to print about."""
+        """A client that hangs up is nothing to speak of; anything else is a mistake of ours."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            self.mistakes.append(error)
 
 
 class _Handler(BaseHTTPRequestHandler):
