@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import pytest
 import zstandard
 
 from envbuild.base.mirrors import find_mirrors
+from tests.support.authority import make_authority
 from tests.support.index import Index, make_wheel
 from tests.support.programs import Envbuild, require
 from tests.support.proxy import Host, Proxy
@@ -64,29 +64,18 @@ class Company:
 def company(scratch: Path) -> Iterator[Company]:
     require("openssl")
     place = scratch / "company"
-    place.mkdir()
-    key, certificate, authority = (place / name for name in ("key.pem", "certificate.pem", "authority.pem"))
-    make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout")
-    name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-    signed = ("-CA", str(authority), "-CAkey", str(place / "authority.key"))
-    for command in (
-        (*make, str(place / "authority.key"), "-out", str(authority), "-subj", "/CN=Our own authority"),
-        (*make, str(key), "-out", str(certificate), *name, "-addext", "basicConstraints=CA:FALSE", *signed),
-    ):
-        subprocess.run(command, check=True, capture_output=True)
-    bundle = place / "authorities.pem"
-    bundle.write_bytes(Path("/etc/ssl/certs/ca-certificates.crt").read_bytes() + authority.read_bytes())
+    authority = make_authority(place)
     real = find_mirrors(at=datetime.now(UTC))
     hosts = {
         "mirror.invalid": Host(real.debian[0], "deb", MIRROR),
         "security.invalid": Host(real.security[0], "deb", MIRROR),
     }
     with (
-        Index(credentials=("me", INDEX), tls=(certificate, key)) as index,
+        Index(credentials=("me", INDEX), tls=authority.server) as index,
         Proxy("out", PROXY, hosts=hosts) as proxy,
     ):
         index.add(make_wheel("company-app"))
-        yield Company(index, proxy, bundle, place)
+        yield Company(index, proxy, authority.bundle, place)
 
 
 def _in_the_address(company: Company, home: Path) -> Envbuild:
