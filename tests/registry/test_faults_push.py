@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -26,11 +25,11 @@ from envbuild.registry import uploads
 from envbuild.registry.places import remember_place
 from envbuild.registry.push import push_images
 from envbuild.registry.registries import Registries
-from envbuild.registry.retry import Retries
 from envbuild.store import Store
+from tests.registry.conftest import AT_ONCE
 from tests.support.images import make_image
 from tests.support.registry import FakeRegistry, digest_of, fake_registry, faults
-from tests.support.registry.matrix import LIES, PASSING, Trouble, hits, lasting, often, once, recorded
+from tests.support.registry.matrix import LIES, PASSING, Trouble, hits, hitting, lasting, often, recorded
 from tests.support.registry.wire import Request
 
 REPOSITORY, NEIGHBOUR = "team/demo", "team/base"
@@ -77,7 +76,7 @@ class Pusher:
         (self.home / "config.json").write_text(json.dumps(config))
         variables = {"DOCKER_CONFIG": str(self.home)}
         try:
-            with Registries(variables, jobs=self.jobs, retries=Retries(first_pause=0)) as registries:
+            with Registries(variables, jobs=self.jobs, retries=AT_ONCE) as registries:
                 push_images(
                     self.images,
                     [parse_reference(f"{registry.address}/{REPOSITORY}:1.0")],
@@ -203,13 +202,3 @@ def test_any_troubles_end_well_or_as_an_error(
     several = data.draw(st.lists(st.sampled_from(hitting([*PASSING, *LIES], conversation)), max_size=12))
 
     pusher(lambda registry: [registry.fail(one.make(), **when) for one, when in several])
-
-
-def hitting(troubles: list[Trouble], conversation: list[Request]) -> list[tuple[Trouble, dict[str, Any]]]:
-    """Every trouble with every request that it fits."""
-    return [
-        (trouble, once(request, conversation))
-        for trouble in troubles
-        for request in conversation
-        if trouble.fits(request)
-    ]

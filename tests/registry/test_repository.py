@@ -70,6 +70,26 @@ def test_a_manifest_without_its_parts_is_not_taken(registries: Registries) -> No
         assert "registry-lacks-blob" == raised.value.code
 
 
+@pytest.mark.parametrize("status", [200, 202, 204])
+@pytest.mark.parametrize("reference", ["1.0", None])
+def test_what_does_not_say_that_it_took_a_manifest_is_looked_at(
+    registries: Registries, status: int, reference: str | None
+) -> None:
+    """201 is what a registry has to answer; old ones answer something else, and so do other servers."""
+    with fake_registry() as registry:
+        repository = registries.repository(filled(registry))
+        taken = registry.repository("team/demo").manifests.copy()
+        registry.repository("team/demo").manifests.clear()
+        registry.fail(faults.bare(status), kind="put-manifest", times=None)
+
+        with pytest.raises(RemoteError) as raised:
+            repository.put_manifest(DATA, MANIFEST_TYPE, reference)
+        assert "registry-lied" == raised.value.code
+
+        registry.repository("team/demo").manifests.update(taken)
+        assert DIGEST == repository.put_manifest(DATA, MANIFEST_TYPE, reference)
+
+
 @pytest.mark.parametrize(
     "fault", [faults.wrong_bytes(), faults.shorter(), faults.longer(), faults.compressed()]
 )

@@ -26,7 +26,7 @@ from tests.support.registry import FakeRegistry, Fault, digest_of, faults
 from tests.support.registry.contents import MANIFEST_TYPES
 from tests.support.registry.wire import Request
 
-__all__ = ["LIES", "PASSING", "Play", "Trouble", "hits", "lasting", "often", "once", "recorded"]
+__all__ = ["LIES", "PASSING", "Play", "Trouble", "hits", "hitting", "lasting", "often", "recorded"]
 
 _CLOSED = "127.0.0.1:1"  # nobody listens there, and nobody may without being root
 _MOST_AGAIN = 6  # times the undisturbed number of requests: a client that is stuck must stop some time
@@ -188,16 +188,25 @@ def hits(trouble: Trouble, conversation: Sequence[Request], play: Play) -> list[
 
     Returns what went otherwise than it may: nothing if all is well.
     """
-    wrong = []
-    for one in filter(trouble.fits, conversation):
-        wrong += _played(play, trouble, str(one), len(conversation), once(one, conversation), trouble.passes)
-    return wrong
+    return [
+        told
+        for one in filter(trouble.fits, conversation)
+        for told in _played(
+            play, trouble, str(one), len(conversation), _once(one, conversation), trouble.passes
+        )
+    ]
 
 
-def once(request: Request, conversation: Sequence[Request]) -> dict[str, Any]:
-    """The options of :meth:`FakeRegistry.fail` for this one request of a conversation."""
-    before = [one for one in conversation[: request.number] if one.kind == request.kind]
-    return {"kind": request.kind, "nth": len(before) + 1}
+def hitting(
+    troubles: Sequence[Trouble], conversation: Sequence[Request]
+) -> list[tuple[Trouble, dict[str, Any]]]:
+    """Every trouble with every request that it fits, as options of :meth:`FakeRegistry.fail`."""
+    return [
+        (trouble, _once(request, conversation))
+        for trouble in troubles
+        for request in conversation
+        if trouble.fits(request)
+    ]
 
 
 def lasting(trouble: Trouble, conversation: Sequence[Request], play: Play) -> list[str]:
@@ -210,6 +219,11 @@ def lasting(trouble: Trouble, conversation: Sequence[Request], play: Play) -> li
         options = {"kind": kind, "times": None}
         wrong += _played(play, trouble, f"every {kind}", len(conversation), options, passes=False)
     return wrong
+
+
+def _once(request: Request, conversation: Sequence[Request]) -> dict[str, Any]:
+    before = [one for one in conversation[: request.number] if one.kind == request.kind]
+    return {"kind": request.kind, "nth": len(before) + 1}
 
 
 def _played(
