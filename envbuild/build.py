@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from envbuild.fetch import Fetcher
+from envbuild.image.comparison import layer_paths
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.finding import Layers
 from envbuild.image.model import Image, Layer
-from envbuild.layers import AptLayer, LayerPlan, needs_interpreter
+from envbuild.layers import REPOSITORY_TITLE, AptLayer, LayerPlan, needs_interpreter
 from envbuild.lock.model import Artifact, Base, Deb, Lock, Wheel
 from envbuild.pack import recipe
 from envbuild.pack.blob import Packed, pack_entries
@@ -26,7 +27,6 @@ from envbuild.pack.tree import repo_entries
 from envbuild.plan import Plan, make_plan, system_layers
 from envbuild.post_build import PostBuild, run_post_build
 from envbuild.progress import Reporter
-from envbuild.sandbox.comparison import layer_paths
 from envbuild.sandbox.steps import StepLayers
 from envbuild.sandbox.surroundings import require_native
 from envbuild.source import Origin, Repo, printable
@@ -133,7 +133,7 @@ class Builder:
             stage.add_total(packed.raw_size)
             stage.advance(packed.raw_size)
         tell(selection, self.reporter)
-        files = Layer.of(packed, "repository")
+        files = Layer.of(packed, REPOSITORY_TITLE)
         plans = [make_plan(lock, platform, lock_bytes, self.projects(platform)) for platform in platforms]
         layers = self._layers(plans)
         images = [

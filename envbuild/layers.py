@@ -15,6 +15,8 @@ from envbuild.lock.model import Artifact, CondaPackage, Deb, Wheel
 from envbuild.pack import recipe
 
 __all__ = [
+    "GLUE_TITLE",
+    "REPOSITORY_TITLE",
     "AptLayer",
     "CondaLayer",
     "GlueLayer",
@@ -23,6 +25,11 @@ __all__ = [
     "WheelLayer",
     "needs_interpreter",
 ]
+
+
+# Titles of layers that are looked for in images.
+GLUE_TITLE = "environment, kernels and entry point"
+REPOSITORY_TITLE = "repository"
 
 
 def _key(kind: str, inputs: dict[str, Any]) -> str:
@@ -212,7 +219,7 @@ class GlueLayer:
     own_server: bool
     conda: tuple[CondaPackage, ...] = ()
     other_kernels: tuple[tuple[str, Way], ...] = ()
-    title: str = "environment, kernels and entry point"
+    title: str = GLUE_TITLE
     artifacts: tuple[Artifact, ...] = ()
     packages: tuple[str, ...] = ()
 

@@ -11,6 +11,7 @@ from envbuild.errors import MachineError
 from envbuild.image.config import canonical, image_manifest
 from envbuild.image.model import Image, Layer
 from envbuild.pack import codec
+from envbuild.pack.blob import Packed
 from envbuild.store import Store
 
 __all__ = ["blob_chunks", "damaged", "layer_chunks", "uncompressed"]
@@ -46,7 +47,7 @@ def blob_chunks(store: Store, digest: str) -> Iterator[bytes]:
         raise damaged(store, digest)
 
 
-def layer_chunks(store: Store, layer: Layer) -> Iterator[bytes]:
+def layer_chunks(store: Store, layer: Layer | Packed) -> Iterator[bytes]:
     """A layer's uncompressed tar; never more than it should be, whatever the blob unfolds to.
 
     Raises:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 from envbuild.errors import EnvbuildError, RepoError
+from envbuild.image.blobs import layer_chunks
+from envbuild.image.comparison import Difference, differences
 from envbuild.image.finding import Layers
 from envbuild.image.model import Image, Layer
 from envbuild.pack.blob import Packed, keep_packed, pack_entries
 from envbuild.pack.tar import Entry, complete
 from envbuild.progress import Reporter
-from envbuild.sandbox.comparison import differences
 from envbuild.sandbox.model import Limits, Outcome, Sandbox, Step
 from envbuild.store import Store
 
@@ -111,8 +112,9 @@ class StepLayers:
             self.reporter.note(f"{step.title} gives the same files each time")
             return
         self.layers.bring([stepped.layer(step.title)], self.reporter)
-        found = differences(self.store, stepped.packed, second)
-        lines = [f"{difference.path}: {difference.what}" for difference in found[:_MOST_NAMED]]
+        contents = (partial(layer_chunks, self.store, packed) for packed in (stepped.packed, second))
+        found = differences(*contents)
+        lines = [f"{difference.path}: {_how(difference)}" for difference in found[:_MOST_NAMED]]
         if len(found) > _MOST_NAMED:
             lines.append(f"and {len(found) - _MOST_NAMED} more")
         raise RepoError(
@@ -122,3 +124,9 @@ class StepLayers:
             remedy="look for times, random numbers and names of temporary files in what it writes",
             detail="\n".join(lines),
         )
+
+
+def _how(difference: Difference) -> str:
+    """How a file of the second run differs from that of the first, in words."""
+    runs = {"missing": "only the first run made it", "extra": "only the second run made it"}
+    return " and ".join(runs.get(what, what) for what in difference.whats)
