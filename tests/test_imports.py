@@ -45,6 +45,8 @@ ROOMS = (
     "notebook",
     "post_build",
     "build",
+    "inspection",
+    "proof",
     "up",
     "config",
     "doctor",
@@ -119,7 +121,10 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
     return set(result.stdout.partition("MODULES\n")[2].split("\n"))
 
 
-@pytest.mark.parametrize("verb", ["plan", "lock", "build", "up", "run", "cache", "base", "doctor", None])
+@pytest.mark.parametrize(
+    "verb",
+    ["plan", "lock", "build", "up", "run", "inspect", "diff", "verify", "cache", "base", "doctor", None],
+)
 def test_help_imports_nothing_heavy(verb: str | None) -> None:
     loaded = _loaded("--help") if verb is None else _loaded(verb, "--help")
 

@@ -32,18 +32,38 @@ __all__ = ["lock", "summary"]
     help="Take its newest version; repeatable.",
 )
 @click.option("--upgrade-base", "base", is_flag=True, help="Take the newest Debian packages and server.")
+@click.option(
+    "--from", "image", metavar="IMAGE", help="Read the lock back that is in this image, instead of locking."
+)
+@click.option("--print", "show", is_flag=True, help="With --from: print the lock instead of writing it.")
 @platform_option
 @lock_options
 @spec_options
 @step_options
 @common_options
 def lock(
-    session: Session, source: str, check: bool, upgrade: bool, packages: tuple[str, ...], base: bool
+    session: Session,
+    source: str,
+    check: bool,
+    upgrade: bool,
+    packages: tuple[str, ...],
+    base: bool,
+    image: str | None,
+    show: bool,
 ) -> None:
     """Write envbuild.lock: everything the image is assembled from, pinned by hash.
 
-    Versions that are locked already are kept as long as they fit.
+    Versions that are locked already are kept as long as they fit. With --from nothing is locked: the lock
+    that is in an image is written, unless there is another one.
     """
+    renewing = upgrade or packages or base or session.settings.exclude_newer
+    if image is not None and (check or renewing):
+        raise click.UsageError("--from goes with no other option about what is locked")
+    if image is None and show:
+        raise click.UsageError("--print goes with --from only")
+    if image is not None:
+        _read_back(session, source, image, show)
+        return
     from envbuild.base.host import host_platform
     from envbuild.cli.documents import lock_document
     from envbuild.lock.ensure import keep_lock, read_lock
@@ -74,6 +94,26 @@ def lock(
         file = session.ensure_lock(project, platforms, locked=check)
     document = lock_document(file, before, session.console.rounded_seconds)
     session.console.result(*summary(document))
+    session.console.document(document)
+
+
+def _read_back(session: Session, source: str, image: str, show: bool) -> None:
+    """Write or print the lock that is in ``image``."""
+    from envbuild.cli.documents import lock_document
+    from envbuild.cli.looking import inspector
+    from envbuild.lock.ensure import LockFile, put_lock
+
+    look = inspector(session)
+    found, data = look.lock_inside(image)
+    file = LockFile(found, data, None) if show else put_lock(look.open_source(source), found, data)
+    document = lock_document(file, None, session.console.rounded_seconds)
+    if show:
+        text = data.decode()
+        session.console.result(*text.removesuffix("\n").split("\n"))
+        document["content"] = text
+    else:
+        packages = {name for target in found.targets for name in target.versions}
+        session.console.result(f"wrote {file.path}: {count(len(packages), 'package')}, from {image}")
     session.console.document(document)
 
 

@@ -19,7 +19,20 @@ from envbuild.errors import EnvbuildError, UsageError
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "VERBS", "cli", "run"]
 
 # In the order of `envbuild --help`: a verb's module in this package has a command of the same name.
-VERBS = ("plan", "lock", "export", "build", "up", "run", "cache", "base", "doctor")
+VERBS = (
+    "plan",
+    "lock",
+    "export",
+    "build",
+    "up",
+    "run",
+    "inspect",
+    "diff",
+    "verify",
+    "cache",
+    "base",
+    "doctor",
+)
 
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h: a bug in envbuild, never the user's doing
 INTERRUPTED = 130

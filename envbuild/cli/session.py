@@ -116,6 +116,11 @@ class Session:
         click.get_current_context().with_resource(in_use(store))
         return store
 
+    def apart(self, cache: Path) -> Session:
+        """A session with a cache of its own at ``cache``, that takes nothing from registries' caches."""
+        flags = {**self._flags, "cache_dir": cache, "registry": None, "registry_cache": False}
+        return Session(self.console, flags, self.environment)
+
     @cached_property
     def registries(self) -> Registries:
         """The registries this command talks to; their connections end with it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envbuild.errors import RepoError
+from envbuild.errors import RepoError, UsageError
 from envbuild.lock.conda.channels import remember_channels
 from envbuild.lock.freshness import adopted_bytes, check
 from envbuild.lock.lockfile import FILENAME, dump_lock, load_lock
@@ -20,7 +20,7 @@ from envbuild.spec.findings import refuse_errors
 from envbuild.store import Store
 from envbuild.store.store import write_atomic
 
-__all__ = ["LockFile", "ensure_lock", "keep_lock", "read_lock", "stale_reasons"]
+__all__ = ["LockFile", "ensure_lock", "keep_lock", "put_lock", "read_lock", "stale_reasons"]
 
 _MOST_BYTES = 64_000_000
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -116,6 +116,51 @@ def keep_lock(repo: Repo, lock: Lock, *, store: Store, reporter: Reporter) -> Lo
         reporter.note(f"{repo.origin.url} is not ours to change: the lock is kept in the cache")
         store.put_action(_key(repo), {"lock": data.decode()})
         return LockFile(lock, data, None)
+    try:
+        path = _write(repo, data)
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        reporter.note(f"the repository cannot be written: the lock is kept in the cache, not in {FILENAME}")
+        store.put_action(_key(repo), {"lock": data.decode()})
+        return LockFile(lock, data, None)
+    return LockFile(lock, data, path)
+
+
+def put_lock(repo: Repo, lock: Lock, data: bytes) -> LockFile:
+    """Write ``data``, the text of ``lock``, into a repository that has no other lock.
+
+    Raises:
+        RepoError: it has another one, or the lock's place cannot be written.
+        UsageError: the repository is a fetched one, which is not ours to change.
+    """
+    if repo.origin is not None:
+        raise UsageError(
+            f"{repo.origin.url} is not ours to change",
+            code="source-not-ours",
+            remedy="give a directory, or print the lock with --print",
+        )
+    if repo.exists(FILENAME) and repo.read(FILENAME, _MOST_BYTES) != data:
+        raise RepoError(
+            "there is another lock already",
+            code="lock-differs",
+            file=FILENAME,
+            remedy="compare the two with `envbuild diff`, and remove the one that is there to replace it",
+        )
+    try:
+        return LockFile(lock, data, _write(repo, data))
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        raise RepoError(
+            f"this cannot be written: {error.strerror}",
+            code="lock-not-writable",
+            file=FILENAME,
+            remedy="print the lock with --print",
+        ) from error
+
+
+def _write(repo: Repo, data: bytes) -> Path:
     path = repo.root / FILENAME
     try:
         # A rename: a symbolic link of that name is replaced, not followed.
@@ -128,12 +173,8 @@ def keep_lock(repo: Repo, lock: Lock, *, store: Store, reporter: Reporter) -> Lo
                 file=FILENAME,
                 remedy="move it out of the way",
             ) from error
-        if error.errno not in _NOT_WRITABLE:
-            raise
-        reporter.note(f"the repository cannot be written: the lock is kept in the cache, not in {FILENAME}")
-        store.put_action(_key(repo), {"lock": data.decode()})
-        return LockFile(lock, data, None)
-    return LockFile(lock, data, path)
+        raise
+    return path
 
 
 def _key(repo: Repo) -> str:

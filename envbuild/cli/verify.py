@@ -1,0 +1,143 @@
+"""``envbuild verify``: is an image what its lock says?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from envbuild.cli.looking import inspector
+from envbuild.cli.options import (
+    common_options,
+    engine_option,
+    jobs_option,
+    platform_option,
+    step_options,
+    subdir_option,
+)
+from envbuild.cli.session import Project, Session
+from envbuild.cli.text import columns, count
+
+if TYPE_CHECKING:
+    from envbuild.build import Builder
+    from envbuild.inspection.medium import Medium
+    from envbuild.proof.rebuilding import Recipe
+
+__all__ = ["verify"]
+
+
+@click.command(short_help="Build again from the lock and compare.")
+@click.argument("source", required=False, metavar="[SOURCE]")
+@subdir_option
+@click.option("--image", metavar="IMAGE", help="The image to verify. Default: the one in the cache.")
+@platform_option
+@engine_option
+@jobs_option
+@step_options
+@common_options
+def verify(session: Session, source: str | None, image: str | None) -> None:
+    """Build SOURCE again from its lock, with nothing that was built before, and compare with an image.
+
+    Without --image that is the image of this lock in the cache, or in the shared cache; if there is none, two
+    builds are compared. With --image alone an environment image is verified with the lock inside it. Exit
+    code 0: every byte is what the lock says. 1: something is not; the first file that differs is named.
+    """
+    from envbuild.base.host import host_platform
+    from envbuild.cli.proof_documents import verify_document
+    from envbuild.proof.verifier import Verifier
+
+    project = None if source is None and image is not None else session.project(source or ".")
+    settings = project.settings if project is not None else session.settings
+    verifier = Verifier(
+        inspector=inspector(session),
+        recipe=partial(_recipe, session, project) if project is not None else None,
+        usual=lambda recipe: session.builder(recipe.lock, settings, recipe.repo),
+        fresh=partial(_fresh_builder, session, project),
+        shared=partial(_shared_image, session),
+        reporter=session.console,
+    )
+    platforms = session.settings.platforms
+    if image is not None:
+        found = verifier.image(image, platforms)
+    else:
+        found = verifier.own(settings.platforms or (host_platform(),))
+    document = verify_document(found, session.console.rounded_seconds)
+    session.console.result(*_text(document))
+    session.console.document(document)
+    if not found.proven:
+        raise click.exceptions.Exit(1)
+
+
+def _recipe(session: Session, project: Project, platforms: Sequence[str]) -> Recipe:
+    from envbuild.proof.rebuilding import Recipe
+
+    file = session.ensure_lock(project, platforms, locked=True)
+    return Recipe(file.lock, file.data, project.repo, project.post_build)
+
+
+def _fresh_builder(session: Session, project: Project | None, recipe: Recipe, compression: str) -> Builder:
+    from envbuild.proof.rebuilding import cache_without_layers, lock_artifacts
+
+    settings = project.settings if project is not None else session.settings
+    artifacts = lock_artifacts(recipe.lock)
+    root = click.get_current_context().with_resource(
+        cache_without_layers(session.store, artifacts, session.console)
+    )
+    apart = session.apart(root)
+    settings = replace(settings, cache_dir=root, compression=compression, registry=None, registry_cache=False)
+    return apart.builder(recipe.lock, settings, recipe.repo)
+
+
+def _shared_image(session: Session, environment: str) -> Medium | None:
+    from envbuild.image.reference import parse_reference
+    from envbuild.inspection.remote import RemoteImage
+
+    if session.settings.registry is None or session.settings.offline:
+        return None
+    reference = parse_reference(f"{session.settings.registry}:{environment}")
+    repository = session.registries.repository(reference)
+    return RemoteImage(reference, repository) if repository.head_manifest(environment) else None
+
+
+def _text(document: dict[str, Any]) -> list[str]:
+    lines = columns([("image", document["image"] or "none: two builds are compared")])
+    for image in document["images"]:
+        lines += ["", *columns([("platform", image["platform"]), ("image ID", image["image_id"])])]
+        lines += _verdict(image)
+    return lines
+
+
+def _verdict(image: dict[str, Any]) -> list[str]:
+    layers = count(len(image["layers"]), "layer")
+    if image["identical"]:
+        return [f"proven: {layers}, config and manifest are what the lock makes, byte for byte"]
+    if image["proven"]:
+        return [f"proven: {layers} and config are what the lock makes; compressed or described otherwise"]
+    wrong = [layer for layer in image["layers"] if layer["state"] not in ("same", "encoded")]
+    lines = [f"differs: {len(wrong)} of {layers}" if wrong else f"differs: the config; {layers} are the same"]
+    for layer in wrong:
+        lines += _layer(layer)
+    for change in image["config"]:
+        before, after = (change[side] or "nothing" for side in ("before", "after"))
+        lines.append(f"  config: {change['name']} is {after} instead of {before}")
+    if image["hint"]:
+        lines.append(f"  hint: {image['hint']}")
+    return lines
+
+
+def _layer(layer: dict[str, Any]) -> list[str]:
+    states = {
+        "differs": "differs",
+        "missing": "is missing",
+        "extra": "is extra",
+        "moved": "is not in its place",
+    }
+    lines = [f"  layer `{layer['title']}` {states[layer['state']]}"]
+    if layer["trouble"]:
+        lines.append(f"    {layer['trouble']}")
+    lines += [f"    {file['path']}: {'; '.join(file['how'])}" for file in layer["files"]]
+    more = layer["differing"] - len(layer["files"])
+    return [*lines, f"    and {more} more"] if more > 0 else lines

@@ -1,0 +1,1 @@
+"""Looking at an image wherever it is, whoever made it, without fetching its layers."""
