@@ -43,6 +43,8 @@ ENGINES = ("auto", "bubblewrap", "docker")
 
 _TRUSTED = "layers found in a registry are used as they are, so who names it decides what runs"
 
+_ATTESTED = "what is said about an image is said by whoever builds it"
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
@@ -109,6 +111,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("registry", "text", reason=_TRUSTED),
     Option("registry-cache", "switch", reason=_TRUSTED),
     Option("plain-http", "list"),
+    Option("sbom", "switch", reason=_ATTESTED),
+    Option("provenance", "switch", reason=_ATTESTED),
+    Option("sign-key", "text", reason=_ATTESTED),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 
@@ -152,6 +157,9 @@ class Settings:
     registry: str | None = None
     registry_cache: bool = True
     plain_http: tuple[str, ...] = ()
+    sbom: bool = False
+    provenance: bool = False
+    sign_key: str | None = None
 
     @property
     def source_addresses(self) -> dict[str, str]:

@@ -44,6 +44,7 @@ ROOMS = (
     "backend",
     "notebook",
     "post_build",
+    "attest",
     "build",
     "inspection",
     "proof",

@@ -77,7 +77,7 @@ def build_base(
     recipe = recipe_named(recipe_name)
     settings = session.settings
     platforms = settings.platforms or (host_platform(),)
-    delivery = parse_delivery(tags, outputs, load, push, platforms)
+    delivery = parse_delivery(session, tags, outputs, load, push, platforms)
     spec = Spec(
         name=recipe.name,
         display_name=recipe.name,

@@ -56,12 +56,13 @@ def build(
     The result is kept in the cache. What has to be executed for it runs in a sandbox. A Dockerfile, and what
     only repo2docker knows how to install, is built by Docker instead.
     """
+    from envbuild.attest.attaching import Subject
     from envbuild.base.host import host_platform
     from envbuild.plan import environment_id
 
     project = session.project(source)
     platforms = project.settings.platforms or (host_platform(),)
-    delivery = parse_delivery(tags, outputs, load, push, platforms)
+    delivery = parse_delivery(session, tags, outputs, load, push, platforms)
     if project.spec.engine_build is not None:
         built = [session.engine_built(project, platform) for platform in platforms]
         delivery.deliver(
@@ -86,4 +87,7 @@ def build(
         lock_path=str(file.path) if file.path else None,
         settings=project.settings,
         origin=project.repo.origin,
+        subject=Subject(
+            file.lock, file.data, images, project.settings.compression, origin=project.repo.origin
+        ),
     )

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envbuild.cli.attesting import attest_options, attached_rows, wanted_attestation
 from envbuild.cli.options import chain, plain_http_option
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns, count
 from envbuild.errors import UsageError
 
 if TYPE_CHECKING:
+    from envbuild.attest.attaching import Attached, Attestation, Subject
     from envbuild.builder.contract import Lack
     from envbuild.config import Settings
+    from envbuild.image.descriptor import Descriptor
     from envbuild.image.model import Image
     from envbuild.image.output import Output
+    from envbuild.registry.push import Pushed
+    from envbuild.registry.repository import Repository
     from envbuild.source import Origin
 
 __all__ = ["Delivery", "delivery_options", "parse_delivery", "pushed_rows"]
@@ -36,6 +41,7 @@ delivery_options = chain(
     ),
     click.option("--load", is_flag=True, help="Give it to Docker."),
     click.option("--push", is_flag=True, help="Push it to the registries of its names (-t)."),
+    attest_options,
     plain_http_option,
 )
 
@@ -43,13 +49,14 @@ delivery_options = chain(
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Where images go: ``names`` are full (``demo:latest``), ``load`` means to Docker, ``push`` to the
-    registries of all names.
+    registries of all names, and ``attestation`` is what is said about them there.
     """
 
     names: tuple[str, ...]
     places: tuple[Output, ...]
     load: bool
     push: bool
+    attestation: Attestation
 
     def deliver(
         self,
@@ -62,6 +69,7 @@ class Delivery:
         settings: Settings,
         origin: Origin | None = None,
         lacks: Sequence[Lack] = (),
+        subject: Subject | None = None,
     ) -> None:
         """Record ``images`` (one per platform), write, load and push them, and print what they are.
 
@@ -70,6 +78,7 @@ class Delivery:
             origin: where the repository was fetched from.
             env: the environment's id; None when a container engine built the image.
             lacks: what an image by an engine lacks for hubs and notebooks.
+            subject: what the images were made from, for what is said about them.
         """
         from envbuild.cli.documents import build_document
         from envbuild.image.layout import image_index
@@ -91,18 +100,7 @@ class Delivery:
             _, docker = session.engines(settings)
             choose(docker.name, [docker])
             docker.load(_native(images), names, reporter=session.console)
-        pushed = None
-        if self.push:
-            from envbuild.image.reference import parse_reference
-            from envbuild.registry.push import push_images
-
-            pushed = push_images(
-                images,
-                [parse_reference(tag) for tag in self.names],
-                store=session.store,
-                registries=session.registries,
-                reporter=session.console,
-            )
+        pushed, attached = self._push(session, images, subject) if self.push else (None, ())
         document = build_document(
             images,
             index=image_index(images, session.store).digest if len(images) > 1 else None,
@@ -110,6 +108,7 @@ class Delivery:
             tags=self.names,
             outputs=[str(place) for place in self.places],
             pushed=pushed,
+            attached=attached,
             lock=lock_path,
             origin=origin,
             lacks=lacks,
@@ -119,14 +118,47 @@ class Delivery:
         session.console.document(document)
 
 
+    def _push(
+        self, session: Session, images: Sequence[Image], subject: Subject | None
+    ) -> tuple[Pushed, tuple[Attached, ...]]:
+        from envbuild.image.reference import parse_reference
+        from envbuild.registry.push import push_images
+
+        if subject is None and (self.attestation.sbom or self.attestation.provenance):
+            session.console.warn(
+                "there is neither a bill of materials nor provenance: a container engine built this image,"
+                " and does not tell what is in it"
+            )
+        references = [parse_reference(tag) for tag in self.names]
+        attached: list[Attached] = []
+
+        def attach(repository: Repository, manifests: Sequence[Descriptor]) -> None:
+            attached.extend(self.attestation.attach(repository, references, manifests, subject))
+
+        pushed = push_images(
+            images,
+            references,
+            store=session.store,
+            registries=session.registries,
+            reporter=session.console,
+            attach=attach,
+        )
+        return pushed, tuple(attached)
+
+
 def parse_delivery(
-    tags: Sequence[str], outputs: Sequence[str], load: bool, push: bool, platforms: Sequence[str]
+    session: Session,
+    tags: Sequence[str],
+    outputs: Sequence[str],
+    load: bool,
+    push: bool,
+    platforms: Sequence[str],
 ) -> Delivery:
     """Check the options before the work begins.
 
     Raises:
         UsageError: a name is none, or there is none to push; a place cannot be written or cannot hold images
-            of ``platforms``.
+            of ``platforms``; the key to sign with cannot be used.
     """
     from envbuild.image.output import parse_output
     from envbuild.image.reference import full_name
@@ -140,7 +172,8 @@ def parse_delivery(
             code="push-without-name",
             remedy="name the image with its registry: -t registry.example.org/team/demo:1.0",
         )
-    return Delivery(tuple(full_name(tag) for tag in tags), places, load, push)
+    attestation = wanted_attestation(session, push=push)
+    return Delivery(tuple(full_name(tag) for tag in tags), places, load, push, attestation)
 
 
 def _native(images: Sequence[Image]) -> Image:
@@ -161,7 +194,7 @@ def pushed_rows(pushed: dict[str, Any] | None) -> list[tuple[str, str]]:
         for outcome, word in words.items()
         if pushed[outcome]["blobs"]
     ]
-    return [*rows, ("bytes", ", ".join(moved))]
+    return [*rows, ("bytes", ", ".join(moved)), *attached_rows(pushed["attached"])]
 
 
 def _text(document: dict[str, Any]) -> list[str]:

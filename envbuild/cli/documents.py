@@ -13,6 +13,7 @@ from envbuild.store.prune import usage
 
 if TYPE_CHECKING:  # each verb needs few of these, and loading them all would take a sixth of a cached build
     from envbuild.base.recipe import BaseRecipe
+    from envbuild.attest.attaching import Attached
     from envbuild.builder.contract import Lack
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
@@ -246,6 +247,7 @@ def build_document(
     tags: Sequence[str],
     outputs: Sequence[str],
     pushed: Pushed | None,
+    attached: Sequence[Attached],
     lock: str | None,
     lacks: Sequence[Lack],
     origin: Origin | None,
@@ -264,7 +266,7 @@ def build_document(
         "source": _source(origin),
         "tags": list(tags),
         "outputs": list(outputs),
-        "pushed": pushed_document(pushed) if pushed is not None else None,
+        "pushed": pushed_document(pushed, attached) if pushed is not None else None,
         "platforms": {image.platform: _image(image) for image in images},
         "layers": _image(first)["layers"],
         "lacks": [{"what": lack.what, "why": lack.why, "remedy": lack.remedy} for lack in lacks],
@@ -272,12 +274,15 @@ def build_document(
     }
 
 
-def pushed_document(pushed: Pushed) -> dict[str, Any]:
-    """What was pushed, under which names, and what became of layers and configs on the way."""
+def pushed_document(pushed: Pushed, attached: Sequence[Attached]) -> dict[str, Any]:
+    """What was pushed, under which names, what became of layers and configs on the way, and what was attached."""
     return {
         "digest": pushed.top.digest,
         "references": [str(reference) for reference in pushed.references],
         **{outcome: {"blobs": moved.blobs, "bytes": moved.size} for outcome, moved in pushed.moved.items()},
+        "attached": [
+            {"kind": one.kind, "subject": one.subject, "digest": one.digest or None} for one in attached
+        ],
     }
 
 

@@ -99,6 +99,10 @@ class Session:
         """The settings, before any repository had its say."""
         return self._settings(None)
 
+    def given(self, *names: str) -> tuple[str, ...]:
+        """Those settings among ``names`` (attributes) that are on the command line."""
+        return tuple(name for name in names if self._flags.get(name) is not None)
+
     def _settings(self, repository: Mapping[str, Any] | None) -> Settings:
         user = read_user_config(user_config_path())
         return load_settings(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +26,14 @@ from envbuild.registry.uploads import Content, Outcome, Upload
 from envbuild.store import Store
 from envbuild.store.store import disk_errors
 
-__all__ = ["DOCKER_INDEX_TYPE", "DOCKER_MANIFEST_TYPE", "Manifest", "Repository", "next_page"]
+__all__ = [
+    "DOCKER_INDEX_TYPE",
+    "DOCKER_MANIFEST_TYPE",
+    "Manifest",
+    "Repository",
+    "next_page",
+    "referrers_tag",
+]
 
 DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -34,8 +41,20 @@ _MANIFEST_TYPES = (MANIFEST_TYPE, INDEX_TYPE, DOCKER_MANIFEST_TYPE, DOCKER_INDEX
 _LINK = re.compile(r"<([^<>]+)>((?:\s*;\s*[\w*-]+\s*=\s*(?:\"[^\"]*\"|[^\s\",;]*))*)")
 _NEXT = re.compile(r"\brel\s*=\s*\"?next(?![\w-])", re.IGNORECASE)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# What registries without a referrers API answer: 404 by the specification, others where the address is taken
+# for something else.
+_NO_REFERRERS = (400, 404, 405, 406, 501)
 _MOST_PAGES = 1000
 _PAGE = 1000
+
+
+def referrers_tag(digest: str) -> str:
+    """The tag of the list of what refers to ``digest``, in registries that keep no such list themselves.
+
+    >>> referrers_tag("sha256:00ff")
+    'sha256-00ff'
+    """
+    return digest.replace(":", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,18 @@ class Repository:
         Returns its digest. A :class:`RemoteError` with the code ``registry-lacks-blob`` tells that what it
         names is not there; its ``detail`` has the digests that the registry names, one a line.
         """
+        self._put(data, media_type, reference)
+        return "sha256:" + hashlib.sha256(data).hexdigest()
+
+    def put_referrer(self, data: bytes, media_type: str) -> bool:
+        """Store a manifest that has a ``subject``, by its digest.
+
+        Returns whether the registry lists it as a referrer of that; if not, its clients have to keep the list
+        (:mod:`envbuild.registry.referrers`).
+        """
+        return "oci-subject" in self._put(data, media_type, None).headers
+
+    def _put(self, data: bytes, media_type: str, reference: str | None) -> Answer:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         call = replace(
             self._manifest_call("PUT", reference or digest),
@@ -135,7 +166,7 @@ class Repository:
             found = self.head_manifest(reference or digest)
             if found is None or found.digest != digest:
                 raise lied(self.registry, f"it says it took {call.what}, and does not have it")
-        return digest
+        return answer
 
     def referrers(self, digest: str, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """What refers to the manifest ``digest`` (signatures, bills of materials), of one type or of all.
@@ -145,10 +176,10 @@ class Repository:
         query = f"?artifactType={quote(artifact_type, safe='')}" if artifact_type else ""
         found: list[Descriptor] = []
         call = self._call("GET", f"/v2/{self._path}/referrers/{digest}{query}", "list what refers to", digest)
-        for answer in self._pages(call):
+        for answer in self._pages(call, _NO_REFERRERS):
             found += _descriptors(answer.body)
         if not found:
-            fallback = self.manifest(digest.replace(":", "-"))
+            fallback = self.manifest(referrers_tag(digest))
             found = _descriptors(fallback.data) if fallback is not None else []
         return tuple(one for one in found if artifact_type in (None, one.artifact_type))
 
@@ -245,12 +276,12 @@ class Repository:
 
         return self._registry.patience().through(send)
 
-    def _pages(self, call: Call) -> Iterator[Answer]:
-        """The pages of a list; none when there is no such list."""
+    def _pages(self, call: Call, absent: Collection[int] = (404,)) -> Iterator[Answer]:
+        """The pages of a list; none when there is no such list, as the statuses ``absent`` tell."""
         seen = set()
         for _ in range(_MOST_PAGES):
             answer = self._sent(call)
-            if answer.status == 404:
+            if answer.status in absent:
                 return
             if answer.status != 200:
                 raise self._refused(call, answer)
