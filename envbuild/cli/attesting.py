@@ -38,7 +38,7 @@ _PASSPHRASES = ("ENVBUILD_SIGN_PASSPHRASE", "COSIGN_PASSWORD")
 
 
 def wanted_attestation(session: Session, *, push: bool) -> Attestation:
-    """What the settings say is to be attached to what is pushed. The key is read, so a bad one is found early.
+    """What is to be attached to what is pushed; a key that cannot be used is found before the work begins.
 
     Raises:
         UsageError: the key cannot be used; something is asked for on the command line, and nothing is pushed.
@@ -51,7 +51,7 @@ def wanted_attestation(session: Session, *, push: bool) -> Attestation:
             raise UsageError(
                 f"{_OPTIONS[asked[0]]} needs a registry to attach it in",
                 code="attest-without-push",
-                remedy="add --push; `envbuild sbom` prints a bill of materials or writes it into a file",
+                remedy="add --push" + ("; `envbuild sbom` only prints it" if asked[0] == "sbom" else ""),
             )
         return Attestation()
     settings = session.settings

@@ -67,6 +67,7 @@ def build_base(
 
     Its layers are shared by all images on that base: have them built, pushed or pulled in advance.
     """
+    from envbuild.attest.attaching import Subject
     from envbuild.base.host import host_platform
     from envbuild.base.recipe import base_images, recipe_named
     from envbuild.lock.lockfile import dump_lock
@@ -85,7 +86,14 @@ def build_base(
     )
     project = Project(open_repo(str(base_images() / recipe.name)), spec, settings)
     lock = session.make_lock(project, platforms, None)
-    images = session.builder(lock, settings).environment(lock, dump_lock(lock), platforms)
+    data = dump_lock(lock)
+    images = session.builder(lock, settings).environment(lock, data, platforms)
     delivery.deliver(
-        session, images, name=lock.name, env=environment_id(lock), lock_path=None, settings=settings
+        session,
+        images,
+        name=lock.name,
+        env=environment_id(lock),
+        lock_path=None,
+        settings=settings,
+        subject=Subject(lock, data, images, settings.compression),
     )

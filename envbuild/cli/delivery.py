@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.attesting import attest_options, attached_rows, wanted_attestation
+from envbuild.cli.attesting import attached_rows, attest_options, wanted_attestation
 from envbuild.cli.options import chain, plain_http_option
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns, count
@@ -116,7 +116,6 @@ class Delivery:
         )
         session.console.result(*_text(document))
         session.console.document(document)
-
 
     def _push(
         self, session: Session, images: Sequence[Image], subject: Subject | None

@@ -12,8 +12,8 @@ from envbuild.store.images import contents, stored_images
 from envbuild.store.prune import usage
 
 if TYPE_CHECKING:  # each verb needs few of these, and loading them all would take a sixth of a cached build
-    from envbuild.base.recipe import BaseRecipe
     from envbuild.attest.attaching import Attached
+    from envbuild.base.recipe import BaseRecipe
     from envbuild.builder.contract import Lack
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
@@ -275,7 +275,7 @@ def build_document(
 
 
 def pushed_document(pushed: Pushed, attached: Sequence[Attached]) -> dict[str, Any]:
-    """What was pushed, under which names, what became of layers and configs on the way, and what was attached."""
+    """What was pushed under which names, what became of layers and configs, and what was attached."""
     return {
         "digest": pushed.top.digest,
         "references": [str(reference) for reference in pushed.references],

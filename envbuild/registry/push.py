@@ -56,10 +56,15 @@ def push_images(
     store: Store,
     registries: Registries,
     reporter: Reporter,
+    attach: Callable[[Repository, Sequence[Descriptor]], None] = lambda repository, manifests: None,
 ) -> Pushed:
     """Push ``images`` (one per platform) under all of ``references``; several go under an index.
 
     Bytes that a registry has are not sent; bytes that are only in a registry come from there.
+
+    Parameters:
+        attach: called for each repository that has all manifests, the index last, before a tag names them: so
+            whoever finds the image by its name finds what belongs to it.
 
     Raises:
         RemoteError: a registry failed or refused.
@@ -74,9 +79,10 @@ def push_images(
     repositories = {reference.name: registries.repository(reference) for reference in references}
     with reporter.stage("push") as stage:
         pushes = [_Push(one, store, registries, stage) for one in repositories.values()]
-        for push in pushes:
+        for push, repository in zip(pushes, repositories.values(), strict=True):
             push.blobs(largest_first)
             push.manifests(manifests, largest_first)
+            attach(repository, manifests)
         for reference in references:
             # A digest is no name that could be given: what has it was pushed above.
             if reference.tag is not None:

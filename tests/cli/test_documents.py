@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from envbuild.attest.attaching import Attached
 from envbuild.base.recipe import load_recipes
 from envbuild.builder.contract import Lack
 from envbuild.cli.documents import (
@@ -86,6 +87,7 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 (parse_reference("ghcr.io/me/demo:1"),),
                 {"uploaded": Moved(1, 10), "mounted": Moved(), "exists": Moved()},
             ),
+            attached=[Attached("sha256:m", "sbom", "sha256:a")],
             lock=None,
             origin=origin,
             lacks=[Lack("has no command", "nothing starts", "add a CMD")],

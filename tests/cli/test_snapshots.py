@@ -76,6 +76,12 @@ CASES: dict[str, tuple[str, ...]] = {
         *("build", "good", "-o", "archive:x.tar"),
         *("--platform", "linux/amd64", "--platform", "linux/arm64"),
     ),
+    "build-sbom-without-push": ("build", "good", "--sbom"),
+    "build-sign-without-push": ("build", "good", "-t", "demo", "--sign", "sign.key"),
+    "build-no-such-key": (
+        *("build", "good", "--push", "-t", "registry.example.org/demo:1"),
+        *("--sign", "missing.key"),
+    ),
     "run-nothing": ("run", "good"),
     "run-no-such-notebook": ("run", "good", "missing.ipynb"),
     "run-command-and-notebook": ("run", "good", "analysis.ipynb", "--", "true"),

@@ -1,4 +1,4 @@
-"""Programs of newer Debian releases, fetched and verified like bubblewrap is, and started without installing them."""
+"""Programs of newer Debian releases: fetched and verified like bubblewrap is, and not installed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from envbuild.base.interpreter import LIBRARY_DIRECTORIES, unpack_debs
 from envbuild.base.locking import resolve_tool
 from envbuild.base.mirrors import find_mirrors
 from envbuild.fetch import Fetcher, Sources
+from envbuild.progress import Silent
 from envbuild.store import Store
-from tests.support.reporters import Silent
 
 __all__ = ["debian_program"]
 
