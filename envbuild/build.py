@@ -146,6 +146,15 @@ class Builder:
             self._executed(plan, image, repo, script) for plan, image in zip(plans, images, strict=True)
         )
 
+    def environments(self, lock: Lock, lock_bytes: bytes, images: Sequence[Image]) -> tuple[Image, ...]:
+        """The environment images that complete ``images`` are made on."""
+        made = []
+        for image in images:
+            files = max(number for number, layer in enumerate(image.layers) if not layer.key)
+            plan = make_plan(lock, image.platform, lock_bytes)
+            made.append(self._assemble(plan, image.layers[:files]))
+        return tuple(made)
+
     def _executed(self, plan: Plan, image: Image, repo: Repo, script: PostBuild) -> Image:
         """``image`` with the layer of what ``script`` changes in it."""
         stepped = run_post_build(script, repo, image, self.steps)

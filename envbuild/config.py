@@ -23,6 +23,7 @@ import platformdirs
 import tomli
 
 from envbuild.errors import EnvbuildError, RepoError, UsageError
+from envbuild.image.reference import is_repository_name
 from envbuild.network.indexes import user_indexes
 
 __all__ = [
@@ -40,6 +41,7 @@ COMPRESSIONS = ("zstd", "gzip")
 RESOLVERS = ("uv", "pip-tools")
 NETWORK_STEPS = ("postBuild", "build")
 ENGINES = ("auto", "bubblewrap", "docker")
+REPOSITORY_EXAMPLE = "registry.example.org/team/envs"
 
 _TRUSTED = "layers found in a registry are used as they are, so who names it decides what runs"
 
@@ -59,7 +61,7 @@ class Option:
     """
 
     key: str
-    kind: Literal["text", "list", "number", "switch"]
+    kind: Literal["text", "list", "number", "switch", "image repository"]
     repository: bool = False
     choices: tuple[str, ...] = ()
     reason: str = "it concerns the machine, not the image"
@@ -108,7 +110,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("debian-mirror", "text"),
     Option("debian-security-mirror", "text"),
     Option("repo2docker-base-image", "text"),
-    Option("registry", "text", reason=_TRUSTED),
+    Option("registry", "image repository", reason=_TRUSTED),
     Option("registry-cache", "switch", reason=_TRUSTED),
     Option("plain-http", "list"),
     Option("sbom", "switch", reason=_ATTESTED),
@@ -349,6 +351,9 @@ def _trouble(option: Option, value: Any) -> str | None:
             if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
                 return "must be a list of texts"
             wrong = [item for item in value if option.choices and item not in option.choices]
+        case "image repository":
+            fits = isinstance(value, str) and is_repository_name(value)
+            return None if fits else f"must be a repository in a registry, like {REPOSITORY_EXAMPLE}"
         case "text":
             if not isinstance(value, str) or not value:
                 return "must be a text"

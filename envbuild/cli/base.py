@@ -11,6 +11,7 @@ from envbuild.cli.options import (
     jobs_option,
     lock_options,
     platform_option,
+    registry_options,
 )
 from envbuild.cli.session import Project, Session
 from envbuild.cli.text import columns
@@ -53,6 +54,7 @@ def list_bases(session: Session) -> None:
 @compression_option
 @jobs_option
 @platform_option
+@registry_options
 @lock_options
 @common_options
 def build_base(
@@ -70,6 +72,8 @@ def build_base(
     from envbuild.attest.attaching import Subject
     from envbuild.base.host import host_platform
     from envbuild.base.recipe import base_images, recipe_named
+    from envbuild.cli.sharing import environment_reference
+    from envbuild.image.finding import without_lost
     from envbuild.lock.lockfile import dump_lock
     from envbuild.plan import environment_id
     from envbuild.source import open_repo
@@ -86,14 +90,22 @@ def build_base(
     )
     project = Project(open_repo(str(base_images() / recipe.name)), spec, settings)
     lock = session.make_lock(project, platforms, None)
+    builder, env = session.builder(lock, settings), environment_id(lock)
+    session.layers(settings).consult([*environment_reference(settings, env), *delivery.replaced])
+
     data = dump_lock(lock)
-    images = session.builder(lock, settings).environment(lock, data, platforms)
-    delivery.deliver(
-        session,
-        images,
-        name=lock.name,
-        env=environment_id(lock),
-        lock_path=None,
-        settings=settings,
-        subject=Subject(lock, data, images, settings.compression),
-    )
+
+    def make() -> None:
+        images = builder.environment(lock, data, platforms)
+        delivery.deliver(
+            session,
+            images,
+            name=lock.name,
+            env=env,
+            lock_path=None,
+            settings=settings,
+            subject=Subject(lock, data, images, settings.compression),
+            environments=lambda: images,
+        )
+
+    without_lost(make)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from envbuild.cli.delivery import delivery_options, parse_delivery
@@ -14,6 +16,7 @@ from envbuild.cli.options import (
     lock_options,
     locked_option,
     platform_option,
+    registry_options,
     source_argument,
     spec_options,
     step_options,
@@ -36,6 +39,7 @@ __all__ = ["build"]
 @compression_option
 @jobs_option
 @platform_option
+@registry_options
 @lock_options
 @contents_options
 @spec_options
@@ -58,6 +62,8 @@ def build(
     """
     from envbuild.attest.attaching import Subject
     from envbuild.base.host import host_platform
+    from envbuild.cli.sharing import environment_reference
+    from envbuild.image.finding import without_lost
     from envbuild.plan import environment_id
 
     project = session.project(source)
@@ -78,16 +84,24 @@ def build(
         return
     file = session.ensure_lock(project, platforms, locked=locked)
     builder = session.builder(file.lock, project.settings, project.repo, check=check_reproducible)
-    images = builder.complete_images(file.lock, file.data, platforms, project.repo, project.post_build)
-    delivery.deliver(
-        session,
-        images,
-        name=file.lock.name,
-        env=environment_id(file.lock),
-        lock_path=str(file.path) if file.path else None,
-        settings=project.settings,
-        origin=project.repo.origin,
-        subject=Subject(
-            file.lock, file.data, images, project.settings.compression, origin=project.repo.origin
-        ),
-    )
+    env = environment_id(file.lock)
+    layers = session.layers(project.settings)
+    layers.consult([*environment_reference(project.settings, env), *delivery.replaced])
+
+    def make() -> None:
+        images = builder.complete_images(file.lock, file.data, platforms, project.repo, project.post_build)
+        delivery.deliver(
+            session,
+            images,
+            name=file.lock.name,
+            env=env,
+            lock_path=str(file.path) if file.path else None,
+            settings=project.settings,
+            origin=project.repo.origin,
+            subject=Subject(
+                file.lock, file.data, images, project.settings.compression, origin=project.repo.origin
+            ),
+            environments=partial(builder.environments, file.lock, file.data, images),
+        )
+
+    without_lost(make)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from envbuild.image.descriptor import Descriptor
     from envbuild.image.model import Image
     from envbuild.image.output import Output
+    from envbuild.image.reference import Reference
+    from envbuild.registry.publish import Published
     from envbuild.registry.push import Pushed
     from envbuild.registry.repository import Repository
     from envbuild.source import Origin
@@ -58,6 +60,13 @@ class Delivery:
     push: bool
     attestation: Attestation
 
+    @property
+    def replaced(self) -> tuple[Reference, ...]:
+        """The images in registries that will be replaced."""
+        from envbuild.image.reference import parse_reference
+
+        return tuple(map(parse_reference, self.names)) if self.push else ()
+
     def deliver(
         self,
         session: Session,
@@ -70,6 +79,7 @@ class Delivery:
         origin: Origin | None = None,
         lacks: Sequence[Lack] = (),
         subject: Subject | None = None,
+        environments: Callable[[], Sequence[Image]] | None = None,
     ) -> None:
         """Record ``images`` (one per platform), write, load and push them, and print what they are.
 
@@ -79,6 +89,10 @@ class Delivery:
             env: the environment's id; None when a container engine built the image.
             lacks: what an image by an engine lacks for hubs and notebooks.
             subject: what the images were made from, for what is said about them.
+            environments: gives the environment images, for the shared cache.
+
+        Raises:
+            LayersLost: see :meth:`envbuild.image.finding.Layers.bring`.
         """
         from envbuild.cli.documents import build_document
         from envbuild.image.layout import image_index
@@ -88,6 +102,9 @@ class Delivery:
         for image in images:
             for tag in names:
                 record_image(session.store, tag, image.platform, image.manifest)
+        if self.places:
+            layers = [layer for image in images for layer in image.layers]
+            session.layers(settings).bring(layers, session.console)
         for place in self.places:
             from envbuild.image.output import write_output
 
@@ -100,7 +117,16 @@ class Delivery:
             _, docker = session.engines(settings)
             choose(docker.name, [docker])
             docker.load(_native(images), names, reporter=session.console)
-        pushed, attached = self._push(session, images, subject) if self.push else (None, ())
+        pushed: Pushed | None = None
+        attached: tuple[Attached, ...] = ()
+        published: Published | None = None
+        if self.push:
+            from envbuild.cli.sharing import noticing_losses, publish
+
+            with noticing_losses(session, settings, images):
+                pushed, attached = self._push(session, images, subject)
+            if env is not None and environments is not None:
+                published = publish(session, settings, env, environments(), images)
         document = build_document(
             images,
             index=image_index(images, session.store).digest if len(images) > 1 else None,
@@ -109,6 +135,7 @@ class Delivery:
             outputs=[str(place) for place in self.places],
             pushed=pushed,
             attached=attached,
+            published=published,
             lock=lock_path,
             origin=origin,
             lacks=lacks,
@@ -196,11 +223,18 @@ def pushed_rows(pushed: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [*rows, ("bytes", ", ".join(moved)), *attached_rows(pushed["attached"])]
 
 
+def _counted(layers: Sequence[dict[str, Any]]) -> str:
+    """``34 layers (33 cached, 30 of them in the registry)``."""
+    cached = sum(layer["cached"] for layer in layers)
+    remote = sum(layer["found"] == "registry" for layer in layers)
+    where = f", {remote} of them in the registry" if remote else ""
+    return f"{count(len(layers), 'layer')} ({cached} cached{where})"
+
+
 def _text(document: dict[str, Any]) -> list[str]:
     rows = []
     for platform, image in document["platforms"].items():
-        cached = sum(layer["cached"] for layer in image["layers"])
-        layers = f"{count(len(image['layers']), 'layer')} ({cached} cached), {byte_size(image['size'])}"
+        layers = f"{_counted(image['layers'])}, {byte_size(image['size'])}"
         rows += [("platform", platform), ("image ID", image["image_id"]), ("digest", image["digest"])]
         rows += [("content", layers)]
     if len(document["platforms"]) > 1:
@@ -210,5 +244,8 @@ def _text(document: dict[str, Any]) -> list[str]:
     rows += [("name", tag) for tag in document["tags"]]
     rows += [("written to", place) for place in document["outputs"]]
     rows += pushed_rows(document["pushed"])
+    if document["shared"]:
+        shared = document["shared"]
+        rows.append(("shared", f"{shared['reference']} ({count(shared['layers'], 'new layer')})"))
     rows += [("lacks", f"it {lack['what']}: {lack['why']}") for lack in document["lacks"]]
     return columns(rows)

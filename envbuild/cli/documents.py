@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.lock.model import Lock
     from envbuild.notebook.execute import Executed
     from envbuild.plan import Plan
+    from envbuild.registry.publish import Published
     from envbuild.registry.push import Pushed
     from envbuild.source import Origin
     from envbuild.source.selection import Selection
@@ -248,6 +249,7 @@ def build_document(
     outputs: Sequence[str],
     pushed: Pushed | None,
     attached: Sequence[Attached],
+    published: Published | None,
     lock: str | None,
     lacks: Sequence[Lack],
     origin: Origin | None,
@@ -267,6 +269,7 @@ def build_document(
         "tags": list(tags),
         "outputs": list(outputs),
         "pushed": pushed_document(pushed, attached) if pushed is not None else None,
+        "shared": _shared(published),
         "platforms": {image.platform: _image(image) for image in images},
         "layers": _image(first)["layers"],
         "lacks": [{"what": lack.what, "why": lack.why, "remedy": lack.remedy} for lack in lacks],
@@ -286,6 +289,17 @@ def pushed_document(pushed: Pushed, attached: Sequence[Attached]) -> dict[str, A
     }
 
 
+def _shared(published: Published | None) -> dict[str, Any] | None:
+    """What went into the shared cache; None when nothing was to go there."""
+    if published is None:
+        return None
+    return {
+        "reference": str(published.reference),
+        "digest": published.digest,
+        "layers": published.layers,
+    }
+
+
 def _image(image: Image) -> dict[str, Any]:
     return {
         "image_id": image.image_id,
@@ -299,6 +313,7 @@ def _image(image: Image) -> dict[str, Any]:
                 "title": layer.title,
                 "packages": list(layer.packages),
                 "cached": layer.cached,
+                "found": layer.found or None,
             }
             for layer in image.layers
         ],

@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 
 import click
 
-from envbuild.config import COMPRESSIONS, ENGINES, NETWORK_STEPS, PLATFORMS, RESOLVERS
+from envbuild.config import (
+    COMPRESSIONS,
+    ENGINES,
+    NETWORK_STEPS,
+    PLATFORMS,
+    REPOSITORY_EXAMPLE,
+    RESOLVERS,
+)
 
 __all__ = [
     "AGE",
@@ -28,6 +35,7 @@ __all__ = [
     "locked_option",
     "plain_http_option",
     "platform_option",
+    "registry_options",
     "rest_of_command_line",
     "source_argument",
     "spec_options",
@@ -135,6 +143,35 @@ plain_http_option = click.option(
     multiple=True,
     metavar="REGISTRY",
     help="Talk to this registry (HOST:PORT) also without TLS; repeatable.",
+)
+
+
+class _RepositoryName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
+    """A repository in a registry, in full and without a tag."""
+
+    name = "repository"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, as it is."""
+        from envbuild.image.reference import is_repository_name
+
+        if not is_repository_name(str(value)):
+            self.fail(f"{value!r} is not a repository in a registry, like {REPOSITORY_EXAMPLE}", param, ctx)
+        return str(value)
+
+
+registry_options = chain(
+    click.option(
+        "--registry",
+        type=_RepositoryName(),
+        metavar="REPOSITORY",
+        help="The shared cache: layers are looked for there, and with --push put there.",
+    ),
+    click.option(
+        "--registry-cache/--no-registry-cache",
+        default=None,
+        help="Whether layers that are found in registries are used. Default: yes.",
+    ),
 )
 
 

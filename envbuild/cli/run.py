@@ -16,6 +16,8 @@ from envbuild.cli.options import (
     jobs_option,
     lock_options,
     locked_option,
+    plain_http_option,
+    registry_options,
     rest_of_command_line,
     spec_options,
     step_options,
@@ -54,6 +56,8 @@ __all__ = ["run"]
 @engine_option
 @locked_option
 @jobs_option
+@registry_options
+@plain_http_option
 @lock_options
 @spec_options
 @step_options
@@ -115,10 +119,11 @@ def _refuse(constant: str) -> None:
 
 
 def _run_command(session: Session, source: str, command: tuple[str, ...], *, locked: bool) -> None:
+    from envbuild.cli.running import environment_image
     from envbuild.notebook.execute import run_command
 
     project = session.project(source)
-    engine, image = session.environment_image(project, locked=locked)
+    engine, image = environment_image(session, project, locked=locked)
     directory = session.working_directory(project)
     code = run_command(image, directory, command, engine=engine, reporter=session.console)
     raise click.exceptions.Exit(code)
@@ -135,12 +140,13 @@ def _run_notebooks(
     locked: bool,
 ) -> None:
     from envbuild.cli.documents import run_document
+    from envbuild.cli.running import environment_image
     from envbuild.notebook.execute import execute
     from envbuild.notebook.select import select_notebook
 
     project = session.project(source)
     selected = [select_notebook(project.repo, notebook, Path.cwd()) for notebook in notebooks]
-    engine, image = session.environment_image(project, locked=locked)
+    engine, image = environment_image(session, project, locked=locked)
     results = execute(
         image,
         session.working_directory(project),

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from envbuild.base.mirrors import Mirrors
     from envbuild.build import Builder
     from envbuild.builder.make import EngineBuilt
-    from envbuild.engine import Bubblewrap, Docker, Engine
+    from envbuild.engine import Bubblewrap, Docker
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Artifact, Lock, Wheel
     from envbuild.post_build import PostBuild
+    from envbuild.registry.cache import SharedLayers
     from envbuild.registry.registries import Registries
     from envbuild.sandbox.model import Limits, Sandbox
     from envbuild.source import Repo
@@ -93,6 +94,7 @@ class Session:
         self.console = console
         self.environment = environment
         self._flags = flags
+        self._layers: SharedLayers | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -139,6 +141,14 @@ class Session:
                 warn=self.console.warn,
             )
         )
+
+    def layers(self, settings: Settings) -> SharedLayers:
+        """What finds layers for this command."""
+        if self._layers is None:
+            from envbuild.cli.sharing import shared_layers
+
+            self._layers = shared_layers(self, settings)
+        return self._layers
 
     def project(self, source: str) -> Project:
         """Open and read the repository ``source``."""
@@ -252,12 +262,18 @@ class Session:
         from envbuild.backend.hooks import Hooks
         from envbuild.backend.workshop import Workshop
         from envbuild.base.host import host_platform
+        from envbuild.image.finding import without_lost
         from envbuild.plan import system_layers
 
         host = host_platform()
 
-        def hooks() -> Hooks:
+        def system() -> Image:
             image = self.builder(lock, settings).system_image(lock, host)
+            self.layers(settings).bring(image.layers, self.console)
+            return image
+
+        def hooks() -> Hooks:
+            image = without_lost(system)
             return Hooks(
                 self.sandbox(settings),
                 image,
@@ -328,7 +344,6 @@ class Session:
         """
         from envbuild.base.signed import check_signed
         from envbuild.build import Builder
-        from envbuild.image.finding import StoredLayers
         from envbuild.lock.sources import lock_fetcher
         from envbuild.sandbox.steps import StepLayers
 
@@ -361,7 +376,7 @@ class Session:
 
             return ProjectBuilder(lock, repo, workshop, self.console)(platform) if repo is not None else ()
 
-        layers = StoredLayers(self.store, settings.compression, settings.jobs)
+        layers = self.layers(settings)
         return Builder(
             store=self.store,
             fetcher=fetcher,
@@ -444,30 +459,8 @@ class Session:
             environment=self.environment,
             offline=settings.offline,
             reporter=self.console,
+            bring=self.layers(settings).bring,
         )
-
-    def environment_image(self, project: Project, *, locked: bool) -> tuple[Engine, Image]:
-        """An engine that works, and this machine's image without the repository's files."""
-        from envbuild.base.host import host_platform
-        from envbuild.engine import choose
-        from envbuild.engine.network import OnThisNetwork
-        from envbuild.store.images import record_image
-
-        platform = host_platform()
-        if project.spec.engine_build is not None:
-            return self._engine_built_image(project, platform)
-        engines: Sequence[Engine] = self.engines(project.settings)
-        engine = OnThisNetwork(choose(project.settings.engine, engines), self.environment)
-        self.console.note(f"engine: {engine.name}")
-        file = self.ensure_lock(project, (platform,), locked=locked)
-        builder = self.builder(file.lock, project.settings, project.repo)
-        if project.post_build is None:
-            (image,) = builder.environment(file.lock, file.data, (platform,))
-        else:
-            script = project.post_build
-            image = builder.executed_environment(file.lock, file.data, platform, project.repo, script)
-        record_image(self.store, f"{file.lock.name}:environment", platform, image.manifest)
-        return engine, image
 
     def engine_built(self, project: Project, platform: str) -> EngineBuilt:
         """The image of a repository that only a container engine can build."""
@@ -484,20 +477,6 @@ class Session:
             base_image=project.settings.repo2docker_base_image,
         )
         return builder.build(project.repo, project.spec, platform)
-
-    def _engine_built_image(self, project: Project, platform: str) -> tuple[Engine, Image]:
-        from envbuild.engine import choose
-        from envbuild.store.images import record_image
-
-        built = self.engine_built(project, platform)
-        for lack in built.lacks:
-            self.console.warn(f"{project.spec.name}: the image {lack.what}: {lack.why} ({lack.remedy})")
-        # Who designed the image decides about its users and links, which bubblewrap is not made for.
-        _, docker = self.engines(project.settings)
-        engine = choose(docker.name, [docker])
-        self.console.note(f"engine: {engine.name}")
-        record_image(self.store, f"{project.spec.name}:environment", platform, built.image.manifest)
-        return engine, built.image
 
     def show_problems(self, spec: Spec) -> None:
         """Say what reading found that is no error but should be acted on."""

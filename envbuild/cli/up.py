@@ -11,6 +11,8 @@ from envbuild.cli.options import (
     jobs_option,
     lock_options,
     locked_option,
+    plain_http_option,
+    registry_options,
     rest_of_command_line,
     source_argument,
     spec_options,
@@ -33,6 +35,8 @@ __all__ = ["up"]
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 @locked_option
 @jobs_option
+@registry_options
+@plain_http_option
 @lock_options
 @spec_options
 @step_options
@@ -44,11 +48,12 @@ def up(session: Session, source: str, port: int | None, no_browser: bool, locked
     Options after -- go to JupyterLab; a command there runs instead of it, and has to listen on $HOST and
     $PORT.
     """
+    from envbuild.cli.running import environment_image
     from envbuild.up import up as run_server
 
     project = session.project(source)
     directory = session.working_directory(project)
-    engine, image = session.environment_image(project, locked=locked)
+    engine, image = environment_image(session, project, locked=locked)
 
     def ready(url: str) -> None:
         session.console.result(url)

@@ -25,7 +25,7 @@ from envbuild.registry.repository import Repository
 from envbuild.registry.uploads import OUTCOMES, Outcome
 from envbuild.store import Blob, Store
 
-__all__ = ["Moved", "Pushed", "push_images"]
+__all__ = ["Moved", "Pushed", "blob_content", "push_images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class _Push:
         outcome = self._repository.upload_blob(
             blob.digest,
             blob.size,
-            self._source(blob),
+            blob_content(blob, self._store, self._registries),
             known_places(self._store, blob.digest) if look else (),
             sent=sent,
             look=look,
@@ -126,25 +126,6 @@ class _Push:
             self._stage.advance(blob.size, cached=True)
         self.outcomes[blob.digest] = outcome
         remember_place(self._store, blob.digest, self._repository.name)
-
-    def _source(self, blob: Blob) -> Callable[[], Iterator[bytes]]:
-        """What gives the bytes: the store, else a registry that has them."""
-
-        def chunks() -> Iterator[bytes]:
-            if self._store.has_blob(blob.digest, blob.size):
-                return blob_chunks(self._store, blob.digest)
-            for place in known_places(self._store, blob.digest):
-                repository = self._registries.repository(place)
-                with suppress(RemoteError):  # another place may do
-                    if repository.has_blob(blob.digest) == blob.size:
-                        return repository.blob_chunks(blob.digest, blob.size)
-            raise MachineError(
-                f"the blob {blob.digest} is not in the cache any more",
-                code="blob-missing",
-                remedy="build the image again",
-            )
-
-        return chunks
 
     def manifests(self, manifests: Sequence[Descriptor], blobs: Sequence[Blob]) -> None:
         """Put ``manifests`` there by digest, in this order; their ``blobs`` have been brought."""
@@ -171,6 +152,29 @@ class _Push:
 def _moved(blobs: Mapping[str, Blob], pushes: Sequence[_Push], outcome: Outcome) -> Moved:
     sizes = [blobs[digest].size for push in pushes for digest, one in push.outcomes.items() if one == outcome]
     return Moved(len(sizes), sum(sizes))
+
+
+def blob_content(blob: Blob, store: Store, registries: Registries) -> Callable[[], Iterator[bytes]]:
+    """What gives a blob's bytes when they are to be sent: the store has them, else a registry.
+
+    Called, it raises :class:`MachineError` when they are nowhere to be found.
+    """
+
+    def chunks() -> Iterator[bytes]:
+        if store.has_blob(blob.digest, blob.size):
+            return blob_chunks(store, blob.digest)
+        for place in known_places(store, blob.digest):
+            repository = registries.repository(place)
+            with suppress(RemoteError):  # another place may do
+                if repository.has_blob(blob.digest) == blob.size:
+                    return repository.blob_chunks(blob.digest, blob.size)
+        raise MachineError(
+            f"the blob {blob.digest} is not in the cache any more",
+            code="blob-missing",
+            remedy="build the image again",
+        )
+
+    return chunks
 
 
 def _name(repository: Repository, tag: str, manifest: Descriptor, store: Store) -> None:

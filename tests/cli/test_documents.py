@@ -32,6 +32,7 @@ from envbuild.lock.ensure import LockFile
 from envbuild.lock.model import CondaPackage, Deb
 from envbuild.notebook.execute import Executed
 from envbuild.plan import make_plan
+from envbuild.registry.publish import Published
 from envbuild.registry.push import Moved, Pushed
 from envbuild.source import Origin, RepoFile
 from envbuild.source.selection import LeftOut, Selection
@@ -88,6 +89,7 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 {"uploaded": Moved(1, 10), "mounted": Moved(), "exists": Moved()},
             ),
             attached=[Attached("sha256:m", "sbom", "sha256:a")],
+            published=Published(parse_reference("ghcr.io/me/envs:env-0"), "sha256:n", 3),
             lock=None,
             origin=origin,
             lacks=[Lack("has no command", "nothing starts", "add a CMD")],
@@ -108,7 +110,7 @@ def _keys(value: Any) -> set[str]:
         if isinstance(inner, list):
             for item in inner:
                 found |= _keys(item)
-        elif key in ("python", "lock", "pushed", "uploaded"):
+        elif key in ("python", "lock", "pushed", "uploaded", "shared"):
             found |= _keys(inner)
     return found
 

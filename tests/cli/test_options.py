@@ -108,8 +108,6 @@ def test_every_setting_with_an_option_is_spelled_alike() -> None:
         "debian_mirror",
         "debian_security_mirror",
         "repo2docker_base_image",
-        "registry",
-        "registry_cache",
     }
 
     assert {option.attribute for option in OPTIONS} - without_option == names & SETTINGS
