@@ -53,7 +53,7 @@ def base_only_cache(directory: Path) -> Path:
         for artifact in (unfinished / "artifacts-v1").iterdir():
             if artifact.read_bytes()[:2] == b"PK":  # a wheel; a deb begins with "!<arch>"
                 artifact.unlink()
-        for bucket in ("uv-v1", "sources-v1"):
+        for bucket in ("uv-v1", "sources-v2"):
             shutil.rmtree(unfinished / bucket, ignore_errors=True)
         unfinished.rename(directory)
     return directory

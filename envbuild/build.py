@@ -223,7 +223,7 @@ class Builder:
                 artifact
                 for layer in missing.values()
                 for artifact in layer.artifacts
-                if artifact.source == "built" and not self.store.artifact_path(artifact.sha256).is_file()
+                if artifact.source == "built" and not self.store.has_artifact(artifact.sha256)
             ]
         )
         self.fetcher.require(artifact for layer in missing.values() for artifact in layer.artifacts)

@@ -6,6 +6,7 @@
     ├── RepoError      exit 1   the repository's fault; names file and line
     ├── UsageError     exit 2   wrong command line or configuration
     ├── MachineError   exit 3   this machine lacks something; says what to do
+    │   └── DamagedError        what was damaged in the cache is removed: the same once more makes it anew
     └── RemoteError    exit 4   a registry, index or mirror failed
 
 Library code raises these; only :mod:`envbuild.cli` prints them and exits.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["EnvbuildError", "MachineError", "RemoteError", "RepoError", "UsageError"]
+__all__ = ["DamagedError", "EnvbuildError", "MachineError", "RemoteError", "RepoError", "UsageError"]
 
 
 class EnvbuildError(Exception):
@@ -98,6 +99,10 @@ class MachineError(EnvbuildError):
     """This machine lacks something that envbuild needs."""
 
     exit_code = 3
+
+
+class DamagedError(MachineError):
+    """Something in the cache was not what its name says, and is gone now: doing the same again mends it."""
 
 
 class RemoteError(EnvbuildError):

@@ -20,7 +20,7 @@ from envbuild.network.client import open_client
 from envbuild.progress import Stage
 from envbuild.source.text import redact
 from envbuild.store import Store
-from envbuild.store.store import disk_errors
+from envbuild.store.disk import disk_errors
 
 if TYPE_CHECKING:
     import httpx
@@ -93,7 +93,8 @@ class Fetcher:
     """Downloads artifacts into the store, several at once; a context manager.
 
     Every file is hashed while it arrives and only gets its final name when size and sha256 are right, so
-    several processes may fetch the same file at the same time.
+    several processes may fetch the same file at the same time. What is in the store already is hashed, too,
+    before it is used, and fetched anew when it is damaged.
 
     Parameters:
         locate: finds the URL of an artifact that is not where its path says (None: not found); may be slow.
@@ -151,18 +152,14 @@ class Fetcher:
         """
         if stage is not None:
             stage.add_total(artifact.size)
-        path = self._store.artifact_path(artifact.sha256)
         with self._guard:
             running = self._running.get(artifact.sha256)
-            if running is None and not self._is_stored(artifact, path):
+            if running is None:
                 running = self._pool.submit(self._get, artifact, stage)
                 self._running[artifact.sha256] = running
                 return running
         if stage is not None:
             stage.advance(artifact.size, cached=True)
-        if running is None:
-            running = Future()
-            running.set_result(path)
         return running
 
     def require(self, artifacts: Iterable[Artifact]) -> None:
@@ -173,23 +170,21 @@ class Fetcher:
         """
         if not self._offline:
             return
-        missing = sorted(
-            {
-                artifact.filename
-                for artifact in artifacts
-                if not self._is_stored(artifact, self._store.artifact_path(artifact.sha256))
-            }
-        )
+        missing = sorted({artifact.filename for artifact in artifacts if not self._seems_stored(artifact)})
         if missing:
             raise _offline_error(missing)
 
-    def _is_stored(self, artifact: Artifact, path: Path) -> bool:
+    def _seems_stored(self, artifact: Artifact) -> bool:
         try:
-            return path.stat().st_size == artifact.size
+            return self._store.artifact_path(artifact.sha256).stat().st_size == artifact.size
         except FileNotFoundError:
             return False
 
     def _get(self, artifact: Artifact, stage: Stage | None) -> Path:
+        if self._seems_stored(artifact) and self._store.has_artifact(artifact.sha256):
+            if stage is not None:
+                stage.advance(artifact.size, cached=True)
+            return self._store.artifact_path(artifact.sha256)
         if self._offline:
             raise _offline_error([artifact.filename])
         if stage is not None:

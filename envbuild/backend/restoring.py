@@ -88,7 +88,7 @@ class Restorer:
         archive = built.archive
         assert archive is not None
         path = self.store.artifact_path(archive.sha256)
-        if path.is_file():
+        if self.store.has_artifact(archive.sha256):
             return path
         if built.kind == "sdist":
             return self.fetch([archive])[0]

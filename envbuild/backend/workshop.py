@@ -138,7 +138,7 @@ class Workshop:
         record = self.store.action(key)
         if record is not None:
             artifact = Artifact(record["filename"], record["sha256"], record["size"], "built")
-            if self.store.artifact_path(artifact.sha256).is_file():
+            if self.store.has_artifact(artifact.sha256):
                 check_fits(artifact.filename, self._tags)
                 return artifact
         with self._called(hook, source, pins) as answer:

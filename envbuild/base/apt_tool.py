@@ -12,6 +12,7 @@ from envbuild.base.mirrors import Mirrors
 from envbuild.fetch import Fetcher, Sources
 from envbuild.progress import Reporter
 from envbuild.store import Store
+from envbuild.store.directory import checked_directory, make_directory
 
 __all__ = ["apt_tool"]
 
@@ -33,11 +34,16 @@ def apt_tool(
     """
     platform = host_platform()
     architecture = platform.removeprefix("linux/")
-    root = store.tools / f"apt-{suite}-{architecture}"
-    if not root.is_dir():
+    place = store.tools / f"apt-{suite}-{architecture}"
+
+    def install(tree: Path) -> None:
+        _install(tree, suite, architecture, store, mirrors, reporter, offline=offline)
+
+    if checked_directory(store, place) is None:
         with store.lock("apt"):
-            if not root.is_dir():
-                _install(root, suite, architecture, store, mirrors, reporter, offline=offline)
+            if checked_directory(store, place) is None:
+                make_directory(store, place, install)
+    root = place / "tree"
     directory, loader = LIBRARY_DIRECTORIES[platform]
     libraries = root / directory
     return (
@@ -50,7 +56,7 @@ def apt_tool(
 
 
 def _install(
-    root: Path,
+    tree: Path,
     suite: str,
     architecture: str,
     store: Store,
@@ -71,4 +77,4 @@ def _install(
     )
     sources = Sources({"debian": mirrors.debian, "debian-security": mirrors.security})
     with Fetcher(store, sources, offline=offline) as fetcher, reporter.stage("apt") as stage:
-        unpack_debs(debs, root, store=store, fetch=lambda artifact: fetcher.fetch(artifact, stage))
+        unpack_debs(debs, tree, lambda artifact: fetcher.fetch(artifact, stage))

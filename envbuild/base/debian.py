@@ -28,7 +28,7 @@ from envbuild.fetch import http_client
 from envbuild.progress import Reporter
 from envbuild.source import redact
 from envbuild.store import Store
-from envbuild.store.store import write_atomic
+from envbuild.store.store import file_digest
 
 __all__ = ["Archive", "Index", "Release", "Source", "open_archive", "paragraphs", "read_release", "suites"]
 
@@ -137,7 +137,7 @@ class Archive:
                 f"an earlier answer, of {seen.date:%Y-%m-%d %H:%M}, is used instead"
             )
             return seen
-        write_atomic(kept, signed)
+        self._store.write(kept, signed)
         return release
 
     def index(self, release: Release, architecture: str) -> Index:
@@ -159,12 +159,12 @@ class Archive:
                 f"the index of Debian `{release.suite}` cannot be used", code="mirror-bad-index"
             )
         path = self._store.debian / f"{sha256}.xz"
-        if not path.exists():
+        if not path.exists() or file_digest(path) != sha256:
             paths = [f"dists/{release.suite}/{packed}"]
             if release.by_hash:
                 # First, because the plain name may already be the next state of the archive.
                 paths.insert(0, f"dists/{release.suite}/main/binary-{architecture}/by-hash/SHA256/{sha256}")
-            write_atomic(path, self._first(paths, release.source, size, sha256))
+            self._store.write(path, self._first(paths, release.source, size, sha256))
         return Index(release.source, release.suite, path, sha256, unpacked)
 
     def _first(self, paths: Sequence[str], source: Source, limit: int, sha256: str | None = None) -> bytes:

@@ -18,6 +18,7 @@ from envbuild.errors import MachineError
 from envbuild.lock.model import Artifact, Base, Deb
 from envbuild.pack.deb import merge_usr, open_deb
 from envbuild.store import Store
+from envbuild.store.directory import checked_directory, make_directory
 
 __all__ = ["LIBRARY_DIRECTORIES", "Interpreter", "interpreter", "unpack_debs"]
 
@@ -87,16 +88,19 @@ def interpreter(
     debs = [deb for deb in base.debs[host] if deb.name in wanted]
     parts = [*_WARM_MODULES, *sorted(deb.artifact.sha256 for deb in debs)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    root = store.interpreters / key
+    place = store.interpreters / key
 
-    def finish(tree: Path) -> None:
+    def make(tree: Path) -> None:
+        check(debs, host.removeprefix("linux/"))
+        unpack_debs(debs, tree, fetch)
         _warm_up(_command(tree, host, minor), _environment(tree))
 
-    if not root.is_dir():
+    # What it compiles becomes part of images.
+    if checked_directory(store, place) is None:
         with store.lock(f"interpreter-{key}"):
-            if not root.is_dir():
-                check(debs, host.removeprefix("linux/"))
-                unpack_debs(debs, root, store=store, fetch=fetch, finish=finish)
+            if checked_directory(store, place) is None:
+                make_directory(store, place, make)
+    root = place / "tree"
     return Interpreter(_command(root, host, minor), _environment(root), key)
 
 
@@ -139,33 +143,18 @@ def _warm_up(command: Sequence[str], environment: dict[str, str]) -> None:
         )
 
 
-def unpack_debs(
-    debs: Sequence[Deb],
-    root: Path,
-    *,
-    store: Store,
-    fetch: Callable[[Artifact], Path],
-    finish: Callable[[Path], None] = lambda tree: None,
-) -> None:
-    """Make ``root`` a directory with what ``debs`` have below ``usr``, whole or not at all.
+def unpack_debs(debs: Sequence[Deb], tree: Path, fetch: Callable[[Artifact], Path]) -> None:
+    """Write what ``debs`` have below ``usr`` into the empty directory ``tree``.
 
     Parameters:
         fetch: downloads an artifact and returns where it is.
-        finish: does what is left to do in the tree, before it gets its name.
     """
-    with store.temporary_directory() as scratch:
-        tree = scratch / "tree"
-        tree.mkdir()
-        links: dict[Path, bytes] = {}
-        for deb in debs:
-            links |= _unpack_files(fetch(deb.artifact), tree)
-        # Last, so that nothing is ever written through one.
-        for place, target in sorted(links.items()):
-            place.symlink_to(os.fsdecode(target))
-        finish(tree)
-        # A directory cannot replace another that has files: whoever was first is as good.
-        if not root.exists():
-            tree.rename(root)
+    links: dict[Path, bytes] = {}
+    for deb in debs:
+        links |= _unpack_files(fetch(deb.artifact), tree)
+    # Last, so that nothing is ever written through one.
+    for place, target in sorted(links.items()):
+        place.symlink_to(os.fsdecode(target))
 
 
 def _unpack_files(package: Path, tree: Path) -> dict[Path, bytes]:

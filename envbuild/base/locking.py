@@ -18,7 +18,6 @@ from envbuild.errors import RemoteError
 from envbuild.lock.model import Artifact, Deb
 from envbuild.progress import Reporter
 from envbuild.store import Store
-from envbuild.store.store import write_atomic
 
 __all__ = [
     "MAX_AGE_SECONDS",
@@ -119,7 +118,7 @@ def resolve_tool(
 
 def kept_debs(store: Store) -> set[Deb]:
     """Every package in an answer that is still kept, however old: signed indexes have listed it."""
-    answers = (read_answer(path) for path in store.debian.glob("*.json"))
+    answers = (read_answer(store, path) for path in store.debian.glob("*.json"))
     return {deb for answer in answers if answer for debs in answer.values() for deb in debs}
 
 
@@ -163,7 +162,7 @@ def _resolve(
     else:
         sources = [f"snapshot of {mirrors.at:%Y-%m-%d}"]
     today = store.debian / f"{request.key(architectures, *sources)}.json"
-    if not refresh and (kept := read_answer(today, None if offline else MAX_AGE_SECONDS)) is not None:
+    if not refresh and (kept := read_answer(store, today, None if offline else MAX_AGE_SECONDS)) is not None:
         return kept
     if offline:
         raise RemoteError(
@@ -172,10 +171,10 @@ def _resolve(
             remedy="run once without --offline",
         )
     with store.lock(f"debian-{request.suite}"):
-        if not refresh and (kept := read_answer(today, MAX_AGE_SECONDS)) is not None:
+        if not refresh and (kept := read_answer(store, today, MAX_AGE_SECONDS)) is not None:
             return kept
         resolved = _resolve_now(request, architectures, store=store, mirrors=mirrors, reporter=reporter)
-        write_answer(today, resolved)
+        write_answer(store, today, resolved)
         return resolved
 
 
@@ -193,10 +192,10 @@ def _resolve_now(
 
     def resolve_one(architecture: str, indexes: list[Index]) -> tuple[Deb, ...]:
         same = store.debian / f"{request.key([architecture], *(one.sha256 for one in indexes))}.json"
-        if (kept := read_answer(same)) is not None:
+        if (kept := read_answer(store, same)) is not None:
             return kept[architecture]
         debs = closure(Catalog(indexes), request.roots, excluded=request.excluded, what=request.what)
-        write_answer(same, {architecture: debs})
+        write_answer(store, same, {architecture: debs})
         return debs
 
     # Unpacking the indexes, which is most of the time, happens outside of Python's global lock.
@@ -204,14 +203,15 @@ def _resolve_now(
         return dict(zip(indexes, pool.map(resolve_one, indexes.keys(), indexes.values()), strict=True))
 
 
-def read_answer(path: Path, max_age: float | None = None) -> dict[str, tuple[Deb, ...]] | None:
-    """A kept answer, or None when there is none, it is older than ``max_age`` seconds, or unreadable."""
+def read_answer(store: Store, path: Path, max_age: float | None = None) -> dict[str, tuple[Deb, ...]] | None:
+    """A kept answer, or None when there is none, it is older than ``max_age`` seconds, or of no use."""
     try:
         age = time.time() - path.stat().st_mtime
         if max_age is not None and not 0 <= age < max_age:
             return None
-        return {name: tuple(map(_deb, debs)) for name, debs in json.loads(path.read_bytes()).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        answer = store.record(path)
+        return answer and {name: tuple(map(_deb, debs)) for name, debs in answer.items()}
+    except (OSError, KeyError, TypeError, AttributeError):  # the last ones: of another version
         return None
 
 
@@ -219,7 +219,7 @@ def _deb(table: dict[str, Any]) -> Deb:
     return Deb(**{**table, "artifact": Artifact(**table["artifact"])})
 
 
-def write_answer(path: Path, resolved: Mapping[str, tuple[Deb, ...]]) -> None:
+def write_answer(store: Store, path: Path, resolved: Mapping[str, tuple[Deb, ...]]) -> None:
     """Keep packages by architecture, as signed indexes list them, for :func:`read_answer`."""
     tables = {name: [asdict(deb) for deb in debs] for name, debs in resolved.items()}
-    write_atomic(path, json.dumps(tables, sort_keys=True).encode())
+    store.put_record(path, tables)

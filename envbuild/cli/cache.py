@@ -60,7 +60,7 @@ def prune_cache(session: Session, older_than: int | None, max_size: int | None, 
     from envbuild.store.prune import DEFAULT_AGE, prune
 
     # Not session.store: that holds the cache, and whoever prunes has to see that nobody else does.
-    store = Store(session.settings.cache_dir)
+    store = Store(session.settings.cache_dir, session.console.warn)
     store.prepare()
     if older_than is None:
         older_than = 0 if everything else DEFAULT_AGE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envbuild.store.images import contents, stored_images
-from envbuild.store.prune import usage
+from envbuild.store.usage import usage
 
 if TYPE_CHECKING:  # each verb needs few of these, and loading them all would take a sixth of a cached build
     from envbuild.attest.attaching import Attached

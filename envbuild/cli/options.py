@@ -257,6 +257,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_session(machine: bool, quiet: bool, verbose: bool, debug: bool, **parameters: Any) -> Any:
         from envbuild.cli.console import Console
         from envbuild.cli.session import SETTINGS, Session
+        from envbuild.errors import DamagedError
         from envbuild.network.offline import no_network
 
         console = Console(machine=machine, quiet=quiet, verbose=verbose, debug=debug, environment=os.environ)
@@ -264,7 +265,11 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         session = Session(console, flags, os.environ)
         try:
             with no_network() if session.settings.offline else nullcontext():
-                return command(session, **parameters)
+                try:
+                    return command(session, **parameters)
+                except DamagedError as error:
+                    console.warn(f"{error.message}: making it anew")
+                    return command(session, **parameters)
         finally:
             console.close()
 

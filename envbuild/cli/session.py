@@ -117,7 +117,7 @@ class Session:
         from envbuild.store import Store
         from envbuild.store.prune import in_use
 
-        store = Store(self.settings.cache_dir)
+        store = Store(self.settings.cache_dir, self.console.warn)
         store.prepare()
         click.get_current_context().with_resource(in_use(store))
         return store

@@ -73,7 +73,7 @@ class Bubblewrap:
 
     def start(self, image: Image, command: Command) -> Contained:
         """See :meth:`envbuild.engine.model.Engine.start`."""
-        config = json.loads(self._store.blob_path(image.config.digest).read_bytes())["config"]
+        config = json.loads(self._store.read_blob(image.config.digest))["config"]
         options = [
             *_namespaces(),
             *_root(unpack(image, self._store, Silent(), self.bring)),

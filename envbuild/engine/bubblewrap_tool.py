@@ -15,6 +15,7 @@ from pathlib import Path
 
 from envbuild.errors import EnvbuildError
 from envbuild.store import Store
+from envbuild.store.directory import checked_directory, make_directory
 
 __all__ = ["PACKAGES", "find_bubblewrap"]
 
@@ -28,8 +29,8 @@ def find_bubblewrap(store: Store, install: Callable[[Path], None]) -> tuple[tupl
     """The first bubblewrap that works here.
 
     Parameters:
-        install: makes the directory it is given hold :data:`PACKAGES`, whole or not at all; called when the
-            cache has no bubblewrap.
+        install: unpacks :data:`PACKAGES` into the directory it is given; called when the cache has no
+            bubblewrap.
 
     Returns:
         ``(argv, None)``, or ``((), reason)`` when there is none that works.
@@ -48,16 +49,16 @@ def _candidates(store: Store, install: Callable[[Path], None]) -> Iterator[tuple
     own = shutil.which("bwrap")
     if own is not None and _version((own,)) >= _OLDEST:
         yield (own,)
-    directory = store.tools / f"bubblewrap-{platform.machine()}"
-    if not directory.is_dir():
+    place = store.tools / f"bubblewrap-{platform.machine()}"
+    if checked_directory(store, place) is None:
         try:
             with store.lock("bubblewrap"):
-                if not directory.is_dir():
-                    install(directory)
+                if checked_directory(store, place) is None:
+                    make_directory(store, place, install)
         except EnvbuildError as error:
             yield f"bubblewrap is not installed and could not be fetched: {error}"
             return
-    yield _through_loader(directory)
+    yield _through_loader(place / "tree")
 
 
 def _through_loader(directory: Path) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def machine_engines(
         bring: gets layers that an engine lacks into the store.
     """
 
-    def install(directory: Path) -> None:
+    def install(tree: Path) -> None:
         architecture = host_platform().partition("/")[2]
         debs = resolve_tool(
             _SUITE,
@@ -54,6 +54,6 @@ def machine_engines(
         )
         sources = Sources({"debian": mirrors.debian, "debian-security": mirrors.security})
         with Fetcher(store, sources, offline=offline) as fetcher, reporter.stage("engine") as stage:
-            unpack_debs(debs, directory, store=store, fetch=lambda artifact: fetcher.fetch(artifact, stage))
+            unpack_debs(debs, tree, lambda artifact: fetcher.fetch(artifact, stage))
 
     return Bubblewrap(store, install, bring), Docker(store, environment, bring)

@@ -6,8 +6,10 @@ so runs of :data:`LAYERS_PER_TREE` layers are merged into one directory by hard 
 
 ::
 
-    trees-v1/<hex of diff ID>                  one layer
-    trees-v1/<hex of sha256 over diff IDs>     a run of layers, merged
+    trees-v2/<hex of diff ID>-<user>                  one layer
+    trees-v2/<hex of sha256 over diff IDs>-<user>     a run of layers, merged
+
+How they are kept, and checked, is in :mod:`envbuild.store.directory`.
 
 A layer may remove what lower ones have (OCI image specification 1.1, layer.md). In a tree that is said the
 way overlayfs says it, with ``userxattr``: a removed name is a character device 0/0, a directory that hides
@@ -15,40 +17,43 @@ what is below it has an extended attribute. Both can be made by any user. Where 
 shows such a device to who lists the directory; so a layer that removes something is the lowest of its run.
 """
 
-# Names in layers are bytes, which pathlib does not take.
-# ruff: noqa: PTH101, PTH102, PTH108, PTH112, PTH114, PTH211
-
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import tarfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
-from typing import IO, cast
 
-from envbuild.image.blobs import damaged, layer_chunks
+from envbuild.engine.extraction import extract
+from envbuild.engine.merging import is_opaque, merge
+from envbuild.image.blobs import layer_chunks, not_a_layer
 from envbuild.image.finding import Bring, all_here
 from envbuild.image.model import Image, Layer
 from envbuild.progress import Reporter, Stage
 from envbuild.store import Store
-from envbuild.store.store import disk_errors
+from envbuild.store.directory import (
+    checked_directory,
+    difference,
+    has_directory,
+    keep_directory,
+    listed_files,
+)
+from envbuild.store.disk import disk_errors, touch
 
 __all__ = ["LAYERS_PER_TREE", "is_opaque", "is_whiteout", "unpack"]
 
 LAYERS_PER_TREE = 16
-_COPY_BYTES = 1 << 20
-_WHITEOUT = b".wh."
-_OPAQUE = b".wh..wh..opq"
-_OPAQUE_ATTRIBUTE = b"user.overlay.opaque"
-_TAR_BYTES = 1 << 15  # tarfile copies what is left of its buffer at every read
+_CHUNK = 1 << 20
 
 
-def unpack(image: Image, store: Store, reporter: Reporter, bring: Bring = all_here) -> tuple[Path, ...]:
+def unpack(
+    image: Image, store: Store, reporter: Reporter, bring: Bring = all_here, *, check: bool = False
+) -> tuple[Path, ...]:
     """The directories (bottom to top) that make up the root file system of ``image``.
 
     Everything in them belongs to the calling user: overlayfs in a user namespace cannot copy up files of
@@ -56,38 +61,35 @@ def unpack(image: Image, store: Store, reporter: Reporter, bring: Bring = all_he
 
     Parameters:
         bring: gets the layers that have to be unpacked into the store.
+        check: read what is there already, and unpack it anew if it is not as it was; for what will be in an
+            image.
 
     Raises:
         MachineError: a layer is damaged, or there is no space left.
         LayersLost, RemoteError: see :meth:`envbuild.image.finding.Layers.bring`.
     """
-    trees = {_run_tree(store, run): run for run in _runs(image.layers)}
-    if not all(tree.is_dir() for tree in trees):
+    places = {_run_place(store, run): run for run in _runs(image.layers)}
+    if _lacking(places, store, check=check):
         with store.lock("trees"), disk_errors(store.root):
-            missing = {tree: run for tree, run in trees.items() if not tree.is_dir()}
-            layers = [layer for run in missing.values() for layer in run]
-            bring([layer for layer in layers if not _layer_tree(store, layer).is_dir()], reporter)
+            missing = [places[place] for place in _lacking(places, store, check=check)]
+            layers = {_layer_place(store, layer): layer for run in missing for layer in run}
+            lacking = [layers[place] for place in _lacking(layers, store, check=check)]
+            bring(lacking, reporter)
             with reporter.stage("unpack") as stage:
-                _unpack_layers(layers, store, stage)
-            for tree, run in missing.items():
-                if not tree.is_dir():  # a run of one layer has no other tree than that layer's
-                    _merge([_layer_tree(store, layer) for layer in run], tree, store)
-    for tree in trees:
-        os.utime(tree)  # tells `cache prune` that it is used
-    return tuple(trees)
+                stage.add_total(sum(layer.raw_size for layer in layers.values()))
+                stage.advance(sum(one.raw_size for one in layers.values() if one not in lacking), cached=True)
+                _unpack_layers(lacking, store, stage)
+            for run in missing:
+                if len(run) > 1:  # a run of one layer has no other tree than that layer's
+                    _merge(run, store)
+    for place in places:
+        touch(place)  # tells `cache prune` that it is used
+    return tuple(place / "tree" for place in places)
 
 
 def is_whiteout(status: os.stat_result) -> bool:
     """Whether a file in a tree says that its name was removed."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def is_opaque(directory: bytes) -> bool:
-    """Whether a directory of a tree hides what lower trees have in its place."""
-    try:
-        return os.getxattr(directory, _OPAQUE_ATTRIBUTE, follow_symlinks=False) == b"y"
-    except OSError:  # it has no such attribute, or the file system has none at all
-        return False
 
 
 def _runs(layers: Sequence[Layer]) -> list[list[Layer]]:
@@ -99,24 +101,30 @@ def _runs(layers: Sequence[Layer]) -> list[list[Layer]]:
     return runs
 
 
-def _layer_tree(store: Store, layer: Layer) -> Path:
-    return store.trees / layer.diff_id.removeprefix("sha256:")
+def _layer_place(store: Store, layer: Layer) -> Path:
+    return _place(store, layer.diff_id.removeprefix("sha256:"))
 
 
-def _run_tree(store: Store, run: Sequence[Layer]) -> Path:
+def _run_place(store: Store, run: Sequence[Layer]) -> Path:
     if len(run) == 1:
-        return _layer_tree(store, run[0])
-    return store.trees / hashlib.sha256("\n".join(layer.diff_id for layer in run).encode()).hexdigest()
+        return _layer_place(store, run[0])
+    return _place(store, hashlib.sha256("\n".join(layer.diff_id for layer in run).encode()).hexdigest())
 
 
-def _unpack_layers(layers: Sequence[Layer], store: Store, stage: Stage) -> None:
-    stage.add_total(sum(layer.raw_size for layer in layers))
-    missing = []
-    for layer in layers:
-        if _layer_tree(store, layer).is_dir():
-            stage.advance(layer.raw_size, cached=True)
-        else:
-            missing.append(layer)
+def _place(store: Store, name: str) -> Path:
+    return store.trees / f"{name}-{os.geteuid()}"
+
+
+def _lacking(places: Iterable[Path], store: Store, *, check: bool) -> list[Path]:
+    """Those of ``places`` where no whole tree is; with ``check``, no undamaged one."""
+    if not check:
+        return [place for place in places if not has_directory(store, place)]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        found = list(pool.map(partial(checked_directory, store), places))
+    return [place for place, about in zip(places, found, strict=True) if about is None]
+
+
+def _unpack_layers(missing: Sequence[Layer], store: Store, stage: Stage) -> None:
     stopped = threading.Event()
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         running = [pool.submit(_unpack_layer, layer, store, stage, stopped) for layer in missing]
@@ -131,17 +139,42 @@ def _unpack_layers(layers: Sequence[Layer], store: Store, stage: Stage) -> None:
 
 def _unpack_layer(layer: Layer, store: Store, stage: Stage, stopped: threading.Event) -> None:
     stage.detail(layer.title)
-    with store.temporary_directory() as temporary:
-        tree = temporary / "tree"
+    with store.temporary_directory() as scratch:
+        tree = scratch / "tree"
         tree.mkdir(mode=0o755)
         stream = _Stream(layer_chunks(store, layer), stage, stopped)
         try:
-            _extract(stream, os.fsencode(tree))
+            files = extract(stream, os.fsencode(tree))
         except (ValueError, FileExistsError, tarfile.TarError) as error:
-            raise damaged(store, layer.digest) from error
-        while stream.read(_COPY_BYTES):
+            raise not_a_layer(store, layer, str(error)) from error
+        while stream.read(_CHUNK):
             pass  # the digest is checked when the end is reached
-        _keep(tree, _layer_tree(store, layer))
+        keep_directory(store, _layer_place(store, layer), scratch, files, {"layers": [layer.diff_id]})
+
+
+def _merge(run: Sequence[Layer], store: Store) -> None:
+    """Keep all of ``run`` as one tree, its files by hard link."""
+    layers = []
+    for layer in run:
+        place = _layer_place(store, layer)
+        files = listed_files(place)
+        if files is None:
+            raise store.damaged(place, f"{place.parent.name}/{place.name}")
+        layers.append((place / "tree", files))
+    with store.temporary_directory() as scratch:
+        tree = scratch / "tree"
+        tree.mkdir(mode=0o755)
+        try:
+            files = merge(layers, tree)
+        except FileNotFoundError as error:
+            for layer in run:
+                place = _layer_place(store, layer)
+                if difference(place, {}) is not None:
+                    raise store.damaged(place, f"{place.parent.name}/{place.name}") from error
+            raise
+        keep_directory(
+            store, _run_place(store, run), scratch, files, {"layers": [one.diff_id for one in run]}
+        )
 
 
 class _Stream:
@@ -165,118 +198,3 @@ class _Stream:
         data = self._chunk[self._read : self._read + size]
         self._read += len(data)
         return data
-
-
-def _extract(stream: _Stream, root: bytes) -> None:
-    """Write the entries of a tar below ``root``, an empty directory.
-
-    Layers are ours, but they may have passed through a registry: a path is only accepted below a directory
-    that the same layer made before, so that neither ``..`` nor a symlink leads out.
-    """
-    directories = {b""}
-    with tarfile.open(
-        fileobj=cast(IO[bytes], stream),
-        mode="r|",
-        bufsize=_TAR_BYTES,
-        encoding="utf-8",
-        errors="surrogateescape",
-    ) as archive:
-        for member in archive:
-            name = member.name.encode("utf-8", "surrogateescape")
-            parent, _, last = name.rpartition(b"/")
-            if name[:1] == b"/" or last in (b"", b".", b"..") or b"\0" in name or parent not in directories:
-                raise ValueError(f"it holds the unsafe path {name!r}")
-            path = root + b"/" + name
-            if member.isdir():
-                # The owner must be able to enter and to delete, whatever the mode is inside.
-                os.mkdir(path, member.mode | 0o700)
-                os.chmod(path, (member.mode | 0o700) & 0o1777)
-                directories.add(name)
-            elif member.issym():
-                os.symlink(member.linkname.encode("utf-8", "surrogateescape"), path)
-            elif member.isreg() and last == _OPAQUE:
-                os.setxattr(root + b"/" + parent, _OPAQUE_ATTRIBUTE, b"y")
-            elif member.isreg() and last.startswith(_WHITEOUT):
-                _remove_below(root + b"/" + parent, last.removeprefix(_WHITEOUT))
-            elif member.isreg():
-                _write_file(archive, member, path)
-            else:
-                raise ValueError(f"it holds {name!r}, which is neither file, directory nor symlink")
-
-
-def _remove_below(parent: bytes, name: bytes) -> None:
-    if name in (b"", b".", b"..") or name.startswith(_WHITEOUT):
-        raise ValueError(f"it removes {name!r}")
-    os.mknod(parent + b"/" + name, stat.S_IFCHR, os.makedev(0, 0))
-
-
-def _write_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: bytes) -> None:
-    mode = (member.mode | 0o400) & 0o777
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    try:
-        os.fchmod(handle, mode)
-        content = archive.extractfile(member)
-        while content is not None and (chunk := content.read(_COPY_BYTES)):
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(handle, view) :]
-    finally:
-        os.close(handle)
-
-
-def _merge(layers: list[Path], destination: Path, store: Store) -> None:
-    """Make ``destination`` hold all of ``layers`` (bottom to top), their files by hard link."""
-    with store.temporary_directory() as temporary:
-        tree = temporary / "tree"
-        tree.mkdir()
-        for layer in layers:
-            _link(os.fsencode(layer), os.fsencode(tree))
-        _keep(tree, destination)
-
-
-def _link(source: bytes, target: bytes) -> None:
-    for entry in os.scandir(source):
-        path = target + b"/" + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            _link_directory(entry, path)
-            continue
-        try:
-            os.link(entry.path, path, follow_symlinks=False)
-        except FileExistsError:
-            _remove(path)
-            os.link(entry.path, path, follow_symlinks=False)
-
-
-def _link_directory(source: os.DirEntry[bytes], path: bytes) -> None:
-    opaque = is_opaque(source.path)
-    try:
-        there = os.lstat(path)
-    except FileNotFoundError:
-        pass
-    else:
-        if stat.S_ISDIR(there.st_mode) and not opaque:
-            _link(source.path, path)
-            return
-        opaque = opaque or not stat.S_ISDIR(there.st_mode)  # what was hidden stays so
-        _remove(path)
-    os.mkdir(path)
-    os.chmod(path, source.stat(follow_symlinks=False).st_mode & 0o1777)
-    if opaque:
-        os.setxattr(path, _OPAQUE_ATTRIBUTE, b"y")
-    _link(source.path, path)
-
-
-def _remove(path: bytes) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-
-
-def _keep(tree: Path, destination: Path) -> None:
-    """Move a finished ``tree`` into place; when another process was faster, its copy is as good."""
-    try:
-        tree.rename(destination)
-    except OSError:
-        if not destination.is_dir():
-            raise

@@ -13,19 +13,26 @@ from envbuild.image.model import Image, Layer
 from envbuild.pack import codec
 from envbuild.pack.blob import Packed
 from envbuild.store import Store
+from envbuild.store.store import file_digest
 
-__all__ = ["blob_chunks", "damaged", "layer_chunks", "uncompressed"]
+__all__ = ["blob_chunks", "layer_chunks", "not_a_layer", "uncompressed"]
 
 _CHUNK = 1 << 20
 
 
-def damaged(store: Store, digest: str) -> MachineError:
-    """The error for a blob that is not what its name says; the blob is dropped, so a rebuild mends it."""
-    store.blob_path(digest).unlink(missing_ok=True)
+def not_a_layer(store: Store, layer: Layer | Packed, why: str) -> MachineError:
+    """The error for a layer that cannot be read as what the image says it is.
+
+    When its blob is not what its own name says, the cache is to blame: the blob is removed, and doing the
+    same again mends it (:class:`DamagedError`). Otherwise the image, which came from a registry, is wrong.
+    """
+    path = store.blob_path(layer.digest)
+    if not path.exists() or "sha256:" + file_digest(path) != layer.digest:
+        return store.damaged_blob(layer.digest)
     return MachineError(
-        f"the blob {digest} in the cache was damaged and has been removed",
-        code="damaged-blob",
-        remedy="run the same command again: the layer will be rebuilt",
+        f"the blob {layer.digest} is not the layer that the image says it is: {why}",
+        code="bad-layer",
+        remedy="do not use this image; build it, or get it from somewhere else",
     )
 
 
@@ -33,7 +40,7 @@ def blob_chunks(store: Store, digest: str) -> Iterator[bytes]:
     """A blob as stored.
 
     Raises:
-        MachineError: the blob is missing or damaged (noticed at its end).
+        DamagedError: the blob is missing or damaged (noticed at its end).
     """
     hashed = hashlib.sha256()
     try:
@@ -42,16 +49,17 @@ def blob_chunks(store: Store, digest: str) -> Iterator[bytes]:
                 hashed.update(chunk)
                 yield chunk
     except FileNotFoundError as error:
-        raise damaged(store, digest) from error
+        raise store.damaged_blob(digest) from error
     if "sha256:" + hashed.hexdigest() != digest:
-        raise damaged(store, digest)
+        raise store.damaged_blob(digest)
 
 
 def layer_chunks(store: Store, layer: Layer | Packed) -> Iterator[bytes]:
     """A layer's uncompressed tar; never more than it should be, whatever the blob unfolds to.
 
     Raises:
-        MachineError: the blob is missing or damaged (noticed at its end at the latest).
+        DamagedError: the blob is missing or damaged (noticed at its end at the latest).
+        MachineError: it is another layer than the image says.
     """
     hashed = hashlib.sha256()
     size = 0
@@ -64,9 +72,9 @@ def layer_chunks(store: Store, layer: Layer | Packed) -> Iterator[bytes]:
                 hashed.update(chunk)
                 yield chunk
     except (FileNotFoundError, ValueError) as error:
-        raise damaged(store, layer.digest) from error
+        raise not_a_layer(store, layer, str(error)) from error
     if "sha256:" + hashed.hexdigest() != layer.diff_id:
-        raise damaged(store, layer.digest)
+        raise not_a_layer(store, layer, f"it is not {layer.diff_id}")
 
 
 def uncompressed(image: Image, store: Store) -> Image:
@@ -79,7 +87,7 @@ def uncompressed(image: Image, store: Store) -> Image:
         replace(layer, digest=layer.diff_id, size=layer.raw_size, compression="none")
         for layer in image.layers
     )
-    config = json.loads(store.blob_path(image.config.digest).read_bytes())
+    config = json.loads(store.read_blob(image.config.digest))
     manifest = image_manifest(
         config, layers, config_digest=image.config.digest, config_size=image.config.size
     )

@@ -17,7 +17,7 @@ from envbuild.image.blobs import blob_chunks
 from envbuild.image.config import INDEX_TYPE, MANIFEST_TYPE, canonical
 from envbuild.image.model import Image
 from envbuild.store import Blob, Store
-from envbuild.store.store import write_atomic
+from envbuild.store.disk import write_atomic
 
 __all__ = ["image_index", "write_layout"]
 

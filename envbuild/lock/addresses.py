@@ -16,7 +16,6 @@ from urllib.parse import urlsplit, urlunsplit
 from envbuild.network.indexes import user_indexes
 from envbuild.source.text import redact
 from envbuild.store import Store
-from envbuild.store.store import write_atomic
 
 __all__ = ["recall", "remember", "same_index", "split_url", "with_credentials"]
 
@@ -58,8 +57,7 @@ def remember(store: Store, environment: Mapping[str, str], bases: Iterable[str])
     known = _read(store, environment)
     merged = [*new, *(base for base in known if base not in new)][:_MOST_BASES]
     if merged != known:
-        store.sources.mkdir(parents=True, exist_ok=True)
-        write_atomic(store.sources / _key(environment), json.dumps({"bases": merged}).encode())
+        store.put_record(store.sources / _key(environment), {"bases": merged})
 
 
 def recall(store: Store, environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -100,8 +98,5 @@ def _key(environment: Mapping[str, str]) -> str:
 
 
 def _read(store: Store, environment: Mapping[str, str]) -> list[str]:
-    try:
-        value = json.loads((store.sources / _key(environment)).read_bytes())
-        return [base for base in value["bases"] if isinstance(base, str)]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    known = store.record(store.sources / _key(environment))
+    return [str(base) for base in known["bases"]] if known else []

@@ -55,10 +55,10 @@ class AptLocker:
         preferred = {deb.name: deb.version for deb in previous}
         architecture = platform.removeprefix("linux/")
         path = self.store.debian / f"{_key(asked, base, preferred, architecture)}.json"
-        known = read_answer(path, None if self.offline else MAX_AGE_SECONDS)
+        known = read_answer(self.store, path, None if self.offline else MAX_AGE_SECONDS)
         if known is None:
             known = {architecture: self._solve(asked, base, preferred, architecture)}
-            write_answer(path, known)
+            write_answer(self.store, path, known)
         return known[architecture]
 
     def _solve(

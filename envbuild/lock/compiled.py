@@ -26,7 +26,7 @@ from envbuild.source.text import quote
 from envbuild.spec.findings import Findings
 from envbuild.spec.model import Requirement, Spec
 from envbuild.spec.requirements import Requirements, read_requirements
-from envbuild.store.store import write_atomic
+from envbuild.store.disk import write_atomic
 
 __all__ = ["Compiled", "check_compiled", "compile_again", "find_compiled", "outdated", "update_compiled"]
 

@@ -18,7 +18,7 @@ from envbuild.source import Repo
 from envbuild.spec import Spec
 from envbuild.spec.findings import refuse_errors
 from envbuild.store import Store
-from envbuild.store.store import write_atomic
+from envbuild.store.disk import write_atomic
 
 __all__ = ["LockFile", "ensure_lock", "keep_lock", "put_lock", "read_lock", "stale_reasons"]
 

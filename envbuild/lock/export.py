@@ -23,7 +23,7 @@ from packaging.version import Version
 from envbuild.errors import RepoError, UsageError
 from envbuild.lock.model import Artifact, CondaPackage, Lock, Target, Wheel
 from envbuild.lock.select import MACHINES
-from envbuild.store.store import write_atomic
+from envbuild.store.disk import write_atomic
 
 __all__ = ["FORMATS", "export", "write_export"]
 

@@ -21,7 +21,7 @@ from envbuild.lock.select import Pin, marker_environment, target_tags
 from envbuild.network.indexes import user_indexes
 from envbuild.spec.model import Requirement
 from envbuild.store import Store
-from envbuild.store.store import disk_errors
+from envbuild.store.disk import disk_errors
 
 __all__ = ["PipTools"]
 

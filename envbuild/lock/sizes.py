@@ -47,10 +47,9 @@ def _local_size(pin: Pin, store: Store, known: Mapping[str, int]) -> int | None:
         return pin.size
     if pin.sha256 in known:
         return known[pin.sha256]
-    try:
+    if store.has_artifact(pin.sha256):
         return store.artifact_path(pin.sha256).stat().st_size
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def _remote_size(client: httpx.Client, pin: Pin) -> int:

@@ -19,7 +19,7 @@ from packaging.pylock import Pylock, PylockValidationError
 from envbuild.certificates import authorities
 from envbuild.errors import MachineError, RemoteError
 from envbuild.store import Store
-from envbuild.store.store import disk_errors
+from envbuild.store.disk import disk_errors
 
 __all__ = ["Known", "Uv", "UvFailure"]
 

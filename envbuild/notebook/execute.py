@@ -22,7 +22,7 @@ from envbuild.pack import recipe
 from envbuild.progress import Reporter, Stage
 from envbuild.source.log import last_lines, plain_text
 from envbuild.store import Store
-from envbuild.store.store import write_atomic
+from envbuild.store.disk import write_atomic
 
 __all__ = ["Executed", "execute", "result_path", "run_command"]
 

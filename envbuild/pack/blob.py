@@ -10,6 +10,7 @@ from typing import Any
 from envbuild.pack import codec, recipe
 from envbuild.pack.tar import Entry, Sink, write_tar
 from envbuild.store import Store
+from envbuild.store.disk import touch
 from envbuild.store.store import HashingWriter
 
 __all__ = ["Packed", "find_packed", "keep_packed", "pack_entries", "pack_stream"]
@@ -41,6 +42,7 @@ def _find_encoded(store: Store, diff_id: str, raw_size: int, compression: str) -
     record = store.action(_encoding_key(diff_id, compression))
     if record is None or not store.has_blob(record["digest"], record["size"]):
         return None
+    touch(store.blob_path(record["digest"]))  # tells `cache prune` that it is used
     return Packed(diff_id, raw_size, record["digest"], record["size"], compression)
 
 
@@ -80,18 +82,22 @@ def keep_packed(store: Store, key: str, packed: Packed) -> None:
 
 
 def _transcode(store: Store, source: Packed, compression: str) -> Packed | None:
-    """``source`` in another compression; None when its blob turns out to be damaged."""
-    with store.blob_writer() as blob, store.blob_path(source.digest).open("rb") as stream:
-        encoder = codec.encoder(compression, blob)
-        raw = HashingWriter(encoder)
-        try:
+    """``source`` in another compression; None when its blob turns out to be damaged: it is removed."""
+    path = store.blob_path(source.digest)
+    try:
+        with store.blob_writer() as blob, path.open("rb") as stream:
+            encoder = codec.encoder(compression, blob)
+            raw = HashingWriter(encoder)
             for chunk in codec.decode(source.compression, stream):
                 raw.write(chunk)
-        except ValueError:
-            return None
-        if raw.digest != source.diff_id:
-            return None
-        encoder.finish()
+            if raw.digest != source.diff_id:
+                raise ValueError("another layer")
+            encoder.finish()
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        store.remove_damaged(path, f"the blob {source.digest}")
+        return None
     packed = Packed(source.diff_id, source.raw_size, blob.digest, blob.size, compression)
     _keep_encoded(store, packed)
     return packed

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from envbuild.base.recipe import recipe_named
-from envbuild.errors import EnvbuildError, MachineError, RepoError
+from envbuild.errors import EnvbuildError, RepoError
 from envbuild.layers import AptLayer, CondaLayer, GlueLayer, LayerPlan, OsLayer, WheelLayer
 from envbuild.pack.blob import Packed, keep_packed, pack_entries
 from envbuild.pack.bytecode import Compiler
@@ -18,6 +17,7 @@ from envbuild.pack.rootfs import os_entries
 from envbuild.pack.tar import Entry, complete
 from envbuild.pack.wheel import Prefix, wheel_entries
 from envbuild.store import Store
+from envbuild.store.store import file_digest
 
 __all__ = ["pack_layer"]
 
@@ -33,29 +33,22 @@ def pack_layer(
 
     Raises:
         RepoError: a package is damaged or unsafe, or two cannot be together.
-        MachineError: an artifact in the cache was damaged; it is removed.
+        DamagedError: an artifact in the cache was damaged; it is removed.
     """
     try:
         packed = _pack(layer, files, store, compression, compiler)
     except EnvbuildError as error:
-        _refuse_damaged(files, error)
+        _refuse_damaged(files, store, error)
         raise
     keep_packed(store, layer.key, packed)
     return packed
 
 
-def _refuse_damaged(files: dict[str, Path], cause: EnvbuildError) -> None:
+def _refuse_damaged(files: dict[str, Path], store: Store, cause: EnvbuildError) -> None:
     """Blame the cache rather than the package when an artifact is no longer what was downloaded."""
     for sha256, path in sorted(files.items()):
-        with path.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
-                continue
-        path.unlink()
-        raise MachineError(
-            f"the downloaded file {sha256} in the cache was damaged and has been removed",
-            code="damaged-artifact",
-            remedy="run the same command again: it will be fetched anew",
-        ) from cause
+        if not path.exists() or file_digest(path) != sha256:
+            raise store.damaged(path, f"the downloaded file {sha256}") from cause
 
 
 def _pack(

@@ -134,7 +134,7 @@ def verify_image(
             stage.detail(_title(pair))
             verdicts.append(_Comparison(medium, store).verdict(pair))
             stage.advance(1)
-    config = json.loads(store.blob_path(made.config.digest).read_bytes())
+    config = json.loads(store.read_blob(made.config.digest))
     return ImageVerdict(
         platform=image.platform,
         image_id=image.image_id,

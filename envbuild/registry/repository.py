@@ -24,7 +24,7 @@ from envbuild.registry.retry import TRANSIENT, Transient
 from envbuild.registry.transport import Call, Registry
 from envbuild.registry.uploads import Content, Outcome, Upload
 from envbuild.store import Store
-from envbuild.store.store import disk_errors
+from envbuild.store.disk import disk_errors
 
 __all__ = [
     "DOCKER_INDEX_TYPE",

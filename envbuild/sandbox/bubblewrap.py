@@ -67,8 +67,8 @@ class BubblewrapSandbox:
     def execute(self, image: Image, step: Step, reporter: Reporter) -> Iterator[Outcome]:
         """See :meth:`envbuild.sandbox.model.Sandbox.execute`."""
         require_native(image.platform, step.title)
-        lower = Lower(unpack(image, self._store, reporter, self._engine.bring))
-        config = json.loads(self._store.blob_path(image.config.digest).read_bytes())["config"]
+        lower = Lower(unpack(image, self._store, reporter, self._engine.bring, check=True))
+        config = json.loads(self._store.read_blob(image.config.digest))["config"]
         network, network_mounts = lent(self._environment) if step.network else ({}, ())
         mounts = (*step.mounts, *network_mounts)
         with scratch_directory(self._store) as scratch:

@@ -74,7 +74,7 @@ class DockerSandbox:
             if code != 0 or exceeded is not None:
                 yield Outcome(code, exceeded, ())
                 return
-            lower = Lower(unpack(image, self._store, reporter, self._engine.bring))
+            lower = Lower(unpack(image, self._store, reporter, self._engine.bring, check=True))
             left = _read_container(container, lower, scratch)
             yield Outcome(
                 code,

@@ -14,7 +14,7 @@ from envbuild.errors import RemoteError, UsageError
 from envbuild.progress import Stage
 from envbuild.source.text import clean
 from envbuild.store import Store
-from envbuild.store.store import disk_errors
+from envbuild.store.disk import disk_errors
 
 if TYPE_CHECKING:
     import httpx
@@ -35,7 +35,7 @@ def download(url: str, *, store: Store, stage: Stage, offline: bool) -> str:
     key = hashlib.sha256(f"archive at {url}".encode()).hexdigest()
     known: Mapping[str, str] = store.action(key) or {}
     sha256 = str(known.get("sha256", ""))
-    if not sha256 or not store.artifact_path(sha256).exists():
+    if not sha256 or not store.has_artifact(sha256):
         known, sha256 = {}, ""
     if offline:
         if not sha256:

@@ -7,12 +7,13 @@ checked out, and ``.git`` is removed. The result is kept by address and commit a
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from envbuild.errors import EnvbuildError, RemoteError, RepoError, UsageError
 from envbuild.progress import Reporter
@@ -25,7 +26,8 @@ from envbuild.source.lfs import MOST_POINTER_BYTES, fetch_objects, find_pointers
 from envbuild.source.submodules import read_addresses
 from envbuild.source.text import clean, printable, quote
 from envbuild.store import Store
-from envbuild.store.store import write_atomic
+from envbuild.store.directory import checked_directory, make_directory
+from envbuild.store.disk import remove_whole
 
 __all__ = ["Checkout", "GitClient"]
 
@@ -159,55 +161,36 @@ class GitClient:
         """``(directory, pointers in it)``: from the cache, or made."""
         place = self._store.checkouts / wanted.key
         with self._store.lock(f"checkout-{wanted.key}"):
-            pointers = self._pointers_of(place)
+            known = checked_directory(self._store, place)
             could_be_more = not self._offline and has_lfs(self._environment)
-            if pointers is None or (pointers and could_be_more):
+            if known is not None and known["pointers"] and could_be_more:
+                remove_whole(place, self._store.tmp)
+                known = None
+            if known is None:
                 with remote_errors(wanted.address):
-                    pointers = self._make(place, wanted)
-            else:
-                os.utime(place)
-        return place / "tree", pointers
+                    known = make_directory(self._store, place, partial(self._make, wanted))
+        return place / "tree", tuple(known["pointers"])
 
-    @staticmethod
-    def _pointers_of(place: Path) -> tuple[str, ...] | None:
-        """What is known about the checkout at ``place``; None when there is none."""
-        try:
-            record = json.loads((place / "checkout.json").read_bytes())
-            return tuple(map(str, record["pointers"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _make(self, place: Path, wanted: _Wanted) -> tuple[str, ...]:
+    def _make(self, wanted: _Wanted, tree: Path) -> dict[str, Any]:
         git, revision = self._git(wanted.address), wanted.revision
-        with self._store.temporary_directory() as scratch:
-            tree = scratch / "tree"
-            tree.mkdir()
-            start_repository(git, tree, revision.commit)
-            fetch_commit(git, tree, revision, history=wanted.history)
-            entries = list_files(git, tree, revision.commit)
-            check_out_files(git, tree, revision.commit)
-            small = [
-                entry.path
-                for entry in entries
-                if entry.mode != b"120000" and 0 < entry.size < MOST_POINTER_BYTES
-            ]
-            pointers = find_pointers(tree, small)
-            if pointers and has_lfs(self._environment):
-                fetch_objects(git, tree, revision.commit)
-                pointers = find_pointers(tree, pointers)
-            gitlinks = [entry for entry in entries if entry.mode == b"160000"]
-            names = [printable(path) for path in pointers]
-            if gitlinks:
-                names += self._add_submodules(wanted, tree, gitlinks)
-            if not wanted.history:
-                shutil.rmtree(tree / ".git")
-            record = {"url": wanted.address.url, "commit": revision.commit, "pointers": sorted(names)}
-            write_atomic(scratch / "checkout.json", json.dumps(record).encode())
-            scratch.chmod(0o755)
-            # What is there already was incomplete: files of LFS are missing in it.
-            shutil.rmtree(place, ignore_errors=True)
-            scratch.rename(place)
-        return tuple(sorted(names))
+        start_repository(git, tree, revision.commit)
+        fetch_commit(git, tree, revision, history=wanted.history)
+        entries = list_files(git, tree, revision.commit)
+        check_out_files(git, tree, revision.commit)
+        small = [
+            entry.path for entry in entries if entry.mode != b"120000" and 0 < entry.size < MOST_POINTER_BYTES
+        ]
+        pointers = find_pointers(tree, small)
+        if pointers and has_lfs(self._environment):
+            fetch_objects(git, tree, revision.commit)
+            pointers = find_pointers(tree, pointers)
+        gitlinks = [entry for entry in entries if entry.mode == b"160000"]
+        names = [printable(path) for path in pointers]
+        if gitlinks:
+            names += self._add_submodules(wanted, tree, gitlinks)
+        if not wanted.history:
+            shutil.rmtree(tree / ".git")
+        return {"url": wanted.address.url, "commit": revision.commit, "pointers": sorted(names)}
 
     def _add_submodules(self, wanted: _Wanted, tree: Path, gitlinks: Sequence[Entry]) -> list[str]:
         """Fill the directories of the submodules; returns the pointers in them."""

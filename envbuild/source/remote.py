@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +16,7 @@ from envbuild.source.origin import Origin
 from envbuild.source.repo import Repo
 from envbuild.source.text import clean, printable, quote
 from envbuild.store import Store
-from envbuild.store.store import write_atomic
+from envbuild.store.directory import checked_directory, make_directory
 
 __all__ = ["Opener"]
 
@@ -88,11 +86,10 @@ class Opener:
                     remedy="check where it comes from",
                 )
 
-            def make(scratch: Path) -> dict[str, str]:
-                (scratch / "unpacked").mkdir()
-                archive = self.store.artifact_path(sha256)
-                top = unpack(archive, scratch / "unpacked", name=shown)
-                top.rename(scratch / "tree")
+            def make(tree: Path) -> dict[str, str]:
+                with self.store.temporary_directory() as scratch:
+                    top = unpack(self.store.artifact_path(sha256), scratch, name=shown)
+                    top.rename(tree)
                 return {}
 
             place, _ = self._kept(f"archive {sha256}", make)
@@ -105,15 +102,16 @@ class Opener:
         with self.reporter.stage("source") as stage:
             stage.detail(clean(source.text))
 
-            def make(scratch: Path) -> dict[str, str]:
+            def make(tree: Path) -> dict[str, str]:
                 if self.offline:
                     raise RemoteError(
                         f"{clean(source.text)} is not in the cache, and --offline does not fetch it",
                         code="offline",
                         remedy="run once without --offline",
                     )
-                record = fetch_record(source, scratch, self.environment)
-                (scratch / "files").rename(scratch / "tree")
+                with self.store.temporary_directory() as scratch:
+                    record = fetch_record(source, scratch, self.environment)
+                    (scratch / "files").rename(tree)
                 return {"url": record.url, "revision": record.revision}
 
             place, known = self._kept(f"record {source.kind} {source.text}", make)
@@ -121,18 +119,12 @@ class Opener:
         return Repo(place, Origin(clean(source.text), known["revision"], name or "record"))
 
     def _kept(self, what: str, make: Callable[[Path], dict[str, str]]) -> tuple[Path, dict[str, str]]:
-        """The directory of ``what`` in the cache, and what ``make`` said of it when it made ``tree``."""
+        """The directory of ``what`` in the cache, and what ``make`` said of it when it filled it."""
         place = self.store.checkouts / hashlib.sha256(what.encode()).hexdigest()
         with self.store.lock(f"checkout-{place.name}"):
-            try:
-                known = json.loads((place / "checkout.json").read_bytes())
-                os.utime(place)
-            except (OSError, ValueError):
-                with self.store.temporary_directory() as scratch:
-                    known = make(scratch)
-                    write_atomic(scratch / "checkout.json", json.dumps(known).encode())
-                    scratch.chmod(0o755)
-                    scratch.rename(place)
+            known = checked_directory(self.store, place)
+            if known is None:
+                known = make_directory(self.store, place, make)
         return (place / "tree").resolve(), known
 
 

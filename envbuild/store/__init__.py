@@ -4,18 +4,19 @@ The cache directory (``$ENVBUILD_CACHE_DIR``)::
 
     store-v1/            an OCI image layout: oci-layout, index.json, blobs/sha256/<hex>
     artifacts-v1/<hex>   downloaded wheels and debs, by sha256
-    actions-v1/<hex>     what a layer's inputs turned out to be: action key -> diff ID, digest, sizes
-    interpreters-v1/     unpacked Pythons of bases, to compile bytecode with
-    trees-v1/            unpacked layers, for the bubblewrap engine
-    debian-v1/           verified package indexes and the newest lock of each base
-    sources-v1/          where the package index keeps its files, by the user's index settings
+    actions-v2/<hex>     what a layer's inputs turned out to be: action key -> diff ID, digest, sizes
+    images-v1/<hex>      the images that have names
+    interpreters-v2/     unpacked Pythons of bases, to compile bytecode with
+    trees-v2/            unpacked layers, for the bubblewrap engine
+    debian-v2/           verified package indexes and the newest lock of each base
+    sources-v2/          where the package index keeps its files, by the user's index settings
     uv-v1/               uv's own cache
     pip-v1/              that of pip and pip-tools
     conda-v1/            what conda channels have
-    tools-v1/            unpacked tools (bubblewrap)
-    checkouts-v1/        files of remote sources, by address and commit
+    tools-v2/            unpacked tools (bubblewrap)
+    checkouts-v2/        files of remote sources, by address and commit
     logs-v1/             what steps in the sandbox said
-    places-v1/<hex>      which registries a blob was seen in
+    places-v2/<hex>      which registries a blob was seen in
     tmp/                 unfinished work; everything in it may be deleted when nothing runs
     locks/               advisory locks, only to avoid doing work twice
 

@@ -1,21 +1,30 @@
-"""The images the cache knows by name: the store's ``index.json`` (OCI image index).
+"""The images the cache knows by name.
 
-An image that is named here is what ``cache prune`` keeps. Names are tags, or the project's name.
+An image that is named is what ``cache prune`` keeps. Names are tags, or the project's name. Each is a record
+of its own, so that processes that name images at the same time do not get into each other's way::
+
+    images-v1/<sha256 of name and platform>
+
+The store's ``index.json`` (OCI image index), by which other tools can read the store, is written from them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from envbuild.store.store import Blob, Store, write_atomic
+from envbuild.errors import DamagedError
+from envbuild.store.disk import remove_whole
+from envbuild.store.store import Blob, Store
 
-__all__ = ["StoredImage", "contents", "forget_images", "record_image", "stored_images"]
+__all__ = ["Contents", "StoredImage", "contents", "forget_images", "record_image", "stored_images"]
 
 _NAME = "org.opencontainers.image.ref.name"
-_USED = "dev.envbuild.used"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -32,7 +41,10 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an image consists of: ``blobs`` are config, manifest and layers; ``diff_ids`` bottom to top."""
+    """What an image consists of: ``blobs`` are config, manifest and layers; ``diff_ids`` bottom to top.
+
+    ``diff_ids`` is empty when the config is not in the store.
+    """
 
     config: str
     layers: tuple[Blob, ...]
@@ -42,22 +54,14 @@ class Contents:
 
 def stored_images(store: Store) -> tuple[StoredImage, ...]:
     """All named images whose manifest is in the store, by name and platform."""
-    found = []
-    for entry in _entries(store):
-        try:
-            annotations = entry["annotations"]
-            platform = f"{entry['platform']['os']}/{entry['platform']['architecture']}"
-            image = StoredImage(
-                annotations[_NAME],
-                platform,
-                Blob(entry["digest"], entry["size"]),
-                datetime.fromisoformat(annotations[_USED]),
-            )
-        except (KeyError, TypeError, ValueError):
-            continue  # not written by this version; it costs nothing to leave it alone
-        if store.has_blob(image.manifest.digest, image.manifest.size):
-            found.append(image)
-    return tuple(sorted(found, key=lambda image: (image.name, image.platform)))
+    found = [_image(store.record(path)) for path in store.images.glob("*")]
+    return tuple(
+        sorted(
+            image
+            for image in found
+            if image is not None and store.has_blob(image.manifest.digest, image.manifest.size)
+        )
+    )
 
 
 def record_image(
@@ -71,60 +75,85 @@ def record_image(
         manifest: the image's manifest, in the store.
         now: when; the current time by default.
     """
-    system, _, architecture = platform.partition("/")
     used = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
-    entry = {
-        "annotations": {_NAME: name, _USED: used},
+    value = {
         "digest": manifest.digest,
-        "mediaType": _MANIFEST,
-        "platform": {"architecture": architecture, "os": system},
+        "name": name,
+        "platform": platform,
         "size": manifest.size,
+        "used": used,
     }
-    with store.lock("index"):
-        others = [other for other in _entries(store) if _key(other) != _key(entry)]
-        _write(store, [*others, entry])
+    store.put_record(_place(store, name, platform), value)
+    _write_index(store)
 
 
-def forget_images(store: Store, images: tuple[StoredImage, ...]) -> None:
-    """Remove the names; what they named stays until it is pruned."""
-    gone = {(image.name, image.platform) for image in images}
-    with store.lock("index"):
-        _write(store, [entry for entry in _entries(store) if _key(entry) not in gone])
+def forget_images(store: Store, images: Iterable[StoredImage]) -> tuple[StoredImage, ...]:
+    """Remove the names; what they named stays until it is pruned. Returns those that were removed."""
+    gone = [image for image in images if remove_whole(_place(store, image.name, image.platform), store.tmp)]
+    _write_index(store)
+    return tuple(gone)
 
 
 def contents(store: Store, image: StoredImage) -> Contents | None:
-    """What ``image`` consists of; None when the store has lost a part of its description."""
+    """What ``image`` consists of; None when the store has lost its manifest."""
     try:
-        manifest = json.loads(store.blob_path(image.manifest.digest).read_bytes())
+        manifest = json.loads(store.read_blob(image.manifest.digest))
         config = Blob(manifest["config"]["digest"], manifest["config"]["size"])
         layers = tuple(Blob(layer["digest"], layer["size"]) for layer in manifest["layers"])
-        diff_ids = tuple(json.loads(store.blob_path(config.digest).read_bytes())["rootfs"]["diff_ids"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except DamagedError as error:
+        store.warn(error.message)
         return None
-    return Contents(config.digest, layers, (image.manifest, config, *layers), diff_ids)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return Contents(config.digest, layers, (image.manifest, config, *layers), _diff_ids(store, config))
 
 
-def _entries(store: Store) -> list[dict[str, Any]]:
-    """The index's descriptors; what is not shaped like one is dropped."""
+def _diff_ids(store: Store, config: Blob) -> tuple[str, ...]:
+    if not store.has_blob(config.digest, config.size):
+        return ()
     try:
-        entries = list(json.loads((store.layout / "index.json").read_bytes())["manifests"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return []
-    return [
-        entry
-        for entry in entries
-        if isinstance(entry, dict)
-        and all(isinstance(entry.get(part, {}), dict) for part in ("annotations", "platform"))
-    ]
+        return tuple(map(str, json.loads(store.read_blob(config.digest))["rootfs"]["diff_ids"]))
+    except DamagedError as error:
+        store.warn(error.message)
+        return ()
+    except (ValueError, KeyError, TypeError):
+        return ()
 
 
-def _key(entry: dict[str, Any]) -> tuple[Any, str]:
-    platform = entry.get("platform", {})
-    return entry.get("annotations", {}).get(_NAME), f"{platform.get('os')}/{platform.get('architecture')}"
+def _place(store: Store, name: str, platform: str) -> Path:
+    return store.images / hashlib.sha256(f"{name}\n{platform}".encode()).hexdigest()
 
 
-def _write(store: Store, entries: list[dict[str, Any]]) -> None:
-    index = {"manifests": sorted(entries, key=str), "mediaType": _INDEX, "schemaVersion": 2}
-    write_atomic(
-        store.layout / "index.json", json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
-    )
+def _image(value: Any) -> StoredImage | None:
+    """The image in a record; None when this version has not written it."""
+    try:
+        return StoredImage(
+            value["name"],
+            value["platform"],
+            Blob(value["digest"], value["size"]),
+            datetime.fromisoformat(value["used"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _write_index(store: Store) -> None:
+    """Tell other tools; when two processes do it at once, the next one completes what the last one lacks."""
+    entries = []
+    for image in stored_images(store):
+        system, _, architecture = image.platform.partition("/")
+        entries.append(
+            {
+                "annotations": {_NAME: image.name},
+                "digest": image.manifest.digest,
+                "mediaType": _MANIFEST,
+                "platform": {"architecture": architecture, "os": system},
+                "size": image.manifest.size,
+            }
+        )
+    index = {"manifests": entries, "mediaType": _INDEX, "schemaVersion": 2}
+    data = json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
+    path = store.layout / "index.json"
+    with store.lock("index"):
+        if not path.exists() or path.read_bytes() != data:
+            store.write(path, data)

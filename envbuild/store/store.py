@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
-import json
 import os
+import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from envbuild.errors import MachineError
+from envbuild.errors import DamagedError, MachineError
+from envbuild.store.disk import MACHINE, disk_errors, remove_whole, space_errors, touch, write_atomic
+from envbuild.store.locks import open_lock, wait_for
+from envbuild.store.record import decode, encode
 
-__all__ = ["Blob", "HashingWriter", "Store", "disk_errors", "write_atomic"]
+__all__ = ["Blob", "HashingWriter", "Store", "file_digest"]
 
 _OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_EMPTY_INDEX = b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}'
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,57 +33,6 @@ class Blob:
 
     digest: str
     size: int
-
-
-@contextmanager
-def _space_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk into an error with a remedy."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MachineError(
-                f"no space left on the disk that holds {path}",
-                code="disk-full",
-                remedy="free some space; the cache can be pruned (`envbuild cache prune`) or be on another"
-                " disk (ENVBUILD_CACHE_DIR)",
-            ) from error
-        raise
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the disk's refusals into errors with a remedy."""
-    try:
-        with _space_errors(path):
-            yield
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            raise MachineError(
-                f"the cache directory {path} cannot be written: {error.strerror}",
-                code="cache-not-writable",
-                remedy="set ENVBUILD_CACHE_DIR to a directory you own",
-            ) from error
-        raise
-
-
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write ``data`` to ``path`` so that readers see the old file or the new one, never a part.
-
-    Raises:
-        MachineError: the disk is full.
-        OSError: as the file system reports it.
-    """
-    with _space_errors(path.parent):
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with _space_errors(path.parent), os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 class _Writable(Protocol):
@@ -106,36 +60,67 @@ class HashingWriter:
         return "sha256:" + self._hash.hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """The sha256 (hex) of what is in the file at ``path``."""
+    with path.open("rb", buffering=0) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _tell_nobody(message: str) -> None:
+    pass
+
+
+def _make(directory: Path, shared: int) -> None:
+    """Make a directory of the cache; ``shared`` are mode bits that those have who share it."""
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
+    else:
+        if shared:
+            directory.chmod(stat.S_IMODE(directory.stat().st_mode) | shared)
+
+
 class Store:
     """The cache directory. All methods may be called from several threads and processes.
 
     Correctness never depends on a lock: blobs are immutable and named by their digest, records are
-    replaced atomically and checked against the blobs they name when they are read.
+    replaced atomically and checked against the blobs they name when they are read. What is damaged is
+    removed and named.
+
+    Parameters:
+        warn: told of damage, one sentence each.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, warn: Callable[[str], None] = _tell_nobody) -> None:
         self.root = root
+        self.warn = warn
+        # What was found to be whole by this process: directory -> what is known about it.
+        self.checked: dict[Path, dict[str, Any]] = {}
         self.layout = root / "store-v1"
         self.blobs = self.layout / "blobs" / "sha256"
         self.artifacts = root / "artifacts-v1"
-        self.actions = root / "actions-v1"
-        self.interpreters = root / "interpreters-v1"
-        self.trees = root / "trees-v1"
-        self.debian = root / "debian-v1"
-        self.sources = root / "sources-v1"
+        self.actions = root / "actions-v2"
+        self.images = root / "images-v1"
+        self.interpreters = root / "interpreters-v2"
+        self.trees = root / "trees-v2"
+        self.debian = root / "debian-v2"
+        self.sources = root / "sources-v2"
         self.uv = root / "uv-v1"
         self.pip = root / "pip-v1"
         self.conda = root / "conda-v1"
-        self.tools = root / "tools-v1"
-        self.checkouts = root / "checkouts-v1"
+        self.tools = root / "tools-v2"
+        self.checkouts = root / "checkouts-v2"
         self.logs = root / "logs-v1"
-        self.places = root / "places-v1"
+        self.places = root / "places-v2"
         self.tmp = root / "tmp"
         self.locks = root / "locks"
         self.directories = (
             self.blobs,
             self.artifacts,
             self.actions,
+            self.images,
             self.interpreters,
             self.trees,
             self.debian,
@@ -155,39 +140,113 @@ class Store:
         """Make the directories. Raises :class:`MachineError` when the place cannot be written."""
         with disk_errors(self.root):
             try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                shared = stat.S_IMODE(self.root.stat().st_mode) & 0o3022
                 for directory in self.directories:
-                    directory.mkdir(parents=True, exist_ok=True)
+                    _make(directory, shared)
             except (FileExistsError, FileNotFoundError) as error:  # a file in the way; /proc and its like
                 raise NotADirectoryError(errno.ENOTDIR, "there can be no directory") from error
-            marker = self.layout / "oci-layout"
-            if not marker.exists():
-                write_atomic(marker, _OCI_LAYOUT)
-            index = self.layout / "index.json"
-            if not index.exists():
-                write_atomic(
-                    index,
-                    b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}',
-                )
+            for path, content in (("oci-layout", _OCI_LAYOUT), ("index.json", _EMPTY_INDEX)):
+                marker = self.layout / path
+                try:
+                    known = marker.stat().st_size > 0
+                except FileNotFoundError:
+                    known = False
+                if not known:
+                    self.write(marker, content)
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file of the cache: readers see the old one or the new one.
+
+        Raises:
+            MachineError: the disk is full, or the cache cannot be written.
+        """
+        with disk_errors(self.root):
+            write_atomic(path, data, scratch=self.tmp)
+
+    def remove_damaged(self, path: Path, what: str) -> None:
+        """Take away what is not what its name says, and say so; what needs it will make it again.
+
+        Raises:
+            MachineError: it is not ours to remove.
+        """
+        self.warn(self.damaged(path, what).message)
+
+    def damaged(self, path: Path, what: str) -> DamagedError:
+        """The error for something that is not what its name says; it is removed.
+
+        Raises:
+            MachineError: it is not ours to remove.
+        """
+        if remove_whole(path, self.tmp) or not path.exists():
+            return DamagedError(
+                f"{what} in the cache was damaged and has been removed",
+                code="damaged-cache",
+                remedy="run the same command again: it will be made anew",
+            )
+        raise MachineError(
+            f"{what} in the cache is damaged, and cannot be removed: {path}",
+            code="cache-not-writable",
+            remedy="have its owner remove it, or set ENVBUILD_CACHE_DIR to a directory you own",
+        )
 
     # Blobs
 
     def blob_path(self, digest: str) -> Path:
-        """Where the blob ``sha256:<hex>`` is, or would be."""
+        """Where the blob ``sha256:<hex>`` is, or would be.
+
+        Raises:
+            ValueError: that is no digest.
+        """
+        if _DIGEST.fullmatch(digest) is None:
+            raise ValueError(f"{digest!r} is not a digest")
         return self.blobs / digest.removeprefix("sha256:")
 
     def has_blob(self, digest: str, size: int) -> bool:
         """Whether the blob is here with the right size (content is checked when it is sent or unpacked)."""
         try:
             return self.blob_path(digest).stat().st_size == size
-        except FileNotFoundError:
+        except (OSError, ValueError):
             return False
+
+    def read_blob(self, digest: str) -> bytes:
+        """A small blob (a config, a manifest), checked.
+
+        Raises:
+            DamagedError: it is not here, or damaged.
+        """
+        try:
+            data = self.blob_path(digest).read_bytes()
+        except FileNotFoundError as error:
+            raise self.damaged_blob(digest) from error
+        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+            raise self.damaged_blob(digest)
+        return data
+
+    def damaged_blob(self, digest: str) -> DamagedError:
+        """The error for a blob that is missing or not what its name says; it is removed.
+
+        Raises:
+            MachineError: it is not ours to remove.
+        """
+        path = self.blob_path(digest)
+        if path.exists():
+            return self.damaged(path, f"the blob {digest}")
+        return DamagedError(
+            f"the blob {digest} is missing in the cache",
+            code="missing-blob",
+            remedy="build the image again",
+        )
 
     def put_blob(self, data: bytes) -> Blob:
         """Keep ``data`` (a config, a manifest) and return its digest and size."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        if not self.has_blob(digest, len(data)):
-            with disk_errors(self.root):
-                write_atomic(self.blob_path(digest), data)
+        path = self.blob_path(digest)
+        with disk_errors(self.root):
+            if not self.has_blob(digest, len(data)) or path.read_bytes() != data:
+                self.write(path, data)
+            else:
+                touch(path)
         return Blob(digest, len(data))
 
     @contextmanager
@@ -205,24 +264,55 @@ class Store:
         """Where the downloaded file with this sha256 is, or would be."""
         return self.artifacts / sha256
 
+    def has_artifact(self, sha256: str) -> bool:
+        """Whether the downloaded file is here; all of it is read, and removed if it is another one.
+
+        Raises:
+            MachineError: it is damaged and not ours to remove, or cannot be read.
+        """
+        path = self.artifact_path(sha256)
+        with disk_errors(self.root):
+            try:
+                found = file_digest(path)
+            except FileNotFoundError:
+                return False
+        if found != sha256:
+            self.remove_damaged(path, f"the downloaded file {sha256}")
+            return False
+        touch(path)
+        return True
+
     def place_path(self, digest: str) -> Path:
         """Where it is noted which registries have the blob ``sha256:<hex>``."""
         return self.places / digest.removeprefix("sha256:")
 
-    # Actions: inputs -> what came of them
+    # Records
+
+    def record(self, path: Path) -> Any:
+        """What the record at ``path`` says (JSON), None when there is none; a damaged one is removed."""
+        try:
+            return decode(path.name, path.read_bytes())
+        except OSError:
+            return None
+        except ValueError:
+            self.remove_damaged(path, f"the record {path.parent.name}/{path.name}")
+            return None
+
+    def put_record(self, path: Path, value: Any) -> None:
+        """Keep ``value`` (JSON) at ``path``."""
+        self.write(path, encode(path.name, value))
 
     def action(self, key: str) -> dict[str, Any] | None:
-        """The record kept under ``key`` (hex), or None when there is none that can be read."""
-        try:
-            value = json.loads((self.actions / key).read_bytes())
-        except (FileNotFoundError, ValueError):
-            return None
+        """What came of the inputs that ``key`` (hex) stands for; None when that is not known."""
+        path = self.actions / key
+        value = self.record(path)
+        if value is not None:
+            touch(path)
         return value if isinstance(value, dict) else None
 
     def put_action(self, key: str, value: dict[str, Any]) -> None:
         """Keep ``value`` (JSON) under ``key`` (hex)."""
-        with disk_errors(self.root):
-            write_atomic(self.actions / key, json.dumps(value, sort_keys=True).encode())
+        self.put_record(self.actions / key, value)
 
     # Unfinished work
 
@@ -233,12 +323,12 @@ class Store:
         A disk that gets full in the block, wherever, is this class's error too: it is where the block writes.
         """
         with disk_errors(self.root):
-            handle, name = tempfile.mkstemp(dir=self.tmp)
+            handle, name = tempfile.mkstemp(prefix=MACHINE, dir=self.tmp)
             os.close(handle)
             path = Path(name)
             path.chmod(0o644)
         try:
-            with _space_errors(self.root):
+            with space_errors(self.root):
                 yield path
         finally:
             path.unlink(missing_ok=True)
@@ -247,9 +337,9 @@ class Store:
     def temporary_directory(self) -> Iterator[Path]:
         """A directory in ``tmp/`` that is gone after the block unless it was renamed away."""
         with disk_errors(self.root):
-            path = Path(tempfile.mkdtemp(dir=self.tmp))
+            path = Path(tempfile.mkdtemp(prefix=MACHINE, dir=self.tmp))
         try:
-            with _space_errors(self.root):
+            with space_errors(self.root):
                 yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
@@ -258,9 +348,9 @@ class Store:
     def lock(self, name: str) -> Iterator[None]:
         """Hold the advisory lock ``name`` so that two processes do not do the same work at once."""
         with disk_errors(self.root):
-            handle = os.open(self.locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = open_lock(self.locks / name)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            wait_for(handle)
             yield
         finally:
             os.close(handle)

@@ -192,6 +192,10 @@ def test_a_container_dies_with_an_envbuild_that_is_killed(
     assert not (shell.repository / "alive").exists()
 
 
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+
+
 def _never(directory: Path) -> None:
     raise AssertionError("it is installed already")
 
@@ -214,8 +218,8 @@ def test_names_with_every_kind_of_character(bubblewrap: Bubblewrap, image: Image
     store.prepare()
     here = host_image(store, "cat")
     (repository / "file").write_text("content")
-    installed = list(bubblewrap._store.tools.iterdir())  # none when the host has its own
-    engine = Bubblewrap(store, lambda place: shutil.copytree(installed[0], place, symlinks=True))
+    installed = bubblewrap._store.tools.glob("*/tree")  # none when the host has its own
+    engine = Bubblewrap(store, lambda tree: _copy(next(installed), tree))
     assert engine.unavailable() is None
     assert Shell(engine, here, repository)("cat file") == (0, "content")
 

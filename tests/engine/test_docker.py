@@ -116,7 +116,7 @@ def test_a_damaged_layer_is_reported_as_that(engine: Docker, shared_store: Store
     shared_store.blob_path(image.layers[0].digest).write_bytes(b"damaged")
     with pytest.raises(MachineError) as caught:
         engine.prepare(image, reporter=Silent())
-    assert caught.value.code == "damaged-blob"
+    assert caught.value.code == "damaged-cache"
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_the_namespace_has_no_network(alone: Envbuild, quickstart: Path) -> None
 
 def test_everything_is_packed_from_what_was_downloaded(alone: Envbuild, built: Built, scratch: Path) -> None:
     cache = scratch / "offline-cache"
-    for bucket in ("artifacts-v1", "debian-v1"):
+    for bucket in ("artifacts-v1", "debian-v2"):
         shutil.copytree(alone.cache / bucket, cache / bucket, copy_function=os.link)
 
     document = replace(alone, cache=cache).document(

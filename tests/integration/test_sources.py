@@ -106,4 +106,4 @@ def _run_on_a_copy(envbuild: Envbuild, url: str, home: Path) -> None:
     assert f"working on a copy, which is kept: {copy}" in done.stderr
     assert "here" == (copy / "made.txt").read_text()
     assert (copy / "notebook.executed.ipynb").exists()
-    assert [] == list((program.cache / "checkouts-v1").glob("*/tree/project/made.txt"))
+    assert [] == list((program.cache / "checkouts-v2").glob("*/tree/project/made.txt"))

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from envbuild.lock.addresses import recall, remember, split_url, with_credentials
@@ -68,9 +66,3 @@ def test_credentials_come_from_the_settings_and_are_not_kept(store: Store) -> No
 def test_credentials_go_to_their_own_host_only(url: str) -> None:
     settings = {"UV_DEFAULT_INDEX": "https://me:hunter2@corp.example.org/simple"}
     assert url == with_credentials(url, settings)
-
-
-def test_the_store_has_the_bucket(tmp_path: Path) -> None:
-    store = Store(tmp_path / "new")
-    remember(store, {}, ["https://example.org/"])
-    assert [path.name for path in store.root.iterdir()] == ["sources-v1"]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import pytest
 
 from envbuild.errors import RemoteError
@@ -28,6 +31,7 @@ def test_the_server_is_asked_once_per_file_and_order_is_kept(index: Index, store
 def test_what_is_known_is_not_asked_for(index: Index, store: Store) -> None:
     told, earlier, stored = (listed(index, name) for name in ("told", "earlier", "stored"))
     told = Pin(told.name, told.version, told.filename, told.sha256, told.url, 7)
+    stored = replace(stored, sha256=hashlib.sha256(b"12345").hexdigest())
     store.artifact_path(stored.sha256).write_bytes(b"12345")
     measured = measure([told, earlier, stored], store=store, known={earlier.sha256: 6})
     assert [7, 6, 5] == [pin.size for pin in measured]

@@ -82,7 +82,7 @@ def test_a_download_damaged_in_the_cache_is_removed_and_the_package_not_blamed(s
     with WorkerPool(store, 1) as pool, pytest.raises(MachineError) as caught:
         pool.submit(one).result()
 
-    assert caught.value.code == "damaged-artifact"
+    assert caught.value.code == "damaged-cache"
     assert not path.exists()
 
 

@@ -19,7 +19,7 @@ from envbuild.proof.rebuilding import Recipe, cache_without_layers, lock_artifac
 from envbuild.proof.verifier import Verifier
 from envbuild.source.locate import open_repo
 from envbuild.store import Store
-from envbuild.store.images import record_image
+from envbuild.store.images import forget_images, record_image, stored_images
 from tests.proof.conftest import NUMPY, Laboratory, compressing
 from tests.support.builds import Machine
 from tests.support.locks import PLATFORM
@@ -66,9 +66,7 @@ def _no_registries():
 @pytest.fixture
 def bench(laboratory: Laboratory, tmp_path: Path) -> Bench:
     machine = laboratory.machine("bench")
-    for name in machine.store.layout.glob("index.json"):
-        name.unlink()
-    machine.store.prepare()
+    forget_images(machine.store, stored_images(machine.store))
     return Bench(laboratory, machine)
 
 

@@ -207,7 +207,7 @@ def test_a_damaged_blob_is_named_and_dropped(store: Store, image: Image) -> None
     with fake_registry() as registry:
         with pytest.raises(MachineError, match=image.layers[0].digest) as raised:
             push(registry, store, image)
-        assert "damaged-blob" == raised.value.code
+        assert "damaged-cache" == raised.value.code
         assert image.layers[0].digest not in registry.blobs
         assert ({}, False) == (registry.manifests, path.exists())
 

@@ -11,8 +11,10 @@ import pytest
 
 from envbuild.errors import MachineError
 from envbuild.store import Blob, Store
+from envbuild.store.disk import MACHINE
 from envbuild.store.images import record_image, stored_images
-from envbuild.store.prune import in_use, prune, usage
+from envbuild.store.prune import in_use, prune
+from envbuild.store.usage import usage
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC).timestamp()
 DAY = 86400
@@ -139,9 +141,9 @@ def test_all_with_an_age_spares_young_images(store: Store) -> None:
 
 
 def test_unfinished_work_of_the_dead_goes(store: Store) -> None:
-    (store.tmp / "half-a-layer").write_bytes(b"x")
-    (store.tmp / "tree").mkdir()
-    (store.tmp / "tree" / "file").write_bytes(b"y")
+    (store.tmp / f"{MACHINE}half-a-layer").write_bytes(b"x")
+    (store.tmp / f"{MACHINE}tree").mkdir()
+    (store.tmp / f"{MACHINE}tree" / "file").write_bytes(b"y")
 
     prune(store)
 
@@ -152,19 +154,19 @@ def test_unfinished_work_of_a_running_process_stays(store: Store) -> None:
     tree = _age(_make_tree(store.trees / "0"), 400)
 
     with in_use(store):
-        half = store.tmp / "half-a-layer"
+        half = store.tmp / f"{MACHINE}half-a-layer"
         half.write_bytes(b"x")
         pruned = prune(store, older_than=0)
         assert (True, True, True) == (pruned.busy, half.exists(), tree.exists())
 
 
 def test_whoever_comes_alone_clears_up(store: Store) -> None:
-    half = store.tmp / "left by a killed process"
+    half = store.tmp / f"{MACHINE}left by a killed process"
     half.write_bytes(b"x")
 
     with in_use(store):
         assert not half.exists()
-        (store.tmp / "left by a worker").write_bytes(b"y")
+        (store.tmp / f"{MACHINE}left by a worker").write_bytes(b"y")
 
     assert [] == list(store.tmp.iterdir())
 
@@ -220,7 +222,7 @@ def test_sizes_count_hard_links_once(store: Store) -> None:
     (store.trees / "a").write_bytes(bytes(700))
     os.link(store.trees / "a", store.trees / "b")
 
-    assert 700 == usage(store)["trees-v1"]
+    assert 700 == usage(store)[store.trees.name]
 
 
 def test_a_damaged_index_is_an_empty_one(store: Store) -> None:

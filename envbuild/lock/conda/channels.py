@@ -19,7 +19,6 @@ from envbuild.errors import UsageError
 from envbuild.source.text import redact
 from envbuild.spec.channel import source_name
 from envbuild.store import Store
-from envbuild.store.store import write_atomic
 
 __all__ = ["Channels", "recall_channels", "remember_channels", "usual_address"]
 
@@ -127,18 +126,18 @@ def remember_channels(store: Store, channels: Iterable[str]) -> None:
     for channel in channels:
         if "://" in channel:
             path = store.sources / _key(source_name(channel))
-            if not path.exists():
-                store.sources.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, json.dumps({"channel": channel}).encode())
+            if store.record(path) is None:
+                store.put_record(path, {"channel": channel})
 
 
 def recall_channels(store: Store, sources: Iterable[str]) -> dict[str, str]:
     """The channels that locks call ``sources``; without those that nobody has named on this machine."""
     found = {}
     for source in sources:
-        try:
-            channel = json.loads((store.sources / _key(source)).read_bytes())["channel"]
-        except (OSError, ValueError, KeyError, TypeError):
+        known = store.record(store.sources / _key(source))
+        if known is not None:
+            channel = known["channel"]
+        else:
             channel = source.replace("pkgs-", "pkgs/", 1) if source.startswith("pkgs-") else source
         found[source] = channel
     return found

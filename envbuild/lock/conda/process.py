@@ -22,7 +22,7 @@ from envbuild.spec.conda_locked import SUBDIRS, LockedCondaPackage
 from envbuild.spec.match_spec import name_of
 from envbuild.spec.model import CondaRequest
 from envbuild.store import Store
-from envbuild.store.store import disk_errors
+from envbuild.store.disk import disk_errors
 
 __all__ = ["ALWAYS", "CondaLock", "virtual_packages"]
 
