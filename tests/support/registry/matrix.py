@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import pytest
 from _pytest.mark import ParameterSet
 
-from envbuild.errors import RemoteError
+from envbuild.errors import EnvbuildError
 from tests.support.registry import FakeRegistry, Fault, digest_of, faults
 from tests.support.registry.contents import MANIFEST_TYPES
 from tests.support.registry.wire import Request
@@ -43,7 +43,9 @@ _OTHER = json.dumps(
 class Play(Protocol):
     """Something that talks to a registry."""
 
-    def __call__(self, prepare: Callable[[FakeRegistry], object]) -> tuple[RemoteError | None, list[Request]]:
+    def __call__(
+        self, prepare: Callable[[FakeRegistry], object]
+    ) -> tuple[EnvbuildError | None, list[Request]]:
         """Run it once, after ``prepare`` was called with the registry.
 
         Returns the error it ended with, and what it asked.
