@@ -29,7 +29,17 @@ from envbuild.store import Store
 from tests.registry.conftest import AT_ONCE
 from tests.support.images import make_image
 from tests.support.registry import FakeRegistry, digest_of, fake_registry, faults
-from tests.support.registry.matrix import LIES, PASSING, Trouble, hits, hitting, lasting, often, recorded
+from tests.support.registry.matrix import (
+    LIES,
+    PASSING,
+    Outcome,
+    Trouble,
+    hits,
+    hitting,
+    lasting,
+    often,
+    recorded,
+)
 from tests.support.registry.wire import Request
 
 REPOSITORY, NEIGHBOUR = "team/demo", "team/base"
@@ -51,7 +61,7 @@ class Pusher:
             for one in platforms
         ]
 
-    def __call__(self, prepare: Callable[[FakeRegistry], object]) -> tuple[RemoteError | None, list[Request]]:
+    def __call__(self, prepare: Callable[[FakeRegistry], object]) -> Outcome:
         """Push to a new registry, look at what is there, heal the registry if it failed, and push again."""
         with fake_registry(scheme="bearer", users={"me": "secret"}) as registry:
             mounted = self.images[0].layers[0].digest

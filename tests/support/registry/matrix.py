@@ -26,7 +26,7 @@ from tests.support.registry import FakeRegistry, Fault, digest_of, faults
 from tests.support.registry.contents import MANIFEST_TYPES
 from tests.support.registry.wire import Request
 
-__all__ = ["LIES", "PASSING", "Play", "Trouble", "hits", "hitting", "lasting", "often", "recorded"]
+__all__ = ["LIES", "PASSING", "Outcome", "Play", "Trouble", "hits", "hitting", "lasting", "often", "recorded"]
 
 _CLOSED = "127.0.0.1:1"  # nobody listens there, and nobody may without being root
 _MOST_AGAIN = 6  # times the undisturbed number of requests: a client that is stuck must stop some time
@@ -38,6 +38,9 @@ _OTHER = json.dumps(
         "layers": [],
     }
 ).encode()
+
+
+Outcome = tuple[EnvbuildError | None, list[Request]]
 
 
 class Play(Protocol):
