@@ -50,7 +50,7 @@ class Contestant(ABC):
 
     def reference(self, registry: str) -> str:
         """The image's name in the registry."""
-        return f"{registry}/{_REPOSITORY}:{self.name.split()[0]}"
+        return f"{registry}/{_REPOSITORY}:{self.name.replace(' + ', '-').replace(' ', '-').lower()}"
 
 
 class Dockerfile(Contestant):
@@ -112,31 +112,31 @@ class Dockerfile(Contestant):
 
 
 class Envbuild(Contestant):
-    """``envbuild build --locked``; the push is skopeo's, straight from the cache.
+    """``envbuild build --locked``, then ``envbuild push`` from the cache.
 
     Parameters:
         program: path of ``envbuild``.
         directory: where its caches are kept.
         base: a cache in which nothing but the base image has been built.
+        compression: ``zstd`` or ``gzip``.
     """
 
-    name = "envbuild"
-
-    def __init__(self, program: Path, directory: Path, base: Path) -> None:
+    def __init__(self, program: Path, directory: Path, base: Path, *, compression: str = "zstd") -> None:
+        self.name = "envbuild" if compression == "zstd" else f"envbuild {compression}"
         self._program = program
+        self._compression = compression
         self._cache = directory / "cache"
         self._base = base
         self.environment = {**os.environ, "ENVBUILD_CACHE_DIR": str(self._cache)}
 
     def build(self, repository: Path) -> list[str]:
         """See :class:`Contestant`."""
-        return [str(self._program), "build", str(repository), "--locked", "--quiet", "--tag", _REPOSITORY]
+        command = [str(self._program), "build", str(repository), "--locked", "--quiet"]
+        return [*command, "--tag", _REPOSITORY, "--compression", self._compression]
 
     def push(self, registry: str) -> list[str]:
         """See :class:`Contestant`."""
-        source = f"oci:{self._cache}/store-v1:{_REPOSITORY}:latest"
-        target = f"docker://{self.reference(registry)}"
-        return ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", source, target]
+        return [str(self._program), "push", "--quiet", f"{_REPOSITORY}:latest", self.reference(registry)]
 
     def offer_base(self, registry: str) -> None:
         """See :class:`Contestant`."""

@@ -27,6 +27,20 @@ _ROWS = {
     "first kernel reply, cold page cache": _SECONDS,
     "peak memory, largest process": _MEGABYTES,
     "peak memory, all processes": _MEGABYTES,
+    "first: push": _SECONDS,
+    "first: pushed": _MEGABYTES,
+    "nothing changed: push": _SECONDS,
+    "one package changed: push": _SECONDS,
+    "first: Docker pulls": _SECONDS,
+    "first: pulled by Docker": _MEGABYTES,
+    "first: containerd pulls": _SECONDS,
+    "first: pulled by containerd": _MEGABYTES,
+    "one package changed: Docker pulls": _SECONDS,
+    "one package changed: pulled by Docker": _MEGABYTES,
+    "one package changed: containerd pulls": _SECONDS,
+    "one package changed: pulled by containerd": _MEGABYTES,
+    "first push: peak memory, largest process": _MEGABYTES,
+    "first push: peak memory, all processes": _MEGABYTES,
 }
 
 
@@ -42,13 +56,14 @@ def print_report(
     )
     print(f"| | {' | '.join(names)} | {' | '.join(f'{peer} ÷ envbuild' for peer in peers)} |")
     print("|---|" + "---:|" * (len(names) + len(peers)))
-    for key in _ROWS:
+    rows = [key for key in _ROWS if any(key in measured for measured in results.values())]
+    for key in rows:
         middle = {name: median(results[name][key]) for name in names if results[name].get(key)}
         ratios = [f"{middle[peer] / middle[names[0]]:.1f}×" for peer in peers if middle.get(names[0])]
         print(f"| {key} | {' | '.join([shown(key, middle[name]) for name in names] + ratios)} |")
     print(f"\n| each round | {' | '.join(names)} |")
     print("|---|" + "---:|" * len(names))
-    for key in _ROWS:
+    for key in rows:
         cells = [" · ".join(shown(key, value) for value in results[name].get(key, [])) for name in names]
         print(f"| {key} | {' | '.join(cells)} |")
 

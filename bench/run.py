@@ -30,7 +30,7 @@ from bench.workspace import (
 from tests.support.servers import docker_daemon, docker_registry
 
 # What is built first, and what changes then.
-_FIRST_PIN, _NEXT_PIN = "seaborn==0.13.1", "seaborn==0.13.2"
+FIRST_PIN, NEXT_PIN = "seaborn==0.13.1", "seaborn==0.13.2"
 _FIRST_REPLY = Path(__file__).with_name("first_reply.py")
 
 
@@ -39,8 +39,8 @@ def main() -> None:
     chosen = arguments("envbuild and Dockerfiles, side by side")
     work: Path = chosen.directory.resolve()
     load = os.getloadavg()[0]
-    first = repository(work / "repository", _FIRST_PIN)
-    repositories = [first, repository(work / "bumped", _NEXT_PIN, first)]
+    first = repository(work / "repository", FIRST_PIN)
+    repositories = [first, repository(work / "bumped", NEXT_PIN, first)]
     with docker_daemon(programs=docker_programs(work)) as host:
         environment = docker_environment(host, work)
         daemon = import_base(host, work, environment)

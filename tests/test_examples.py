@@ -17,6 +17,12 @@ _EXPECTED: dict[str, dict[str, Any]] = {
         "kernels": {"binder-folder", "python3"},
         "inferred": False,
     },
+    "ci": {
+        "requirements": {"tabulate>=0.9"},
+        "python": set(),
+        "kernels": {"ci", "python3"},
+        "inferred": False,
+    },
     "conda": {
         "requirements": {"tqdm"},
         "python": {"==3.11.*"},

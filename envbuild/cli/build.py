@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import click
 
-from envbuild.cli.delivery import delivery_options, parse_delivery
+from envbuild.cli.ci import Job, ci_options
+from envbuild.cli.delivery import Delivery, delivery_options, parse_delivery
 from envbuild.cli.options import (
     common_options,
     compression_option,
@@ -21,7 +25,7 @@ from envbuild.cli.options import (
     spec_options,
     step_options,
 )
-from envbuild.cli.session import Session
+from envbuild.cli.session import Project, Session
 
 __all__ = ["build"]
 
@@ -29,6 +33,7 @@ __all__ = ["build"]
 @click.command(short_help="Assemble the image.")
 @source_argument
 @delivery_options
+@ci_options
 @engine_option
 @click.option(
     "--check-reproducible",
@@ -52,6 +57,8 @@ def build(
     outputs: tuple[str, ...],
     load: bool,
     push: bool,
+    variables_file: Path | None,
+    summary_file: Path | None,
     check_reproducible: bool,
     locked: bool,
 ) -> None:
@@ -60,37 +67,61 @@ def build(
     The result is kept in the cache. What has to be executed for it runs in a sandbox. A Dockerfile, and what
     only repo2docker knows how to install, is built by Docker instead.
     """
-    from envbuild.attest.attaching import Subject
     from envbuild.base.host import host_platform
+
+    job = Job(variables_file, summary_file)
+    with job.told_of_failure():
+        project = session.project(source)
+        platforms = project.settings.platforms or (host_platform(),)
+        delivery = parse_delivery(session, tags, outputs, load, push, platforms)
+        if project.spec.engine_build is not None:
+            document = _build_by_engine(session, project, platforms, delivery)
+        else:
+            document = _assemble(
+                session, project, platforms, delivery, locked=locked, check_reproducible=check_reproducible
+            )
+    job.tell(project.spec.name, document)
+
+
+def _build_by_engine(
+    session: Session, project: Project, platforms: Sequence[str], delivery: Delivery
+) -> dict[str, Any]:
+    built = [session.engine_built(project, platform) for platform in platforms]
+    return delivery.deliver(
+        session,
+        [one.image for one in built],
+        name=project.spec.name,
+        env=None,
+        lock_path=None,
+        settings=project.settings,
+        origin=project.repo.origin,
+        lacks=[lack for one in built for lack in one.lacks],
+    )
+
+
+def _assemble(
+    session: Session,
+    project: Project,
+    platforms: Sequence[str],
+    delivery: Delivery,
+    *,
+    locked: bool,
+    check_reproducible: bool,
+) -> dict[str, Any]:
+    from envbuild.attest.attaching import Subject
     from envbuild.cli.sharing import environment_reference
     from envbuild.image.finding import without_lost
     from envbuild.plan import environment_id
 
-    project = session.project(source)
-    platforms = project.settings.platforms or (host_platform(),)
-    delivery = parse_delivery(session, tags, outputs, load, push, platforms)
-    if project.spec.engine_build is not None:
-        built = [session.engine_built(project, platform) for platform in platforms]
-        delivery.deliver(
-            session,
-            [one.image for one in built],
-            name=project.spec.name,
-            env=None,
-            lock_path=None,
-            settings=project.settings,
-            origin=project.repo.origin,
-            lacks=[lack for one in built for lack in one.lacks],
-        )
-        return
     file = session.ensure_lock(project, platforms, locked=locked)
     builder = session.builder(file.lock, project.settings, project.repo, check=check_reproducible)
     env = environment_id(file.lock)
     layers = session.layers(project.settings)
     layers.consult([*environment_reference(project.settings, env), *delivery.replaced])
 
-    def make() -> None:
+    def make() -> dict[str, Any]:
         images = builder.complete_images(file.lock, file.data, platforms, project.repo, project.post_build)
-        delivery.deliver(
+        return delivery.deliver(
             session,
             images,
             name=file.lock.name,
@@ -104,4 +135,4 @@ def build(
             environments=partial(builder.environments, file.lock, file.data, images),
         )
 
-    without_lost(make)
+    return without_lost(make)

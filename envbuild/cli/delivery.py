@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from envbuild.image.model import Image
     from envbuild.image.output import Output
     from envbuild.image.reference import Reference
+    from envbuild.lock.difference import Change
+    from envbuild.lock.model import Lock
     from envbuild.registry.publish import Published
     from envbuild.registry.push import Pushed
     from envbuild.registry.repository import Repository
@@ -80,8 +82,10 @@ class Delivery:
         lacks: Sequence[Lack] = (),
         subject: Subject | None = None,
         environments: Callable[[], Sequence[Image]] | None = None,
-    ) -> None:
+    ) -> dict[str, Any]:
         """Record ``images`` (one per platform), write, load and push them, and print what they are.
+
+        Returns the document that ``--json`` prints.
 
         Parameters:
             name: the project's, for images without a tag.
@@ -120,9 +124,11 @@ class Delivery:
         pushed: Pushed | None = None
         attached: tuple[Attached, ...] = ()
         published: Published | None = None
+        changes: tuple[Change, ...] | None = None
         if self.push:
             from envbuild.cli.sharing import noticing_losses, publish
 
+            changes = self._changes(session, subject.lock) if subject is not None else None
             with noticing_losses(session, settings, images):
                 pushed, attached = self._push(session, images, subject)
             if env is not None and environments is not None:
@@ -134,6 +140,8 @@ class Delivery:
             tags=self.names,
             outputs=[str(place) for place in self.places],
             pushed=pushed,
+            previous=None if changes is None else self.names[0],
+            changes=changes,
             attached=attached,
             published=published,
             lock=lock_path,
@@ -143,6 +151,20 @@ class Delivery:
         )
         session.console.result(*_text(document))
         session.console.document(document)
+        return document
+
+    def _changes(self, session: Session, lock: Lock) -> tuple[Change, ...] | None:
+        """How ``lock`` differs from that of the image that has the first name now; None without one."""
+        from envbuild.cli.looking import inspector
+        from envbuild.errors import EnvbuildError
+        from envbuild.image.reference import parse_reference
+        from envbuild.lock.difference import lock_difference
+
+        try:
+            before = inspector(session).look(str(parse_reference(self.names[0]))).lock
+        except EnvbuildError:
+            return None  # what is wrong with a registry, the push will say
+        return None if before is None else lock_difference(before, lock)
 
     def _push(
         self, session: Session, images: Sequence[Image], subject: Subject | None

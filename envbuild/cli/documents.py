@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.base.recipe import BaseRecipe
     from envbuild.builder.contract import Lack
     from envbuild.image.model import Image
+    from envbuild.lock.difference import Change
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Lock
     from envbuild.notebook.execute import Executed
@@ -31,6 +32,7 @@ __all__ = [
     "bases_document",
     "build_document",
     "cache_document",
+    "changes_document",
     "export_document",
     "lock_document",
     "plan_document",
@@ -248,6 +250,8 @@ def build_document(
     tags: Sequence[str],
     outputs: Sequence[str],
     pushed: Pushed | None,
+    previous: str | None,
+    changes: Sequence[Change] | None,
     attached: Sequence[Attached],
     published: Published | None,
     lock: str | None,
@@ -257,7 +261,8 @@ def build_document(
 ) -> dict[str, Any]:
     """``build``: the image of each platform; ``index`` is the digest over several of them.
 
-    ``env`` is None and ``lacks`` may have elements when a container engine built the image.
+    ``env`` is None and ``lacks`` may have elements when a container engine built the image. ``changes`` are
+    those from the lock of the image that was ``previous``, None when it has none or nothing was pushed.
     """
     first = images[0]
     return {
@@ -270,11 +275,27 @@ def build_document(
         "outputs": list(outputs),
         "pushed": pushed_document(pushed, attached) if pushed is not None else None,
         "shared": _shared(published),
+        "previous": previous,
+        "changes": None if changes is None else changes_document(changes),
         "platforms": {image.platform: _image(image) for image in images},
         "layers": _image(first)["layers"],
         "lacks": [{"what": lack.what, "why": lack.why, "remedy": lack.remedy} for lack in lacks],
         "seconds": dict(seconds),
     }
+
+
+def changes_document(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """Changes of a lock."""
+    return [
+        {
+            "kind": change.kind,
+            "name": change.name,
+            "before": change.before,
+            "after": change.after,
+            "platforms": list(change.platforms),
+        }
+        for change in changes
+    ]
 
 
 def pushed_document(pushed: Pushed, attached: Sequence[Attached]) -> dict[str, Any]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from envbuild.cli.documents import changes_document
 from envbuild.image.descriptor import Descriptor
 from envbuild.inspection.inspector import Seen, SeenImage
 from envbuild.inspection.view import LayerView
-from envbuild.lock.difference import Change
 from envbuild.lock.model import Lock
 from envbuild.proof.difference import Difference
 from envbuild.proof.layers import LayerDifference, LayerFact
 from envbuild.proof.verification import ImageVerdict
 from envbuild.proof.verifier import Verification
 
-__all__ = ["changes_document", "difference_document", "inspect_document", "verify_document"]
+__all__ = ["difference_document", "inspect_document", "verify_document"]
 
 
 def inspect_document(seen: Seen) -> dict[str, Any]:
@@ -125,20 +125,6 @@ def difference_document(before: Seen, after: Seen, found: Difference) -> dict[st
         ],
         "layers": None if found.layers is None else _layers(found.layers),
     }
-
-
-def changes_document(changes: Sequence[Change]) -> list[dict[str, Any]]:
-    """Changes of a lock."""
-    return [
-        {
-            "kind": change.kind,
-            "name": change.name,
-            "before": change.before,
-            "after": change.after,
-            "platforms": list(change.platforms),
-        }
-        for change in changes
-    ]
 
 
 def _side(seen: Seen) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from envbuild.errors import RepoError
 from envbuild.image.descriptor import Descriptor
 from envbuild.image.model import Image, Layer
 from envbuild.image.reference import parse_reference
+from envbuild.lock.difference import Change
 from envbuild.lock.ensure import LockFile
 from envbuild.lock.model import CondaPackage, Deb
 from envbuild.notebook.execute import Executed
@@ -88,6 +89,8 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 (parse_reference("ghcr.io/me/demo:1"),),
                 {"uploaded": Moved(1, 10), "mounted": Moved(), "exists": Moved()},
             ),
+            previous="ghcr.io/me/demo:1",
+            changes=[Change("wheel", "numpy", "2.0", "2.1", ("linux/amd64",))],
             attached=[Attached("sha256:m", "sbom", "sha256:a")],
             published=Published(parse_reference("ghcr.io/me/envs:env-0"), "sha256:n", 3),
             lock=None,
