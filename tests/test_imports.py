@@ -44,9 +44,9 @@ ROOMS = (
     "backend",
     "notebook",
     "post_build",
-    "attest",
     "build",
     "inspection",
+    "attest",
     "proof",
     "up",
     "config",
@@ -55,7 +55,19 @@ ROOMS = (
     "__main__",
 )
 
-HEAVY = ("httpx", "docker", "rich", "uv", "installer", "pysequoia", "zstandard", "zlib_ng", "tomli_w")
+HEAVY = (
+    "httpx",
+    "docker",
+    "rich",
+    "uv",
+    "installer",
+    "pysequoia",
+    "zstandard",
+    "zlib_ng",
+    "tomli_w",
+    "cryptography",
+    "nacl",
+)
 
 
 def _room(module: str) -> str:
@@ -124,7 +136,24 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
 
 @pytest.mark.parametrize(
     "verb",
-    ["plan", "lock", "build", "up", "run", "inspect", "diff", "verify", "cache", "base", "doctor", None],
+    [
+        *[
+            "plan",
+            "lock",
+            "build",
+            "up",
+            "run",
+            "inspect",
+            "diff",
+            "verify",
+            "sbom",
+            "attest",
+            "cache",
+            "base",
+            "doctor",
+        ],
+        None,
+    ],
 )
 def test_help_imports_nothing_heavy(verb: str | None) -> None:
     loaded = _loaded("--help") if verb is None else _loaded(verb, "--help")

@@ -92,9 +92,9 @@ class Attestation:
             done += self._provenance(repository, manifests, subject)
         if self.key is not None:
             # Last: where the signature is, all that it is to vouch for is as well.
-            names = [str(reference) for reference in references if reference.name == repository.name]
+            names = _names(references, repository.name) or [repository.name]
             for manifest in manifests:
-                sign_image(repository, manifest.digest, names or [repository.name], self.key)
+                sign_image(repository, manifest.digest, names, self.key)
                 done.append(Attached(manifest.digest, "signature"))
         return tuple(done)
 
@@ -143,3 +143,9 @@ class Attestation:
                 sign_statement(repository, manifest.digest, statement, self.key)
             done.append(Attached(manifest.digest, "provenance", attached.digest))
         return done
+
+
+def _names(references: Sequence[Reference], name: str) -> list[str]:
+    """The tags in the repository ``name``, in full. Of a digest nobody can tell that a tag names it."""
+    tagged = [one for one in references if one.name == name and one.tag is not None and one.digest is None]
+    return [str(reference) for reference in tagged]

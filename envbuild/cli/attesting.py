@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from envbuild.attest.attaching import Attestation
     from envbuild.attest.keys import PrivateKey
 
-__all__ = ["attached_rows", "attest_options", "sign_option", "wanted_attestation"]
+__all__ = [
+    "attached_rows",
+    "attest_options",
+    "private_key",
+    "sign_option",
+    "wanted_attestation",
+]
 
 sign_option = click.option(
     "--sign", "sign_key", metavar="KEY", help="Sign it with this private key (a PEM file)."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.attest.attaching import Attached
     from envbuild.base.recipe import BaseRecipe
     from envbuild.builder.contract import Lack
+    from envbuild.image.descriptor import Descriptor
     from envbuild.image.model import Image
+    from envbuild.image.reference import Reference
     from envbuild.lock.difference import Change
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Lock
@@ -29,6 +32,7 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.store import Store
 
 __all__ = [
+    "attest_document",
     "bases_document",
     "build_document",
     "cache_document",
@@ -38,6 +42,7 @@ __all__ = [
     "plan_document",
     "pushed_document",
     "run_document",
+    "sbom_document",
 ]
 
 
@@ -304,9 +309,34 @@ def pushed_document(pushed: Pushed, attached: Sequence[Attached]) -> dict[str, A
         "digest": pushed.top.digest,
         "references": [str(reference) for reference in pushed.references],
         **{outcome: {"blobs": moved.blobs, "bytes": moved.size} for outcome, moved in pushed.moved.items()},
-        "attached": [
-            {"kind": one.kind, "subject": one.subject, "digest": one.digest or None} for one in attached
-        ],
+        "attached": _attached(attached),
+    }
+
+
+def attest_document(
+    reference: Reference, top: Descriptor, attached: Sequence[Attached], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """``attest``: the image, by name and digest, and what was attached to it."""
+    return {
+        "image": str(reference),
+        "digest": top.digest,
+        "attached": _attached(attached),
+        "seconds": dict(seconds),
+    }
+
+
+def _attached(attached: Sequence[Attached]) -> list[dict[str, Any]]:
+    return [{"kind": one.kind, "subject": one.subject, "digest": one.digest or None} for one in attached]
+
+
+def sbom_document(name: str, platform: str, data: bytes, output: Path | None) -> dict[str, Any]:
+    """``sbom``: of what and for which platform, and the bill of materials itself when it went to no file."""
+    return {
+        "name": name,
+        "platform": platform,
+        "output": str(output) if output else None,
+        "digest": "sha256:" + hashlib.sha256(data).hexdigest(),
+        "content": None if output else json.loads(data),
     }
 
 

@@ -29,6 +29,8 @@ VERBS = (
     "inspect",
     "diff",
     "verify",
+    "sbom",
+    "attest",
     "cache",
     "base",
     "doctor",

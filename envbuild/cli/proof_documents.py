@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envbuild.cli.documents import changes_document
 from envbuild.image.descriptor import Descriptor
@@ -16,7 +16,10 @@ from envbuild.proof.layers import LayerDifference, LayerFact
 from envbuild.proof.verification import ImageVerdict
 from envbuild.proof.verifier import Verification
 
-__all__ = ["difference_document", "inspect_document", "verify_document"]
+if TYPE_CHECKING:
+    from envbuild.attest.finished import Checked
+
+__all__ = ["difference_document", "inspect_document", "signature_document", "verify_document"]
 
 
 def inspect_document(seen: Seen) -> dict[str, Any]:
@@ -157,13 +160,35 @@ def _fact(fact: LayerFact | None) -> dict[str, Any] | None:
     return {"digest": fact.digest, "size": fact.size, "packages": list(fact.packages)}
 
 
-def verify_document(found: Verification, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """``verify``: the verdict on an image, and on each of its layers."""
+def verify_document(
+    found: Verification, checked: Checked | None, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """``verify``: the verdict on an image, and on each of its layers; its signature, if that was checked."""
     return {
         "proven": found.proven,
         "image": found.name,
+        "signature": _signature(checked) if checked is not None else None,
         "images": [_verdict(verdict) for verdict in found.verdicts],
         "seconds": dict(seconds),
+    }
+
+
+def signature_document(checked: Checked, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """``verify --signature``: as ``verify``, for an image that was not built again."""
+    return {
+        "proven": None,
+        "image": str(checked.reference),
+        "signature": _signature(checked),
+        "images": [],
+        "seconds": dict(seconds),
+    }
+
+
+def _signature(checked: Checked) -> dict[str, Any]:
+    return {
+        "digest": checked.digest,
+        "names": list(checked.signed.names),
+        "statements": list(checked.signed.statements),
     }
 
 

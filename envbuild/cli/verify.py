@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ from envbuild.cli.session import Project, Session
 from envbuild.cli.text import columns, count
 
 if TYPE_CHECKING:
+    from envbuild.attest.finished import Checked
     from envbuild.build import Builder
     from envbuild.inspection.medium import Medium
     from envbuild.proof.rebuilding import Recipe
@@ -33,18 +35,29 @@ __all__ = ["verify"]
 @click.argument("source", required=False, metavar="[SOURCE]")
 @subdir_option
 @click.option("--image", metavar="IMAGE", help="The image to verify. Default: the one in the cache.")
+@click.option(
+    "--key", type=click.Path(path_type=Path), metavar="KEY", help="Check its signature with this public key."
+)
+@click.option("--signature", is_flag=True, help="With --key: check only that, and build nothing.")
 @platform_option
 @engine_option
 @jobs_option
 @step_options
 @common_options
-def verify(session: Session, source: str | None, image: str | None) -> None:
+def verify(
+    session: Session, source: str | None, image: str | None, key: Path | None, signature: bool
+) -> None:
     """Build SOURCE again from its lock, with nothing that was built before, and compare with an image.
 
     Without --image that is the image of this lock in the cache, or in the shared cache; if there is none, two
     builds are compared. With --image alone an environment image is verified with the lock inside it. Exit
-    code 0: every byte is what the lock says. 1: something is not; the first file that differs is named.
+    code 0: every byte is what the lock says. 1: something is not; the first file that differs is named. With
+    --key an image in a registry must be signed, too; 4: it is not.
     """
+    checked = _checked(session, image, key, signature)
+    if signature and checked is not None:
+        _tell_signature(session, checked)
+        return
     from envbuild.base.host import host_platform
     from envbuild.cli.proof_documents import verify_document
     from envbuild.proof.verifier import Verifier
@@ -61,14 +74,49 @@ def verify(session: Session, source: str | None, image: str | None) -> None:
     )
     platforms = session.settings.platforms
     if image is not None:
-        found = verifier.image(image, platforms)
+        found = verifier.image(checked.pinned if checked is not None else image, platforms)
     else:
         found = verifier.own(settings.platforms or (host_platform(),))
-    document = verify_document(found, session.console.rounded_seconds)
+    document = verify_document(found, checked, session.console.rounded_seconds)
     session.console.result(*_text(document))
     session.console.document(document)
     if not found.proven:
         raise click.exceptions.Exit(1)
+
+
+def _checked(session: Session, image: str | None, key: Path | None, signature: bool) -> Checked | None:
+    """The signature that is asked for, which is good; None when none is."""
+    if key is None:
+        if signature:
+            raise click.UsageError("--signature needs a public key: --key KEY")
+        return None
+    if image is None:
+        raise click.UsageError("--key needs an image in a registry: --image IMAGE")
+    from envbuild.attest.finished import check_signature
+    from envbuild.attest.keys import load_public_key
+
+    checked = check_signature(inspector(session), image, load_public_key(key))
+    if not checked.is_signed_as_asked:
+        session.console.warn(f"it is signed as {', '.join(checked.signed.names)}, not as {checked.reference}")
+    return checked
+
+
+def _tell_signature(session: Session, checked: Checked) -> None:
+    from envbuild.cli.proof_documents import signature_document
+
+    document = signature_document(checked, session.console.rounded_seconds)
+    session.console.result(*columns(_signature(document["signature"])))
+    session.console.document(document)
+
+
+def _signature(signature: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if signature is None:
+        return []
+    return [
+        ("signed", signature["digest"]),
+        *(("signed as", name) for name in signature["names"]),
+        *(("signed about it", kind) for kind in signature["statements"]),
+    ]
 
 
 def _recipe(session: Session, project: Project, platforms: Sequence[str]) -> Recipe:
@@ -103,7 +151,8 @@ def _shared_image(session: Session, environment: str) -> Medium | None:
 
 
 def _text(document: dict[str, Any]) -> list[str]:
-    lines = columns([("image", document["image"] or "none: two builds are compared")])
+    rows = [("image", document["image"] or "none: two builds are compared")]
+    lines = columns([*rows, *_signature(document["signature"])])
     for image in document["images"]:
         lines += ["", *columns([("platform", image["platform"]), ("image ID", image["image_id"])])]
         lines += _verdict(image)

@@ -212,7 +212,7 @@ IMAGE = ImageVerdict(
 
 
 def verdict(*verdicts: ImageVerdict, name: str | None = "oci:demo") -> list[str]:
-    return verdict_text(verify_document(Verification(name, verdicts), {}))
+    return verdict_text(verify_document(Verification(name, verdicts), None, {}))
 
 
 def test_a_proven_image() -> None:
@@ -275,7 +275,9 @@ def test_the_document_of_verify() -> None:
     section = schemas.partition("## verify\n")[2].partition("\n## ")[0]
     layer = replace(SAME, files=(FileVerdict("a", ("extra",)),))
     found = verify_document(
-        Verification("demo", (replace(IMAGE, layers=(layer,), config=(ConfigChange("a", "b", "c"),)),)), {}
+        Verification("demo", (replace(IMAGE, layers=(layer,), config=(ConfigChange("a", "b", "c"),)),)),
+        None,
+        {},
     )
 
     assert _keys(found) <= set(re.findall(r"`([a-z_]+)(?:\[\])?`", section))
