@@ -40,7 +40,7 @@ _LIBRARIES = (
 )
 
 # What pack/_compile_worker.py imports.
-_WARM_MODULES = ("importlib.util", "io", "json", "marshal", "zipfile")
+_WARM_MODULES = ("importlib.util", "json", "marshal")
 
 # Where each architecture's libraries are below the root, and the loader among them. (Not the loader's path
 # in ELF files: that may be an absolute link, which would lead to the host's.)
@@ -54,8 +54,8 @@ LIBRARY_DIRECTORIES = {
 class Interpreter:
     """How to start a base's Python on this machine.
 
-    ``command`` is to be followed by Python's own options; ``environment`` are the variables it needs, and no
-    others should be passed. ``key`` names the exact build; it is part of what bytecode depends on.
+    ``command`` is to be followed by more of Python's own options; ``environment`` are the variables it needs,
+    and no others should be passed. ``key`` names the exact build; it is part of what bytecode depends on.
     """
 
     command: tuple[str, ...]
@@ -108,7 +108,8 @@ def _command(root: Path, host: str, minor: str) -> tuple[str, ...]:
     directory, loader = LIBRARY_DIRECTORIES[host]
     libraries = root / directory
     python = root / f"usr/bin/python{minor}"
-    return (str(libraries / loader), "--inhibit-cache", "--library-path", str(libraries), str(python))
+    # -P: the current directory, which may be the repository, has nothing to import.
+    return (str(libraries / loader), "--inhibit-cache", "--library-path", str(libraries), str(python), "-P")
 
 
 def _environment(root: Path) -> dict[str, str]:
@@ -126,7 +127,7 @@ def _warm_up(command: Sequence[str], environment: dict[str, str]) -> None:
     changed = {**environment, "PYTHONHASHSEED": "0"}
     del changed["PYTHONDONTWRITEBYTECODE"]
     outcome = subprocess.run(
-        [*command, "-P", "-S", "-s", "-c", f"import {', '.join(_WARM_MODULES)}"],
+        [*command, "-S", "-s", "-c", f"import {', '.join(_WARM_MODULES)}"],
         env=changed,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -1,30 +1,29 @@
 """Compiles Python sources to unchecked-hash ``.pyc`` (PEP 552). Run by a base image's own interpreter.
 
-Reads one JSON request per line from standard input::
+It reads and writes nothing but its standard input and output, so that it may run where there are no files
+of the host. Numbers are eight bytes, the highest first. A request is the length of a JSON text, the text, and
+the sources one after the other::
 
-    {"source": PATH, "files": [[MEMBER, FINAL_PATH], ...], "output": PATH}
+    [[SIZE, FINAL_PATH], ...]
 
-``source`` is a zip file. The bytecode of all members is written to ``output``, one after the other; the
-answer is ``{"sizes": [N, ...]}`` with -1 for a source that is not valid Python, or
-``{"error": TEXT, "errno": N or null}``.
+The answer is, for each source, the length of the bytecode and the bytecode; the length is -1 for a source
+that is not valid Python.
 
 Each request is served by a fork of this process, which itself never compiles anything: what a ``.pyc``
 looks like depends on what was compiled before in the same process (python/cpython#129724).
-Only the standard library is used, and as little of it as possible.
+Only the standard library is used, and as little of it as possible. Runs on Python 3.8 and later.
 """
 
-import _imp
-import importlib.util
-import io
-import json
-import marshal
-import os
 import sys
-import zipfile
 
-# The largest source that gets bytecode, in bytes. Generated tables beyond this would make the compiler
-# need gigabytes; Python still imports them, from source.
-LARGEST_SOURCE = 10_000_000
+# What is in the current directory is not to be imported; Python before 3.11 knows no other way to say so.
+sys.path[:] = [path for path in sys.path if path]
+
+import _imp  # noqa: E402
+import importlib.util  # noqa: E402
+import json  # noqa: E402
+import marshal  # noqa: E402
+import os  # noqa: E402
 
 
 def bytecode(source: bytes, path: str) -> bytes:
@@ -38,41 +37,49 @@ def bytecode(source: bytes, path: str) -> bytes:
     return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + source_hash + marshal.dumps(code)
 
 
-def serve(request: dict) -> dict:  # type: ignore[type-arg]  # typing is not imported: less in the parent
-    """Compile one request's files in order and return their sizes."""
-    sizes = []
-    with zipfile.ZipFile(request["source"]) as archive, io.FileIO(request["output"], "w") as output:
-        for member, path in request["files"]:
-            data = b""
-            if archive.getinfo(member).file_size <= LARGEST_SOURCE:
-                data = bytecode(archive.read(member), path)
-            output.write(data)
-            sizes.append(len(data) or -1)
-    return {"sizes": sizes}
+def receive(size: int) -> bytes:
+    """Exactly ``size`` bytes of standard input; fewer when it ends. Nothing is read ahead: forks share it."""
+    data = bytearray()
+    while len(data) < size:
+        piece = os.read(0, min(size - len(data), 1 << 20))
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
+def send(data: bytes) -> None:
+    """Write all of ``data`` to standard output."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+def serve(files: list) -> None:  # type: ignore[type-arg]  # the oldest Python that runs this has no list[...]
+    """Compile one request's sources in order."""
+    for size, path in files:
+        code = bytecode(receive(size), path)
+        send((len(code) or -1).to_bytes(8, "big", signed=True) + code)
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    for line in sys.stdin.buffer:
-        reading, writing = os.pipe()
+    while True:
+        size = receive(8)
+        if len(size) < 8:
+            return
+        request = receive(int.from_bytes(size, "big"))
         child = os.fork()
         if child == 0:
-            os.close(reading)
+            status = 1
             try:
-                answer = serve(json.loads(line))
-            except BaseException as error:
-                answer = {"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)}
-            with os.fdopen(writing, "wb") as pipe:
-                pipe.write(json.dumps(answer).encode())
-            os._exit(0)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as pipe:
-            reply = pipe.read()
+                serve(json.loads(request))
+                status = 0
+            finally:
+                os._exit(status)
         _, status = os.waitpid(child, 0)
-        if not reply:
-            reply = json.dumps({"error": f"the compiler died (wait status {status})"}).encode()
-        sys.stdout.buffer.write(reply + b"\n")
-        sys.stdout.buffer.flush()
+        if status:
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def _serve(store: Store) -> None:
     """Answer pickled jobs from standard input until it ends."""
     # Pickle is safe here: both ends are this program, on a private pipe.
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    compilers: dict[str, Compiler] = {}
+    compilers: dict[tuple[str, ...], Compiler] = {}
     with ExitStack() as stack:
         while True:
             try:
@@ -137,9 +137,9 @@ def _serve(store: Store) -> None:
             compiler = None
             if needs_interpreter(job.layer):
                 command, environment = job.interpreter
-                compiler = compilers.get(command[-1])
+                compiler = compilers.get(command)
                 if compiler is None:
-                    compiler = compilers[command[-1]] = stack.enter_context(Compiler(command, environment))
+                    compiler = compilers[command] = stack.enter_context(Compiler(command, environment))
             answer: Packed | BaseException
             try:
                 answer = pack_layer(
