@@ -9,24 +9,16 @@ import hashlib
 import os
 import stat
 import tarfile
-from typing import IO, Protocol, cast
 
+from envbuild.engine.tar_stream import Stream, open_tar
 from envbuild.store.directory import Files, describe, path_text
 
-__all__ = ["OPAQUE_ATTRIBUTE", "Stream", "extract"]
+__all__ = ["OPAQUE_ATTRIBUTE", "extract"]
 
 OPAQUE_ATTRIBUTE = b"user.overlay.opaque"
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _COPY_BYTES = 1 << 20
-_TAR_BYTES = 1 << 15  # tarfile copies what is left of its buffer at every read
-
-
-class Stream(Protocol):
-    """What a layer is read from."""
-
-    def read(self, size: int, /) -> bytes:
-        """Between 1 and ``size`` bytes, none at the end."""
 
 
 def extract(stream: Stream, root: bytes) -> Files:
@@ -40,13 +32,7 @@ def extract(stream: Stream, root: bytes) -> Files:
     """
     digests: dict[bytes, str] = {}
     directories = {b""}
-    with tarfile.open(
-        fileobj=cast(IO[bytes], stream),
-        mode="r|",
-        bufsize=_TAR_BYTES,
-        encoding="utf-8",
-        errors="surrogateescape",
-    ) as archive:
+    with open_tar(stream) as archive:
         for member in archive:
             name = member.name.encode("utf-8", "surrogateescape")
             parent, _, last = name.rpartition(b"/")

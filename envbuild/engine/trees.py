@@ -7,7 +7,7 @@ so runs of :data:`LAYERS_PER_TREE` layers are merged into one directory by hard 
 ::
 
     trees-v2/<hex of diff ID>-<user>                  one layer
-    trees-v2/<hex of sha256 over diff IDs>-<user>     a run of layers, merged
+    trees-v2/<hex of sha256 over diff IDs>-<user>     a run of layers, merged, or a whole image
 
 How they are kept, and checked, is in :mod:`envbuild.store.directory`.
 
@@ -15,6 +15,9 @@ A layer may remove what lower ones have (OCI image specification 1.1, layer.md).
 way overlayfs says it, with ``userxattr``: a removed name is a character device 0/0, a directory that hides
 what is below it has an extended attribute. Both can be made by any user. Where nothing is below, overlayfs
 shows such a device to who lists the directory; so a layer that removes something is the lowest of its run.
+
+The layers of the registry's image that a base is are at the bottom, and may do more than ours: they are one
+tree (:mod:`envbuild.engine.flatten`).
 """
 
 from __future__ import annotations
@@ -24,13 +27,16 @@ import os
 import stat
 import tarfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from envbuild.engine.extraction import extract
+from envbuild.engine.flatten import apply_layers
 from envbuild.engine.merging import is_opaque, merge
+from envbuild.engine.tar_stream import TarStream
 from envbuild.image.blobs import layer_chunks, not_a_layer
 from envbuild.image.finding import Bring, all_here
 from envbuild.image.model import Image, Layer
@@ -42,13 +48,13 @@ from envbuild.store.directory import (
     has_directory,
     keep_directory,
     listed_files,
+    make_directory,
 )
 from envbuild.store.disk import disk_errors, touch
 
-__all__ = ["LAYERS_PER_TREE", "is_opaque", "is_whiteout", "unpack"]
+__all__ = ["LAYERS_PER_TREE", "is_opaque", "is_whiteout", "unpack", "unpack_foreign"]
 
 LAYERS_PER_TREE = 16
-_CHUNK = 1 << 20
 
 
 def unpack(
@@ -72,10 +78,14 @@ def unpack(
     if _lacking(places, store, check=check):
         with store.lock("trees"), disk_errors(store.root):
             missing = [places[place] for place in _lacking(places, store, check=check)]
+            foreign = [run for run in missing if run[0].foreign]
+            missing = [run for run in missing if not run[0].foreign]
             layers = {_layer_place(store, layer): layer for run in missing for layer in run}
             lacking = [layers[place] for place in _lacking(layers, store, check=check)]
-            bring(lacking, reporter)
+            bring([*lacking, *(layer for run in foreign for layer in run)], reporter)
             with reporter.stage("unpack") as stage:
+                for run in foreign:
+                    _flatten(run, store, stage)
                 stage.add_total(sum(layer.raw_size for layer in layers.values()))
                 stage.advance(sum(one.raw_size for one in layers.values() if one not in lacking), cached=True)
                 _unpack_layers(lacking, store, stage)
@@ -87,6 +97,26 @@ def unpack(
     return tuple(place / "tree" for place in places)
 
 
+def unpack_foreign(layers: Sequence[Layer], store: Store, reporter: Reporter) -> tuple[Path, list[int]]:
+    """The directory with the files of a registry's image, and the sizes of its layers' tars in bytes.
+
+    Parameters:
+        layers: bottom to top, in the store.
+
+    Raises:
+        RepoError, MachineError: see :func:`envbuild.engine.flatten.apply_layers`.
+    """
+    place = _run_place(store, layers)
+    about = checked_directory(store, place)
+    if about is None:
+        with store.lock("trees"), disk_errors(store.root):
+            about = checked_directory(store, place)
+            if about is None:
+                with reporter.stage("unpack") as stage:
+                    about = _flatten(layers, store, stage)
+    return place / "tree", [int(size) for size in about["sizes"]]
+
+
 def is_whiteout(status: os.stat_result) -> bool:
     """Whether a file in a tree says that its name was removed."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
@@ -95,7 +125,9 @@ def is_whiteout(status: os.stat_result) -> bool:
 def _runs(layers: Sequence[Layer]) -> list[list[Layer]]:
     runs: list[list[Layer]] = []
     for layer in layers:
-        if not runs or len(runs[-1]) == LAYERS_PER_TREE or layer.captured:
+        foreign = bool(runs) and runs[-1][-1].foreign
+        full = bool(runs) and len(runs[-1]) == LAYERS_PER_TREE and not foreign
+        if not runs or full or layer.captured or foreign != layer.foreign:
             runs.append([])
         runs[-1].append(layer)
     return runs
@@ -106,9 +138,11 @@ def _layer_place(store: Store, layer: Layer) -> Path:
 
 
 def _run_place(store: Store, run: Sequence[Layer]) -> Path:
-    if len(run) == 1:
+    if len(run) == 1 and not run[0].foreign:
         return _layer_place(store, run[0])
-    return _place(store, hashlib.sha256("\n".join(layer.diff_id for layer in run).encode()).hexdigest())
+    # The same layer is unpacked by other rules when it is a stranger's.
+    names = [*(["foreign"] if run[0].foreign else ()), *(layer.diff_id for layer in run)]
+    return _place(store, hashlib.sha256("\n".join(names).encode()).hexdigest())
 
 
 def _place(store: Store, name: str) -> Path:
@@ -122,6 +156,18 @@ def _lacking(places: Iterable[Path], store: Store, *, check: bool) -> list[Path]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         found = list(pool.map(partial(checked_directory, store), places))
     return [place for place, about in zip(places, found, strict=True) if about is None]
+
+
+def _flatten(run: Sequence[Layer], store: Store, stage: Stage) -> dict[str, Any]:
+    """Keep the layers of a registry's image as one tree; returns what is known about it."""
+
+    def make(tree: Path) -> dict[str, Any]:
+        sizes = apply_layers(run, tree, store=store, stage=stage, stopped=threading.Event())
+        return {"layers": [layer.diff_id for layer in run], "sizes": sizes}
+
+    stage.add_total(sum(layer.raw_size for layer in run))
+    stage.detail(run[0].title)
+    return make_directory(store, _run_place(store, run), make)
 
 
 def _unpack_layers(missing: Sequence[Layer], store: Store, stage: Stage) -> None:
@@ -142,13 +188,12 @@ def _unpack_layer(layer: Layer, store: Store, stage: Stage, stopped: threading.E
     with store.temporary_directory() as scratch:
         tree = scratch / "tree"
         tree.mkdir(mode=0o755)
-        stream = _Stream(layer_chunks(store, layer), stage, stopped)
+        stream = TarStream(layer_chunks(store, layer), stage, stopped)
         try:
             files = extract(stream, os.fsencode(tree))
-        except (ValueError, FileExistsError, tarfile.TarError) as error:
+        except (ValueError, FileExistsError, RecursionError, tarfile.TarError) as error:
             raise not_a_layer(store, layer, str(error)) from error
-        while stream.read(_CHUNK):
-            pass  # the digest is checked when the end is reached
+        stream.finish()
         keep_directory(store, _layer_place(store, layer), scratch, files, {"layers": [layer.diff_id]})
 
 
@@ -175,26 +220,3 @@ def _merge(run: Sequence[Layer], store: Store) -> None:
         keep_directory(
             store, _run_place(store, run), scratch, files, {"layers": [one.diff_id for one in run]}
         )
-
-
-class _Stream:
-    """The file that :mod:`tarfile` reads a layer from; tells ``stage`` about the bytes that pass."""
-
-    def __init__(self, chunks: Iterator[bytes], stage: Stage, stopped: threading.Event) -> None:
-        self._chunks = chunks
-        self._stage = stage
-        self._stopped = stopped
-        self._chunk = b""
-        self._read = 0  # bytes of the chunk
-
-    def read(self, size: int) -> bytes:
-        """Between 1 and ``size`` bytes, none at the end."""
-        if self._read == len(self._chunk):
-            if self._stopped.is_set():
-                raise CancelledError
-            self._chunk = next((chunk for chunk in self._chunks if chunk), b"")
-            self._read = 0
-            self._stage.advance(len(self._chunk))
-        data = self._chunk[self._read : self._read + size]
-        self._read += len(data)
-        return data

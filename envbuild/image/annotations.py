@@ -7,6 +7,7 @@ which planned layer a blob is, and use it without fetching it::
     dev.envbuild.layer.diff-id    digest of the uncompressed tar
     dev.envbuild.layer.raw-size   its size in bytes
     dev.envbuild.layer.captured   "true" when it is what a step changed
+    dev.envbuild.layer.foreign    "true" when it is one of the image's that the base is
     dev.envbuild.layer.notes      JSON list of sentences for who uses it
 """
 
@@ -39,6 +40,7 @@ def layer_descriptor(layer: Layer) -> Descriptor:
         "diff-id": layer.diff_id,
         "raw-size": str(layer.raw_size) if layer.raw_size else "",
         "captured": "true" if layer.captured else "",
+        "foreign": "true" if layer.foreign else "",
         "notes": json.dumps(layer.notes, ensure_ascii=False, separators=(",", ":")) if layer.notes else "",
     }
     annotations = tuple((_PREFIX + name, value) for name, value in sorted(said.items()) if value)
@@ -53,8 +55,9 @@ def described_layer(descriptor: Descriptor) -> Layer | None:
     :func:`~envbuild.source.text.clean` them before they are shown.
     """
     annotations = dict(descriptor.annotations)
-    key, diff_id, raw_size, captured, notes = (
-        annotations.get(_PREFIX + name, "") for name in ("key", "diff-id", "raw-size", "captured", "notes")
+    key, diff_id, raw_size, captured, foreign, notes = (
+        annotations.get(_PREFIX + name, "")
+        for name in ("key", "diff-id", "raw-size", "captured", "foreign", "notes")
     )
     sentences = _notes(notes)
     if (
@@ -64,7 +67,7 @@ def described_layer(descriptor: Descriptor) -> Layer | None:
         or int(raw_size or 0) > _LARGEST
         or not 0 < descriptor.size <= _LARGEST
         or descriptor.media_type not in _COMPRESSIONS
-        or captured not in ("", "true")
+        or not {captured, foreign} <= {"", "true"}
         or sentences is None
     ):
         return None
@@ -76,6 +79,7 @@ def described_layer(descriptor: Descriptor) -> Layer | None:
         raw_size=int(raw_size or 0),
         compression=_COMPRESSIONS[descriptor.media_type],
         captured=bool(captured),
+        foreign=bool(foreign),
         key=key,
         notes=sentences,
     )

@@ -15,13 +15,31 @@ from envbuild.store import Blob
 if TYPE_CHECKING:
     from envbuild.pack.blob import Packed
 
-__all__ = ["MEDIA_TYPES", "Image", "Layer"]
+__all__ = ["MEDIA_TYPES", "Image", "Layer", "layer_compression"]
 
 MEDIA_TYPES = {
     "zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
     "gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
     "none": "application/vnd.oci.image.layer.v1.tar",
 }
+
+# Docker's own names for the same things. They are not written: some registries and tools refuse a manifest
+# of one kind with layers of the other (docs/adr/0026-registry-bases.md).
+_DOCKER_TYPES = {
+    "application/vnd.docker.image.rootfs.diff.tar": "none",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": "gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": "zstd",
+}
+
+
+def layer_compression(media_type: str) -> str | None:
+    """How a layer of this media type is compressed; None when it is none that we can read.
+
+    >>> layer_compression("application/vnd.docker.image.rootfs.diff.tar.gzip")
+    'gzip'
+    """
+    known = {name: compression for compression, name in MEDIA_TYPES.items()}
+    return (known | _DOCKER_TYPES).get(media_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +48,8 @@ class Layer:
 
     ``size`` is the stored (compressed) size in bytes, ``raw_size`` that of the tar (0 when it is not known);
     ``packages`` are ``name==version`` strings, sorted; ``captured`` tells that it is what a step changed, so
-    that it may remove files of the layers below; ``key`` is that of the planned layer, "" when there is no
+    that it may remove files of the layers below; ``foreign`` that it is one of the registry's image that the
+    base is, whose tar may hold anything; ``key`` is that of the planned layer, "" when there is no
     plan it could be made from again; ``notes`` are what its user may want to know. ``found`` tells where it
     was found when it was not made anew, and ``place`` which registry's repository vouches for what it is, ""
     when it was made on this machine.
@@ -44,6 +63,7 @@ class Layer:
     compression: str
     packages: tuple[str, ...] = ()
     captured: bool = False
+    foreign: bool = False
     key: str = ""
     notes: tuple[str, ...] = ()
     found: Literal["", "store", "registry"] = ""

@@ -126,8 +126,10 @@ def decode(compression: str, stream: IO[bytes]) -> Iterator[bytes]:
     try:
         while data := stream.read(1 << 18):
             while data:
+                if inflate.eof:  # several members, one after the other (RFC 1952): layers of others may be so
+                    inflate = zlib_ng.decompressobj(zlib.MAX_WBITS | 16)
                 yield inflate.decompress(data, recipe.ENCODER_BLOCK)
-                data = inflate.unconsumed_tail
+                data = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
     except zlib_ng.error as error:  # type: ignore[misc]  # the stub calls it Any
         raise ValueError(f"damaged gzip stream: {error}") from error
     if not inflate.eof:
