@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from envbuild.base.host import host_platform
+from envbuild.base.interpreter import Interpreter
 from envbuild.fetch import Fetcher
+from envbuild.image.base_config import BaseConfig
 from envbuild.image.comparison import layer_paths
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.finding import Layers
-from envbuild.image.model import Image, Layer
-from envbuild.layers import REPOSITORY_TITLE, AptLayer, LayerPlan, needs_interpreter
-from envbuild.lock.model import Artifact, Base, Deb, Lock, Wheel
+from envbuild.image.model import Image, Layer, layer_compression
+from envbuild.layers import REPOSITORY_TITLE, AptLayer, LayerPlan, RegistryLayer, needs_interpreter
+from envbuild.lock.model import Artifact, Base, Lock, Wheel
 from envbuild.pack import recipe
 from envbuild.pack.blob import Packed, pack_entries
 from envbuild.pack.tar import complete
@@ -43,8 +46,9 @@ class Builder:
 
     Parameters:
         layers: finds what need not be made.
-        check: raises unless these packages, of Debian's architecture that is its second argument, may be run
-            on this machine (:func:`envbuild.base.signed.check_signed`).
+        interpreter: how to start a base's Python; its second argument makes the image of the base, for this
+            machine.
+        base_config: the config of the registry's image that a base is for a platform; None when it is none.
         steps: runs what has to be executed.
         restore: makes wheels that no index has, and that are not in the store, be there.
         projects: builds the repository's own projects for a platform.
@@ -56,7 +60,8 @@ class Builder:
     fetcher: Fetcher
     reporter: Reporter
     layers: Layers
-    check: Callable[[Sequence[Deb], str], None]
+    interpreter: Callable[[Base, Callable[[], Image]], Interpreter]
+    base_config: Callable[[Base, str], BaseConfig | None]
     steps: StepLayers
     restore: Callable[[Sequence[Artifact]], None]
     projects: Callable[[str], Sequence[Wheel]]
@@ -168,6 +173,7 @@ class Builder:
             lock_digest=plan.lock_digest,
             layers=layers,
             origin=origin,
+            below=self.base_config(plan.lock.base, plan.platform),
         )
         stored = self.store.put_blob(canonical(config))
         manifest = image_manifest(config, layers, config_digest=stored.digest, config_size=stored.size)
@@ -176,8 +182,13 @@ class Builder:
     def _layers(self, plans: Sequence[Plan]) -> dict[str, Layer]:
         """Every layer of ``plans``, by its key. What apt.txt adds is installed on top of the base's layer."""
         base = plans[0].lock.base
-        planned = {layer.key: layer for plan in plans for layer in plan.layers}
-        done: dict[str, Layer] = {}
+        done = {
+            layer.key: self._taken(layer)
+            for plan in plans
+            for layer in plan.layers
+            if isinstance(layer, RegistryLayer)
+        }
+        planned = {layer.key: layer for plan in plans for layer in plan.layers if layer.key not in done}
         with self.reporter.stage("pack", unit="layers") as stage:
             stage.add_total(len(planned))
             found = self.layers.find(planned)
@@ -200,6 +211,22 @@ class Builder:
             self.reporter.note(note)
         return done
 
+    def _taken(self, layer: RegistryLayer) -> Layer:
+        """A layer of the image that the base is: nothing is done with it."""
+        of = layer.layer
+        compression = layer_compression(of.media_type)
+        assert compression is not None, "the base's manifest was checked against the lock"
+        return Layer(
+            title=layer.title,
+            diff_id=of.diff_id,
+            digest=of.digest,
+            size=of.size,
+            raw_size=of.raw_size,
+            compression=compression,
+            foreign=True,
+            found="store" if self.store.has_blob(of.digest, of.size) else "registry",
+        )
+
     def _installed(self, layer: AptLayer, base: Image) -> Layer:
         # Slow to import, and a build that finds everything does not come here.
         from envbuild.apt.install import install
@@ -215,7 +242,6 @@ class Builder:
         if not missing:
             return
         # Slow to import, and a build that finds everything does not come here.
-        from envbuild.base.interpreter import interpreter
         from envbuild.pack.worker import Job, WorkerPool
 
         self.restore(
@@ -236,7 +262,7 @@ class Builder:
                         files[artifact.sha256] = self.fetcher.submit(artifact, stage)
             command: tuple[tuple[str, ...], dict[str, str]] = ((), {})
             if any(map(needs_interpreter, missing.values())):
-                python = interpreter(base, store=self.store, fetch=self.fetcher.fetch, check=self.check)
+                python = self.interpreter(base, lambda: self.base_image(base, host_platform()))
                 command = (tuple(python.command), dict(python.environment))
             packing: dict[Future[Packed], str] = {}
             while waiting or packing:

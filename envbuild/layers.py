@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from envbuild.kernel.languages import Way
-from envbuild.lock.model import Artifact, CondaPackage, Deb, Wheel
+from envbuild.lock.model import Artifact, CondaPackage, Deb, ImageLayer, PlatformImage, Wheel
 from envbuild.pack import recipe
 
 __all__ = [
     "GLUE_TITLE",
     "REPOSITORY_TITLE",
+    "AdditionsLayer",
     "AptLayer",
     "CondaLayer",
     "GlueLayer",
     "LayerPlan",
     "OsLayer",
+    "RegistryLayer",
     "WheelLayer",
     "needs_interpreter",
 ]
@@ -69,6 +71,56 @@ class OsLayer:
                 "base": self.recipe,
                 "platform": self.platform,
                 "python": self.python,
+                "debs": sorted(deb.artifact.sha256 for deb in self.debs),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryLayer:
+    """A layer of the image that the base is: taken as it is, never packed."""
+
+    layer: ImageLayer
+    title: str
+    artifacts: tuple[Artifact, ...] = ()
+    packages: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Hex digest of what it is."""
+        return _key("registry", {"digest": self.layer.digest, "diff_id": self.layer.diff_id})
+
+
+@dataclass(frozen=True, slots=True)
+class AdditionsLayer:
+    """What an image of envbuild's must have and ``image``, which the base is, need not have.
+
+    ``debs`` are the packages that files are taken from.
+    """
+
+    platform: str
+    image: PlatformImage
+    debs: tuple[Deb, ...]
+    title: str = "additions to the base"
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What has to be fetched to pack this layer."""
+        return tuple(deb.artifact for deb in self.debs)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """``name==version`` of what is inside."""
+        return tuple(f"{deb.name}=={deb.version}" for deb in self.debs)
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything the layer's bytes depend on, and of the image it is for."""
+        return _key(
+            "additions",
+            {
+                "platform": self.platform,
+                "image": asdict(self.image),
                 "debs": sorted(deb.artifact.sha256 for deb in self.debs),
             },
         )
@@ -206,14 +258,15 @@ class AptLayer:
 class GlueLayer:
     """What belongs to no package: virtual environments' skeletons, kernelspecs, entry point, lock.
 
-    ``own_server``: the Jupyter server is in the user's environment, and there is no other. ``conda`` are the
-    packages of a conda prefix, ``other_kernels`` those of other languages: name of the kernelspec and how it
-    is had.
+    ``python`` is exact, ``executable`` where the base has it (``/usr/bin/python3.11``). ``own_server``: the
+    Jupyter server is in the user's environment, and there is no other. ``conda`` are the packages of a conda
+    prefix, ``other_kernels`` those of other languages: name of the kernelspec and how it is had.
     """
 
     name: str
     display_name: str
     python: str
+    executable: str
     kernels: tuple[str, ...]
     lock: bytes
     own_server: bool
@@ -232,6 +285,7 @@ class GlueLayer:
                 "name": self.name,
                 "display_name": self.display_name,
                 "python": self.python,
+                "executable": self.executable,
                 "kernels": list(self.kernels),
                 "lock": hashlib.sha256(self.lock).hexdigest(),
                 "own_server": self.own_server,
@@ -240,7 +294,7 @@ class GlueLayer:
         )
 
 
-LayerPlan = OsLayer | AptLayer | WheelLayer | CondaLayer | GlueLayer
+LayerPlan = OsLayer | RegistryLayer | AdditionsLayer | AptLayer | WheelLayer | CondaLayer | GlueLayer
 
 
 def needs_interpreter(layer: LayerPlan) -> bool:

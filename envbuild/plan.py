@@ -3,7 +3,8 @@
 Order, bottom to top, is by how rarely things change, because Docker's classic store fetches everything
 above the first changed layer again (docs/adr/0003-layers.md)::
 
-    operating system and Python | Jupyter server, unless the user's packages include one
+    operating system and Python, or the layers of a registry's image and what is added to them
+    | Jupyter server, unless the user's packages include one
     | Debian packages of apt.txt | conda packages | the user's big wheels | small wheels in buckets
     | small wheels the user asked for | glue | the repository's own projects
 """
@@ -17,7 +18,16 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from envbuild.kernel.languages import Packages, Way, installed_way
-from envbuild.layers import AptLayer, CondaLayer, GlueLayer, LayerPlan, OsLayer, WheelLayer
+from envbuild.layers import (
+    AdditionsLayer,
+    AptLayer,
+    CondaLayer,
+    GlueLayer,
+    LayerPlan,
+    OsLayer,
+    RegistryLayer,
+    WheelLayer,
+)
 from envbuild.lock.model import Base, CondaPackage, Lock, Target, Wheel
 from envbuild.pack import recipe
 
@@ -27,6 +37,7 @@ __all__ = [
     "assign_layers",
     "environment_id",
     "make_plan",
+    "solo_layers",
     "system_layers",
 ]
 
@@ -49,6 +60,13 @@ def assign_layer(name: str, size: int, *, direct: bool, buckets: int) -> str:
     if direct:
         return f"direct-{number % recipe.DIRECT_BUCKETS:02d}"
     return f"bucket-{number % buckets:02d}"
+
+
+def solo_layers(usual: int, base: Base) -> int:
+    """How many big packages may have a layer of their own on ``base``, where ``usual`` is the limit else."""
+    images = base.image.platforms.values() if base.image else ()
+    most = max((len(image.layers) for image in images), default=0)
+    return max(0, usual - max(0, most - recipe.BASE_LAYERS))
 
 
 _Package = TypeVar("_Package", Wheel, CondaPackage)
@@ -147,6 +165,10 @@ def environment_id(lock: Lock) -> str:
         content.append(sorted(lock.other_kernels))
     if lock.variables:
         content.append({"variables": sorted(lock.variables)})
+    if lock.base.image is not None:
+        content.append(
+            {target.platform: _system(lock.base, target.platform)[-1].key for target in lock.targets}
+        )
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return "env-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -171,8 +193,15 @@ def _other_kernels(lock: Lock, target: Target) -> tuple[tuple[str, Way], ...]:
 def _interpreter(base: Base) -> str:
     """The build of the Python that compiles bytecode.
 
-    The same for every platform, because the output is: a lock always holds the same version for all.
+    The same for every platform, because the output is: a lock always holds the same version for all. Of an
+    image of a registry nobody says that its Python is what it seems to be, so it is identified by the image.
     """
+    if base.image is not None:
+        builds = [
+            [platform, image.python, _system(base, platform)[-1].key]
+            for platform, image in sorted(base.image.platforms.items())
+        ]
+        return f"{base.python}@{hashlib.sha256(json.dumps(builds).encode()).hexdigest()}"
     wanted = f"python{base.python_minor}-minimal"
     for platform in sorted(base.debs):
         for deb in base.debs[platform]:
@@ -248,14 +277,23 @@ def _concerns_python(package: CondaPackage) -> bool:
     return package.noarch == "python" or not names.isdisjoint({"python", "python_abi"})
 
 
+def _system(base: Base, platform: str) -> tuple[LayerPlan, ...]:
+    """The base; the key of its last layer identifies all of it."""
+    debs = base.debs[platform]
+    if base.image is None:
+        return (OsLayer(base.recipe, base.suite, platform, base.python, debs),)
+    image = base.image.platforms[platform]
+    layers = [RegistryLayer(layer, base.name) for layer in image.layers]
+    return (*layers, AdditionsLayer(platform, image, debs))
+
+
 def system_layers(lock: Lock, platform: str) -> tuple[LayerPlan, ...]:
     """What packages are built in: the base, and what ``apt.txt`` adds to it."""
-    base = lock.base
-    system = OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform])
+    system = _system(lock.base, platform)
     for target in lock.targets:
         if target.platform == platform and target.apt:
-            return (system, AptLayer(platform, system.key, target.apt))
-    return (system,)
+            return (*system, AptLayer(platform, system[-1].key, target.apt))
+    return system
 
 
 def make_plan(lock: Lock, platform: str, lock_bytes: bytes, projects: Iterable[Wheel] = ()) -> Plan:
@@ -273,17 +311,18 @@ def make_plan(lock: Lock, platform: str, lock_bytes: bytes, projects: Iterable[W
     own_server = _has_server(target)
     server = () if own_server else base.server[platform]
     own, python = _Python(base.python_minor, _interpreter(base)), _environment_python(target, base)
-    system = OsLayer(base.recipe, base.suite, platform, base.python, base.debs[platform])
+    system = _system(base, platform)
     layers: list[LayerPlan] = [
-        system,
+        *system,
         *_wheel_layers(server, recipe.SERVER_PREFIX, own, "Jupyter server"),
-        *([AptLayer(platform, system.key, target.apt)] if target.apt else []),
+        *([AptLayer(platform, system[-1].key, target.apt)] if target.apt else []),
         *_conda_layers(target.conda, python),
         *_wheel_layers(target.wheels, recipe.ENV_PREFIX, python, "packages"),
         GlueLayer(
             lock.name,
             lock.display_name,
             base.python,
+            base.executable(platform),
             lock.kernels,
             lock_bytes,
             own_server,

@@ -37,6 +37,7 @@ ROOMS = (
     "image",
     "registry",
     "engine",
+    "registry_base",
     "sandbox",
     "apt",
     "lock",

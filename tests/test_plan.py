@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,10 +12,21 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from envbuild.base.recipe import load_recipes
-from envbuild.layers import AptLayer, CondaLayer, GlueLayer, LayerPlan, WheelLayer, needs_interpreter
-from envbuild.lock.model import Artifact, Base, CondaPackage, Deb, Lock, Target, Wheel
+from envbuild.layers import (
+    AdditionsLayer,
+    AptLayer,
+    CondaLayer,
+    GlueLayer,
+    LayerPlan,
+    OsLayer,
+    RegistryLayer,
+    WheelLayer,
+    needs_interpreter,
+)
+from envbuild.lock.model import Artifact, Base, CondaPackage, Deb, Lock, PlatformImage, Target, Wheel
 from envbuild.pack import recipe
-from envbuild.plan import assign_layers, environment_id, make_plan
+from envbuild.plan import assign_layers, environment_id, make_plan, solo_layers
+from tests.support.base_images import lock_on_image, platform_image
 
 
 def wheel(name: str, version: str = "1.0", size: int = 1000, *, direct: bool = False) -> Wheel:
@@ -287,3 +299,70 @@ def test_the_environment_id_ignores_what_it_was_locked_from_and_when() -> None:
 
     assert environment_id(first) == environment_id(replace(first, inputs="sha256:1", cutoff="2027"))
     assert environment_id(first) != environment_id(lock((wheel("a", "2.0"),)))
+
+
+class TestOnImagesOfRegistries:
+    def test_its_layers_are_at_the_bottom_and_one_of_ours_makes_it_a_base(self) -> None:
+        image = platform_image()
+        plan = make_plan(lock_on_image(), "linux/amd64", b"lock")
+
+        taken = [layer.layer for layer in plan.layers if isinstance(layer, RegistryLayer)]
+        assert list(image.layers) == taken == [layer.layer for layer in plan.layers[:2]]  # type: ignore[union-attr]
+        assert isinstance(plan.layers[2], AdditionsLayer)
+        assert not any(isinstance(layer, OsLayer) for layer in plan.layers)
+
+    def test_environments_are_of_its_own_python(self) -> None:
+        (glue,) = (
+            layer
+            for layer in make_plan(lock_on_image(), "linux/amd64", b"lock").layers
+            if isinstance(layer, GlueLayer)
+        )
+
+        assert ("3.12.4", "/usr/local/bin/python3.12") == (glue.python, glue.executable)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"digest": "sha256:" + "9" * 64},
+            {"passwd": "root:x:0:0::/:/bin/sh\n"},
+            {"python": "/opt/python3.12"},
+            {"variables": (("PYTHONNODEBUGRANGES", "1"),)},
+        ],
+        ids=lambda changes: next(iter(changes)),
+    )
+    def test_bytecode_of_one_image_is_never_that_of_another(self, changes: dict[str, Any]) -> None:
+        """Whoever makes an image decides what its Python compiles; it must not get into anybody else's."""
+        one, other = lock_on_image(), lock_on_image(platform_image(**changes))
+        keys = [
+            {
+                layer.key
+                for layer in make_plan(lock, "linux/amd64", b"lock").layers
+                if needs_interpreter(layer)
+            }
+            for lock in (one, other)
+        ]
+
+        assert keys[0]
+        assert set() == keys[0] & keys[1]
+        assert environment_id(one) != environment_id(other)
+
+    def test_what_apt_adds_is_of_this_image(self) -> None:
+        def keys(image: PlatformImage) -> list[str]:
+            lock = lock_on_image(image)
+            target = replace(lock.targets[0], apt=lock.base.debs["linux/amd64"])
+            return [
+                layer.key
+                for layer in make_plan(replace(lock, targets=(target,)), "linux/amd64", b"").layers
+                if isinstance(layer, AptLayer)
+            ]
+
+        assert keys(platform_image()) != keys(platform_image(digest="sha256:" + "9" * 64))
+
+    def test_many_layers_leave_less_room_for_others(self) -> None:
+        def base(number: int) -> Base:
+            return lock_on_image(platform_image(layers=platform_image().layers[:1] * number)).base
+
+        assert [70, 70, 30] == [solo_layers(70, base(number)) for number in (1, 20, 60)]
+        assert 70 == solo_layers(70, lock((), ()).base)
+        most = 60 + 1 + 30 + recipe.ENV_BUCKETS + recipe.DIRECT_BUCKETS + recipe.SERVER_BUCKETS
+        assert most < 125 - 10, "the server's big wheels, glue, projects and the repository"

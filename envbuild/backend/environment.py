@@ -9,16 +9,19 @@ from pathlib import Path
 from envbuild.errors import RepoError
 from envbuild.lock.model import Wheel
 from envbuild.pack import recipe
+from envbuild.pack.glue import pyvenv_cfg
 
 __all__ = ["make_environment"]
 
 
-def make_environment(wheels: Iterable[tuple[Wheel, Path]], python: str, directory: Path) -> None:
+def make_environment(
+    wheels: Iterable[tuple[Wheel, Path]], python: str, executable: str, directory: Path
+) -> None:
     """Install ``wheels`` into the empty ``directory``, which will be seen at :data:`recipe.ENV_PREFIX`.
 
     Parameters:
         wheels: with the files of each.
-        python: the base's exact version (``3.11.2``).
+        python: the base's exact version (``3.11.2``), ``executable`` where it is in the image.
 
     Raises:
         RepoError: a wheel is damaged, or two have the same file.
@@ -57,12 +60,10 @@ def make_environment(wheels: Iterable[tuple[Wheel, Path]], python: str, director
             ) from error
     # Last, so that no wheel writes through one of these links.
     try:
-        (programs / "python3").symlink_to(f"/usr/bin/python{minor}")
+        (programs / "python3").symlink_to(executable)
         (programs / "python").symlink_to("python3")
         with (directory / "pyvenv.cfg").open("x") as configuration:
-            configuration.write(
-                f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n"
-            )
+            configuration.write(pyvenv_cfg(python, executable))
     except FileExistsError as error:
         raise RepoError(
             f"a package that a build needs brings a file of the virtual environment: {error.filename}",

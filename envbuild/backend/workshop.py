@@ -61,7 +61,7 @@ class Workshop:
     Parameters:
         hooks: called when something has to run.
         base: identifies the image that the hooks run in.
-        python: the base's exact version.
+        python: the base's exact version, ``executable`` where it is in the image.
         glibc: the base's newest manylinux policy.
         platform: what is built for; ``host`` is what the hooks run on.
         fetch: gets an artifact into the store.
@@ -71,6 +71,7 @@ class Workshop:
     hooks: Callable[[], Hooks]
     base: str
     python: str
+    executable: str
     glibc: str
     platform: str
     host: str
@@ -172,7 +173,7 @@ class Workshop:
         with self.store.temporary_directory() as scratch, self._tree(source) as tree:
             environment = scratch / "environment"
             environment.mkdir()
-            make_environment(zip(pins, paths, strict=True), self.python, environment)
+            make_environment(zip(pins, paths, strict=True), self.python, self.executable, environment)
             system = read_build_system(tree / source.subdirectory, source.what)
             with self._hooks.call(
                 hook,

@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 
     from envbuild.backend.locking import SourceBuilder
     from envbuild.backend.workshop import Workshop
+    from envbuild.base.interpreter import Interpreter
     from envbuild.base.mirrors import Mirrors
     from envbuild.build import Builder
     from envbuild.builder.make import EngineBuilt
     from envbuild.engine import Bubblewrap, Docker
+    from envbuild.fetch import Fetcher
+    from envbuild.image.base_config import BaseConfig
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
-    from envbuild.lock.model import Artifact, Lock, Wheel
+    from envbuild.lock.model import Artifact, Base, Lock, Wheel
     from envbuild.post_build import PostBuild
     from envbuild.registry.cache import SharedLayers
     from envbuild.registry.registries import Registries
@@ -285,7 +288,8 @@ class Session:
 
         base = lock.base
         key = system_layers(lock, host)[-1].key
-        return Workshop(self.store, hooks, key, base.python, base.glibc, platform, host, fetch)
+        executable = base.executable(host)
+        return Workshop(self.store, hooks, key, base.python, executable, base.glibc, platform, host, fetch)
 
     def _git(self, settings: Settings) -> GitClient:
         from envbuild.source.git import GitClient
@@ -342,7 +346,6 @@ class Session:
             repo: the repository, when there may be something of it to install.
             check: run every step of the build twice and compare.
         """
-        from envbuild.base.signed import check_signed
         from envbuild.build import Builder
         from envbuild.lock.sources import lock_fetcher
         from envbuild.sandbox.steps import StepLayers
@@ -382,14 +385,8 @@ class Session:
             fetcher=fetcher,
             reporter=self.console,
             layers=layers,
-            check=partial(
-                check_signed,
-                base=lock.base,
-                store=self.store,
-                mirrors=self.mirrors(settings),
-                reporter=self.console,
-                offline=settings.offline,
-            ),
+            interpreter=partial(self._interpreter, settings, fetcher),
+            base_config=self._base_config,
             steps=StepLayers(
                 store=self.store,
                 layers=layers,
@@ -404,6 +401,41 @@ class Session:
             compression=settings.compression,
             jobs=settings.jobs,
         )
+
+    def _interpreter(
+        self, settings: Settings, fetcher: Fetcher, base: Base, image: Callable[[], Image]
+    ) -> Interpreter:
+        """The Python of ``base``, to compile bytecode with; ``image`` makes the base's image."""
+        from envbuild.base.interpreter import interpreter
+        from envbuild.base.signed import check_signed
+        from envbuild.sandbox.interpreter import confined_interpreter
+
+        if base.image is not None:
+            return confined_interpreter(
+                base,
+                image,
+                self.sandbox(settings),
+                store=self.store,
+                limits=_limits(settings),
+                reporter=self.console,
+            )
+        check = partial(
+            check_signed,
+            base=base,
+            store=self.store,
+            mirrors=self.mirrors(settings),
+            reporter=self.console,
+            offline=settings.offline,
+        )
+        return interpreter(base, store=self.store, fetch=fetcher.fetch, check=check)
+
+    def _base_config(self, base: Base, platform: str) -> BaseConfig | None:
+        """The config of the image that ``base`` is; None when a recipe made the base."""
+        if base.image is None:
+            return None
+        from envbuild.registry_base.pinned import pinned_config
+
+        return pinned_config(base.image, platform, store=self.store, registries=lambda: self.registries)
 
     def sandbox(self, settings: Settings) -> Sandbox:
         """What runs the steps of a build."""

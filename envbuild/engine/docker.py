@@ -68,8 +68,12 @@ class Docker:
         """The SDK's client."""
         import docker
 
-        environment = {**self._environment, "DOCKER_HOST": self._host}
-        return docker.from_env(environment=environment, timeout=_TIMEOUT_SECONDS)
+        return docker.from_env(environment=self.client_environment, timeout=_TIMEOUT_SECONDS)
+
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """The variables that let another process reach the same daemon."""
+        return {**self._environment, "DOCKER_HOST": self._host}
 
     def unavailable(self) -> str | None:
         """See :meth:`envbuild.engine.model.Engine.unavailable`."""
@@ -134,10 +138,18 @@ class Docker:
                 code="engine-elsewhere",
                 remedy="use a Docker daemon of this machine, or --engine bubblewrap",
             )
+        return Container(self.client, self.reference(image), command, confinement)
+
+    def reference(self, image: Image) -> str:
+        """The name under which the daemon has ``image``, which was prepared.
+
+        Raises:
+            MachineError: it does not have it.
+        """
         reference = self._present(image)
         if reference is None:
             raise MachineError("the image is not in Docker", code="image-not-loaded")
-        return Container(self.client, reference, command, confinement)
+        return reference
 
     def _present(self, image: Image) -> str | None:
         """The name under which the daemon has the image; with containerd's store, that is the manifest's."""

@@ -33,6 +33,7 @@ class Confinement:
         memory: bytes, swap included.
         processes: how many.
         cpus: their numbers; none given: all.
+        read_only: whether it can change none of the image's files.
     """
 
     user: str | None
@@ -41,6 +42,7 @@ class Confinement:
     memory: int
     processes: int
     cpus: tuple[int, ...]
+    read_only: bool = False
 
 
 class Container:
@@ -217,6 +219,7 @@ def _step_options(command: Command, confinement: Confinement) -> tuple[dict[str,
         "mem_limit": confinement.memory,
         "memswap_limit": confinement.memory,
         "pids_limit": confinement.processes,
+        "read_only": confinement.read_only,
     }
     if not confinement.network:
         host["network_mode"] = "none"

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from envbuild.image.annotations import layer_descriptor
+from envbuild.image.base_config import BaseConfig
 from envbuild.image.model import Layer
-from envbuild.lock.model import Lock
+from envbuild.lock.model import Lock, PlatformImage
 from envbuild.pack import recipe
 from envbuild.pack.glue import ENTRYPOINT
 from envbuild.source import Origin
@@ -23,20 +24,31 @@ CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Labels of the config that are annotations of the manifest, too, where a registry shows them.
+_ANNOTATIONS = (
+    "dev.envbuild.env",
+    "dev.envbuild.lock.digest",
+    "org.opencontainers.image.base.digest",
+    "org.opencontainers.image.base.name",
+)
+
 
 def canonical(value: Any) -> bytes:
     """``value`` as JSON that has one form: sorted keys, no spaces, UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _environment(conda: bool, repository: Sequence[tuple[str, str]]) -> list[str]:
+def _environment(conda: bool, repository: Sequence[tuple[str, str]], base: PlatformImage | None) -> list[str]:
     """The variables: as after `conda activate`, or like those of a virtual environment.
 
-    Those of the ``repository`` are beside them: a lock cannot have one with a name of the image's own.
+    Those of the ``repository`` are beside them: a lock cannot have one with a name of the image's own. What
+    the ``base`` sets stays, but for names that are the image's own.
     """
     env, server = f"/{recipe.ENV_PREFIX}", f"/{recipe.SERVER_PREFIX}"
-    system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    below = dict(base.variables) if base else {}
     values = {
+        **below,
         **dict(repository),
         # CONDA_DIR and NB_PYTHON_PREFIX are what repo2docker images have; scripts for hubs look at them.
         "CONDA_DIR": env,
@@ -46,10 +58,10 @@ def _environment(conda: bool, repository: Sequence[tuple[str, str]]) -> list[str
         "NB_PYTHON_PREFIX": env,
         "NB_UID": str(recipe.UID),
         "NB_USER": recipe.USER_NAME,
-        "PATH": f"{env}/bin:{server}/bin:{system}",
+        "PATH": f"{env}/bin:{server}/bin:{below.get('PATH') or _SYSTEM_PATH}",
         "REPO_DIR": f"/{recipe.REPO_DIR}",
-        "SHELL": "/bin/bash",
-        "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+        "SHELL": base.shell if base else "/bin/bash",
+        "SSL_CERT_FILE": (base and base.certificates) or f"/{recipe.BASE_CERTIFICATES}",
         "USER": recipe.USER_NAME,
         **({"CONDA_DEFAULT_ENV": env, "CONDA_PREFIX": env} if conda else {"VIRTUAL_ENV": env}),
     }
@@ -64,12 +76,14 @@ def image_config(
     lock_digest: str,
     layers: Sequence[Layer],
     origin: Origin | None = None,
+    below: BaseConfig | None = None,
 ) -> dict[str, Any]:
     """The config; its digest (in :func:`canonical` form) is the image ID.
 
     Parameters:
         env: the environment's id; ``lock_digest`` the digest of the lock file.
         layers: bottom to top.
+        below: the config of the registry's image that the base is.
         origin: where the repository's files in the image were fetched from; None when they are a directory's.
     """
     system, architecture = platform.split("/", 1)
@@ -91,13 +105,20 @@ def image_config(
             "repo2docker.ref": origin.revision,
             "repo2docker.repo": origin.url,
         }
+    image = lock.base.image
+    base = image.platforms[platform] if image else None
+    if image and base:
+        labels["org.opencontainers.image.base.digest"] = base.digest
+        labels["org.opencontainers.image.base.name"] = image.reference
     created = lock.cutoff
+    own = [layer for layer in layers if not layer.foreign]
     return {
+        **(below.requirements if below else {}),
         "architecture": architecture,
         "config": {
             "Cmd": ["jupyter-lab", "--ip=0.0.0.0", "--port=8888", "--no-browser"],
-            "Entrypoint": ["/usr/bin/tini", "-g", "--", f"/{ENTRYPOINT}"],
-            "Env": _environment(any(target.conda for target in lock.targets), lock.variables),
+            "Entrypoint": [f"/{recipe.BASE_INIT}" if base else "/usr/bin/tini", "-g", "--", f"/{ENTRYPOINT}"],
+            "Env": _environment(any(target.conda for target in lock.targets), lock.variables, base),
             "ExposedPorts": {"8888/tcp": {}},
             "Labels": labels,
             "User": f"{recipe.UID}:{recipe.GID}",
@@ -105,7 +126,8 @@ def image_config(
         },
         "created": created,
         "history": [
-            {"created": created, "created_by": _created_by(layer), "comment": "envbuild"} for layer in layers
+            *(below.history_of(lock.base.name) if below else ()),
+            *({"created": created, "created_by": _created_by(layer), "comment": "envbuild"} for layer in own),
         ],
         "os": system,
         "rootfs": {"diff_ids": [layer.diff_id for layer in layers], "type": "layers"},
@@ -123,9 +145,7 @@ def image_manifest(
     """The manifest for a stored config and layers."""
     labels = config["config"]["Labels"]
     return {
-        "annotations": {
-            name: labels[name] for name in ("dev.envbuild.env", "dev.envbuild.lock.digest") if name in labels
-        },
+        "annotations": {name: labels[name] for name in _ANNOTATIONS if name in labels},
         "config": {"digest": config_digest, "mediaType": CONFIG_TYPE, "size": config_size},
         "layers": [layer_descriptor(layer).to_json() for layer in layers],
         "mediaType": MANIFEST_TYPE,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -19,6 +19,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from envbuild.errors import RepoError
+from envbuild.lock.image_table import platform_values, read_image
 from envbuild.lock.model import Artifact, Base, Built, CondaPackage, Deb, Lock, Target, Wheel
 from envbuild.lock.select import MACHINES
 from envbuild.lock.table import Table
@@ -77,7 +78,7 @@ def dump_lock(lock: Lock) -> bytes:
         f"resolver = {_quote(lock.resolver)}",
         "",
         "[base]",
-        f"recipe = {_quote(lock.base.recipe)}",
+        *_base_name(lock.base),
         f"suite = {_quote(lock.base.suite)}",
         f"python = {_quote(lock.base.python)}",
         f"glibc = {_quote(lock.base.glibc)}",
@@ -90,6 +91,13 @@ def dump_lock(lock: Lock) -> bytes:
     lines += ["", "[base.server]"]
     for platform, wheels in sorted(lock.base.server.items()):
         lines += _array(_quote(platform), (_wheel_row(wheel) for wheel in sorted(wheels)))
+    for platform, image in sorted(lock.base.image.platforms.items() if lock.base.image else ()):
+        lines += ["", f"[base.platforms.{_quote(platform)}]"]
+        for key, value in platform_values(image).items():
+            if isinstance(value, dict):
+                lines += _pairs(key, tuple(value.items()))
+            else:
+                lines += _array(key, value) if isinstance(value, list) else [f"{key} = {_value(value)}"]
     for target in sorted(lock.targets, key=lambda target: target.platform):
         lines += ["", "[[target]]", f"platform = {_quote(target.platform)}"]
         lines += _array("wheels", (_wheel_row(wheel) for wheel in sorted(target.wheels)))
@@ -100,6 +108,12 @@ def dump_lock(lock: Lock) -> bytes:
         for built in sorted(target.built):
             lines += ["", "[[target.built]]", *_built_lines(built)]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _base_name(base: Base) -> list[str]:
+    if base.image is None:
+        return [f"recipe = {_quote(base.recipe)}"]
+    return [f"image = {_quote(base.image.reference)}", f"digest = {_quote(base.image.digest)}"]
 
 
 def _pairs(key: str, values: tuple[tuple[str, str], ...]) -> list[str]:
@@ -115,7 +129,7 @@ def _quote(text: str) -> str:
 _Row = dict[str, "str | int | bool | tuple[str, ...]"]
 
 
-def _array(key: str, rows: Iterable[_Row]) -> list[str]:
+def _array(key: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
     lines = []
     for row in rows:
         cells = (f"{name} = {_value(value)}" for name, value in row.items())
@@ -132,7 +146,7 @@ def _value(value: str | int | bool | tuple[str, ...]) -> str:
 
 
 def _deb_row(deb: Deb) -> _Row:
-    row: _Row = {"name": deb.name, "version": deb.version, "arch": deb.arch}
+    row: dict[str, str | int | bool] = {"name": deb.name, "version": deb.version, "arch": deb.arch}
     if deb.direct:
         row["direct"] = True
     return {**row, **_artifact_row(deb.artifact)}
@@ -280,7 +294,10 @@ class _Reader:
         if not platforms or len(set(platforms)) != len(platforms):
             self.fail("it must have one [[target]] per platform")
         for platform in platforms:
-            if platform not in lock.base.debs or platform not in lock.base.server:
+            parts: list[Mapping[str, object]] = [lock.base.debs, lock.base.server]
+            if lock.base.image is not None:
+                parts.append(lock.base.image.platforms)
+            if any(platform not in part for part in parts):
                 self.fail(f"base has nothing for {platform}")
         return lock
 
@@ -303,14 +320,16 @@ class _Reader:
         return pairs
 
     def _base(self, table: Table) -> Base:
+        image = read_image(table, self._check_platform)
         base = Base(
-            recipe=table.text("recipe", _WORD),
+            recipe=table.text("recipe", _WORD) if image is None else "",
             suite=table.text("suite", _WORD),
             python=table.text("python", _PYTHON),
             glibc=table.text("glibc", _GLIBC),
             date=table.text("date", _TIME),
             debs=self._platforms(table.table("debs"), _deb),
             server=self._platforms(table.table("server"), _wheel),
+            image=image,
         )
         table.finish()
         return base

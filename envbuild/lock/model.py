@@ -14,7 +14,19 @@ from typing import Literal
 
 from envbuild.pack import recipe
 
-__all__ = ["Artifact", "Base", "Built", "CondaPackage", "Deb", "Lock", "Target", "Wheel"]
+__all__ = [
+    "Artifact",
+    "Base",
+    "BaseImage",
+    "Built",
+    "CondaPackage",
+    "Deb",
+    "ImageLayer",
+    "Lock",
+    "PlatformImage",
+    "Target",
+    "Wheel",
+]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -109,6 +121,60 @@ class CondaPackage:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLayer:
+    """A layer of an image in a registry: what its descriptor says, and what it unpacks to.
+
+    ``size`` is that of the blob ``digest``, ``raw_size`` that of the tar, in bytes; ``media_type`` is as the
+    image's manifest has it.
+    """
+
+    digest: str
+    media_type: str
+    size: int
+    diff_id: str
+    raw_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformImage:
+    """An image in a registry for one platform, and what was found in it.
+
+    ``digest``, ``media_type`` and ``size`` are the manifest's, ``config`` and ``config_size`` the config's;
+    ``layers`` are bottom to top. ``python`` is where the interpreter is (``/usr/local/bin/python3.12``),
+    ``shell`` what people get in a terminal, ``certificates`` the bundle of authorities ("" when there is
+    none), ``distribution`` the release whose dpkg administers it (``debian bookworm``), "" when none does.
+    ``passwd`` and ``group`` are the texts of its files in ``/etc``, ``variables`` what it sets and is kept.
+    """
+
+    digest: str
+    media_type: str
+    size: int
+    config: str
+    config_size: int
+    layers: tuple[ImageLayer, ...]
+    python: str
+    shell: str
+    certificates: str = ""
+    distribution: str = ""
+    passwd: str = ""
+    group: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """The image in a registry that a base is.
+
+    ``reference`` is what was asked for, in full (``docker.io/library/python:3.12-slim``), ``digest`` what
+    that was: of an index, or of a manifest. ``platforms`` are those that were locked.
+    """
+
+    reference: str
+    digest: str
+    platforms: dict[str, PlatformImage]
+
+
+@dataclass(frozen=True, slots=True)
 class Base:
     """The locked base image: an operating system with a Python, and the Jupyter server beside it.
 
@@ -117,6 +183,9 @@ class Base:
     (``linux/amd64``); debs are always locked for every platform of the recipe, because the interpreter
     that compiles bytecode is the host's build of the same version. ``date`` is when the debs were the newest
     (``YYYY-MM-DDTHH:MM:SSZ``): the day of the snapshot archive that still has them.
+
+    With an ``image`` the operating system and its Python are that image's, ``recipe`` is "", and ``debs`` of
+    ``suite`` are what is added to it.
     """
 
     recipe: str
@@ -126,11 +195,23 @@ class Base:
     debs: dict[str, tuple[Deb, ...]]
     server: dict[str, tuple[Wheel, ...]]
     date: str
+    image: BaseImage | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it: the recipe's name, or the image's."""
+        return self.recipe if self.image is None else self.image.reference
 
     @property
     def python_minor(self) -> str:
         """``3.11`` of ``3.11.2``."""
         return ".".join(self.python.split(".")[:2])
+
+    def executable(self, platform: str) -> str:
+        """Where the interpreter is in the image (``/usr/bin/python3.11``)."""
+        if self.image is None:
+            return f"/usr/bin/python{self.python_minor}"
+        return self.image.platforms[platform].python
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +275,8 @@ class Lock:
             apt: those that ``apt.txt`` adds, by platform.
         """
         return cls(
-            name=base.recipe,
-            display_name=base.recipe,
+            name=base.recipe or "base",
+            display_name=base.name,
             inputs="",
             cutoff=base.date,
             kernels=(),

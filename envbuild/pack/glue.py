@@ -9,7 +9,7 @@ from envbuild.pack import recipe
 from envbuild.pack.conda_meta import history
 from envbuild.pack.tar import Entry, directory, file, symlink
 
-__all__ = ["ENTRYPOINT", "LOCK_PATH", "glue_entries"]
+__all__ = ["ENTRYPOINT", "LOCK_PATH", "glue_entries", "pyvenv_cfg"]
 
 ENTRYPOINT = "usr/local/bin/envbuild-entrypoint"
 LOCK_PATH = "usr/share/envbuild/envbuild.lock"
@@ -74,26 +74,35 @@ _LAB_SETTINGS = b"""\
 """
 
 
-def _virtual_environment(prefix: str, python: str) -> list[Entry]:
-    """A virtual environment's own files (PEP 405); ``python`` is ``3.11.2``."""
+def pyvenv_cfg(python: str, executable: str) -> str:
+    """The file that makes a directory a virtual environment (PEP 405) of the Python at ``executable``.
+
+    Parameters:
+        python: its exact version (``3.11.2``).
+    """
+    home = executable.rpartition("/")[0]
+    return f"home = {home}\ninclude-system-site-packages = false\nversion = {python}\n"
+
+
+def _virtual_environment(prefix: str, python: str, executable: str) -> list[Entry]:
+    """A virtual environment's own files."""
     minor = ".".join(python.split(".")[:2])
-    configuration = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n"
     return [
-        file(f"{prefix}/pyvenv.cfg", configuration.encode()),
+        file(f"{prefix}/pyvenv.cfg", pyvenv_cfg(python, executable).encode()),
         symlink(f"{prefix}/bin/python", "python3"),
-        symlink(f"{prefix}/bin/python3", f"/usr/bin/python{minor}"),
+        symlink(f"{prefix}/bin/python3", executable),
         symlink(f"{prefix}/bin/python{minor}", "python3"),
         directory(f"{prefix}/lib/python{minor}/site-packages"),
     ]
 
 
-def _environment(python: str, conda: tuple[CondaPackage, ...]) -> list[Entry]:
+def _environment(python: str, executable: str, conda: tuple[CondaPackage, ...]) -> list[Entry]:
     """What makes ``/srv/env`` an environment; conda's packages bring their own Python, if they need one."""
     entries = []
     if conda:
         entries.append(file(f"{recipe.ENV_PREFIX}/conda-meta/history", history(conda)))
     if not any(package.name == "python" for package in conda):
-        entries += _virtual_environment(recipe.ENV_PREFIX, python)
+        entries += _virtual_environment(recipe.ENV_PREFIX, python, executable)
     return entries
 
 
@@ -102,6 +111,7 @@ def glue_entries(
     name: str,
     display_name: str,
     python: str,
+    executable: str,
     kernels: tuple[str, ...],
     lock: bytes,
     own_server: bool,
@@ -112,7 +122,7 @@ def glue_entries(
 
     Parameters:
         name: the project's kernelspec name; ``display_name`` is for people.
-        python: the exact version (``3.11.2``).
+        python: the exact version (``3.11.2``), ``executable`` where the base has it.
         kernels: further kernelspec names, as notebooks use them.
         lock: the lock file, to be kept in the image.
         own_server: the Jupyter server is in the user's environment; then its own place leads there.
@@ -121,12 +131,12 @@ def glue_entries(
     """
     server = recipe.ENV_PREFIX if own_server else recipe.SERVER_PREFIX
     entries = [
-        *_environment(python, conda),
+        *_environment(python, executable, conda),
         file(f"{server}/share/jupyter/lab/settings/overrides.json", _LAB_SETTINGS),
         *(
             [symlink(recipe.SERVER_PREFIX, f"/{recipe.ENV_PREFIX}")]
             if own_server
-            else _virtual_environment(recipe.SERVER_PREFIX, python)
+            else _virtual_environment(recipe.SERVER_PREFIX, python, executable)
         ),
         file(ENTRYPOINT, _entrypoint(bool(conda)).encode(), executable=True),
         file(LOCK_PATH, lock),

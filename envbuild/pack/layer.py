@@ -8,7 +8,17 @@ from pathlib import Path
 
 from envbuild.base.recipe import recipe_named
 from envbuild.errors import EnvbuildError, RepoError
-from envbuild.layers import AptLayer, CondaLayer, GlueLayer, LayerPlan, OsLayer, WheelLayer
+from envbuild.layers import (
+    AdditionsLayer,
+    AptLayer,
+    CondaLayer,
+    GlueLayer,
+    LayerPlan,
+    OsLayer,
+    RegistryLayer,
+    WheelLayer,
+)
+from envbuild.pack.additions import additions_entries
 from envbuild.pack.blob import Packed, keep_packed, pack_entries
 from envbuild.pack.bytecode import Compiler
 from envbuild.pack.conda import HARMLESS_LINK_SCRIPTS, conda_entries
@@ -61,6 +71,7 @@ def _pack(
                 name=layer.name,
                 display_name=layer.display_name,
                 python=layer.python,
+                executable=layer.executable,
                 kernels=layer.kernels,
                 lock=layer.lock,
                 own_server=layer.own_server,
@@ -69,10 +80,12 @@ def _pack(
             )
         elif isinstance(layer, OsLayer):
             entries = _os_layer(layer, files, store, compiler, stack)
+        elif isinstance(layer, AdditionsLayer):
+            entries = additions_entries(layer, files)
         elif isinstance(layer, CondaLayer):
             entries, notes = _conda_layer(layer, files, store, compiler, stack)
         else:
-            assert not isinstance(layer, AptLayer), "made in the sandbox"
+            assert not isinstance(layer, AptLayer | RegistryLayer), "made in the sandbox, or not at all"
             entries = _wheel_layer(layer, files, store, compiler, stack)
         try:
             entries = complete(entries)

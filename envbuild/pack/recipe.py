@@ -29,6 +29,10 @@ CONDA_SERVER_NAMES: Final = {
     "jupyterhub-singleuser": "jupyterhub",
     "nbconvert-core": "nbconvert",
 }
+# What is added to an image of a registry to make it a base: its first process, and the bundle of authorities
+# if it has none.
+BASE_INIT: Final = "usr/local/bin/envbuild-init"
+BASE_CERTIFICATES: Final = "etc/ssl/certs/ca-certificates.crt"
 HOME: Final = "home/jovyan"
 USER_NAME: Final = "jovyan"
 UID: Final = 1000
@@ -44,6 +48,9 @@ DIRECT_BUCKETS: Final = 4
 # Docker's classic store stops at 125 layers. With the operating system, the server's layers, the buckets
 # above, glue and repository this keeps an image at 100 or fewer.
 MAX_SOLO_LAYERS: Final = 70
+# An image of a registry as a base may have this many layers, and as many as that before others give way.
+MOST_BASE_LAYERS: Final = 60
+BASE_LAYERS: Final = 20
 # The same limits where conda packages share the image with the wheels of a `pip:` section; together no more.
 CONDA_SOLO_LAYERS: Final = 50
 CONDA_BUCKETS: Final = 12

@@ -20,7 +20,17 @@ from envbuild.pack.dpkg import Installed, dpkg_entries, md5
 from envbuild.pack.ldcache import ld_so_cache
 from envbuild.pack.tar import Entry
 
-__all__ = ["DROPPED", "Compile", "is_kept", "os_entries"]
+__all__ = [
+    "CERTIFICATES",
+    "DROPPED",
+    "HOSTS",
+    "LOGIN_PROFILE",
+    "Compile",
+    "certificate_bundle",
+    "check_package",
+    "is_kept",
+    "os_entries",
+]
 
 Compile = Callable[[list[tuple[str, bytes]]], dict[str, bytes]]
 """Bytecode by path, for ``(path in the image, source)`` pairs; without those that do not compile."""
@@ -110,20 +120,21 @@ _COPIES = {
     "root/.profile": "usr/share/base-files/dot.profile",
 }
 
+HOSTS = "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\n"
+# /etc/profile resets PATH, and terminals of JupyterLab are login shells.
+LOGIN_PROFILE = f"PATH=/{constants.ENV_PREFIX}/bin:/{constants.SERVER_PREFIX}/bin:$PATH\nexport PATH\n"
+
 # The engines mount their own hosts, hostname and resolv.conf over these.
 _FILES = {
     "etc/hostname": "localhost\n",
-    "etc/hosts": "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\n",
+    "etc/hosts": HOSTS,
     "etc/networks": "default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n",
     "etc/resolv.conf": "",
     "etc/timezone": "Etc/UTC\n",
-    # /etc/profile resets PATH, and terminals of JupyterLab are login shells.
-    "etc/profile.d/00-environment.sh": (
-        f"PATH=/{constants.ENV_PREFIX}/bin:/{constants.SERVER_PREFIX}/bin:$PATH\nexport PATH\n"
-    ),
+    "etc/profile.d/00-environment.sh": LOGIN_PROFILE,
 }
 
-_CERTIFICATES = b"usr/share/ca-certificates/"
+CERTIFICATES = b"usr/share/ca-certificates/"
 
 
 def os_entries(
@@ -146,7 +157,8 @@ def os_entries(
     installed = []
     for deb, path in sorted(debs):
         with open_deb(path) as package:
-            _check_package(deb, package, recipe)
+            check_package(deb, package)
+            _check_scripts(deb, package, recipe)
             installed.append(tree.unpack(deb, package))
     for entry in _fixed_entries(tree, recipe):
         tree.add(entry)
@@ -159,11 +171,15 @@ def os_entries(
     return list(tree.entries.values())
 
 
-def _check_package(deb: Deb, package: DebFile, recipe: BaseRecipe) -> None:
+def check_package(deb: Deb, package: DebFile) -> None:
+    """Raise :class:`RemoteError` unless ``package`` is what ``deb`` says."""
     if package.control.get("Package") != deb.name or package.control.get("Version") != deb.version:
         raise RemoteError(
             f"{deb.artifact.filename} is not the package {deb.name} {deb.version}", code="bad-deb"
         )
+
+
+def _check_scripts(deb: Deb, package: DebFile, recipe: BaseRecipe) -> None:
     if package.scripts and deb.name not in recipe.scripts:
         raise RepoError(
             f"the package `{deb.name}` {deb.version} wants to run {' and '.join(package.scripts)} when it is"
@@ -313,14 +329,19 @@ def _lines(lines: Iterable[str]) -> bytes:
 
 def _certificates(tree: _Tree) -> Iterator[Entry]:
     """As update-ca-certificates(8): the list of certificates, and all of them in one file."""
-    bundle, listed = b"", b""
-    for entry in tree.below(_CERTIFICATES):
-        if entry.path.endswith(b".crt"):
-            content = b"".join(entry.chunks())
-            bundle += content if content.endswith(b"\n") else content + b"\n"
-            listed += entry.path.removeprefix(_CERTIFICATES) + b"\n"
+    found = {
+        entry.path: b"".join(entry.chunks())
+        for entry in tree.below(CERTIFICATES)
+        if entry.path.endswith(b".crt")
+    }
+    listed = b"".join(path.removeprefix(CERTIFICATES) + b"\n" for path in found)
     yield tar.file("etc/ca-certificates.conf", listed)
-    yield tar.file("etc/ssl/certs/ca-certificates.crt", bundle)
+    yield tar.file("etc/ssl/certs/ca-certificates.crt", certificate_bundle(found.values()))
+
+
+def certificate_bundle(certificates: Iterable[bytes]) -> bytes:
+    """All ``certificates`` in one file."""
+    return b"".join(content if content.endswith(b"\n") else content + b"\n" for content in certificates)
 
 
 def _bytecode(tree: _Tree, recipe: BaseRecipe, compile: Compile) -> Iterator[Entry]:

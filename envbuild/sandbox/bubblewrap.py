@@ -27,11 +27,12 @@ from envbuild.errors import MachineError
 from envbuild.image.model import Image
 from envbuild.pack import recipe
 from envbuild.progress import Reporter
+from envbuild.sandbox.attached import bubblewrap_command
 from envbuild.sandbox.ceiling import bounded
 from envbuild.sandbox.changes import find_changes
 from envbuild.sandbox.files import Lower
 from envbuild.sandbox.limits import Guard, on_cpus
-from envbuild.sandbox.model import Outcome, Step
+from envbuild.sandbox.model import Limits, Outcome, Step
 from envbuild.sandbox.seccomp import fake_root_filter
 from envbuild.sandbox.surroundings import WRITABLE, require_native, variables
 from envbuild.sandbox.upper import Left, read_upper, scratch_directory
@@ -74,7 +75,7 @@ class BubblewrapSandbox:
         with scratch_directory(self._store) as scratch:
             overlays = _Overlays(scratch, lower, [""] if step.user == "root" else WRITABLE, mounts)
             options = [
-                *_namespaces(step),
+                *_namespaces(root=step.user == "root", network=step.network),
                 *overlays.options,
                 *_devices(scratch),
                 *mount_options(mounts),
@@ -99,6 +100,26 @@ class BubblewrapSandbox:
                     ignored={path.encode() for path in step.ignored},
                 ),
             )
+
+    def attached(
+        self,
+        image: Image,
+        argv: Sequence[str],
+        variables: Mapping[str, str],
+        limits: Limits,
+        reporter: Reporter,
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """See :meth:`envbuild.sandbox.model.Sandbox.attached`."""
+        require_native(image.platform, argv[0])
+        trees = unpack(image, self._store, reporter, self._engine.bring)
+        options = [
+            *_namespaces(root=False, network=False),
+            *(word for tree in trees for word in ("--overlay-src", str(tree))),
+            *("--ro-overlay", "/", "--dev", "/dev"),
+            *environment_options((), variables),
+            *("--chdir", "/"),
+        ]
+        return bubblewrap_command(self._engine.tool(), options, limits, argv), {}
 
 
 class _Overlays:
@@ -149,13 +170,13 @@ def _mount_points(directory: Path, mounts: Sequence[Mount]) -> Path:
     return directory
 
 
-def _namespaces(step: Step) -> list[str]:
-    uid, gid = (0, 0) if step.user == "root" else (recipe.UID, recipe.GID)
+def _namespaces(*, root: bool, network: bool) -> list[str]:
+    uid, gid = (0, 0) if root else (recipe.UID, recipe.GID)
     options = ["--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(uid), "--gid", str(gid)]
     options += ["--hostname", "envbuild", "--die-with-parent", "--as-pid-1", "--cap-drop", "ALL"]
-    if step.user == "root":
+    if root:
         options += ["--cap-add", "CAP_DAC_OVERRIDE"]
-    return options + (["--share-net"] if step.network else [])
+    return options + (["--share-net"] if network else [])
 
 
 def _devices(scratch: Path) -> list[str]:

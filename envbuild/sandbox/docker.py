@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -19,6 +20,7 @@ from envbuild.engine.trees import unpack
 from envbuild.errors import RepoError
 from envbuild.image.model import Image
 from envbuild.progress import Reporter
+from envbuild.sandbox.attached import docker_command
 from envbuild.sandbox.changes import find_changes
 from envbuild.sandbox.files import Found, Lower
 from envbuild.sandbox.limits import memory_text, seconds_text
@@ -88,6 +90,22 @@ class DockerSandbox:
                     ignored={path.encode() for path in step.ignored},
                 ),
             )
+
+    def attached(
+        self,
+        image: Image,
+        argv: Sequence[str],
+        variables: Mapping[str, str],
+        limits: Limits,
+        reporter: Reporter,
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """See :meth:`envbuild.sandbox.model.Sandbox.attached`."""
+        require_native(image.platform, argv[0])
+        self._engine.prepare(image, reporter=reporter)
+        config = json.loads(self._store.read_blob(image.config.digest))["config"]
+        unset = dict.fromkeys(variable.partition("=")[0] for variable in config.get("Env") or ())
+        command = docker_command(self._engine.reference(image), {**unset, **variables}, limits, argv)
+        return command, self._engine.client_environment
 
 
 def _confinement(step: Step) -> Confinement:

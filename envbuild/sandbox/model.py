@@ -98,3 +98,24 @@ class Sandbox(Protocol):
         Raises:
             MachineError: the image's architecture is not this machine's, or the engine failed.
         """
+
+    def attached(
+        self,
+        image: Image,
+        argv: Sequence[str],
+        variables: Mapping[str, str],
+        limits: Limits,
+        reporter: Reporter,
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """How to start a program of ``image``, as the image's user, connected to whoever starts it.
+
+        The program sees the image's files, which it cannot change, its standard input, output and error, and
+        nothing else: no network, and no variables but ``variables``, not even the image's. It ends with the
+        process that is started, which holds it to ``limits``.
+
+        Returns:
+            A command, to which more arguments of the program may be added, and variables to start it with.
+
+        Raises:
+            MachineError: the image's architecture is not this machine's, or the engine failed.
+        """

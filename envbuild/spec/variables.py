@@ -9,7 +9,7 @@ from envbuild.source.text import quote
 from envbuild.spec.findings import Findings
 from envbuild.spec.yaml_file import Node
 
-__all__ = ["read_variables", "variable_trouble"]
+__all__ = ["kept_of_base", "read_variables", "variable_trouble"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _MOST_CHARACTERS = 10_000
@@ -19,6 +19,8 @@ _RESERVED = re.compile(
     r"CONDA_.*|HOME|JUPYTERHUB_.*|JUPYTER_PATH|LANG|LD_.*|NB_.*|PATH|PYTHONHOME|REPO_DIR|SHELL|SSL_CERT_FILE|USER"
     r"|VIRTUAL_ENV"
 )
+# Of a base's variables these are not kept: they would point the environment's Python at another's packages.
+_NOT_OF_BASE = re.compile(r"CONDA_.*|PYTHONHOME|PYTHONPATH|PYTHONSTARTUP|PYTHONUSERBASE|VIRTUAL_ENV")
 
 
 def variable_trouble(name: str, value: str) -> str | None:
@@ -30,6 +32,23 @@ def variable_trouble(name: str, value: str) -> str | None:
     if not value.isprintable() or len(value) > _MOST_CHARACTERS:
         return f"must be one line of at most {_MOST_CHARACTERS} visible characters"
     return None
+
+
+def kept_of_base(variables: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Those of a base image's variables that an image on top of it has too, sorted.
+
+    Left out is what would make the base's Python, or another environment of the base, take the place of the
+    image's own, and what is no variable.
+    """
+    kept = [
+        (name, value)
+        for name, value in variables.items()
+        if _NAME.fullmatch(name)
+        and not _NOT_OF_BASE.fullmatch(name)
+        and value.isprintable()
+        and len(value) <= _MOST_CHARACTERS
+    ]
+    return tuple(sorted(kept)[:_MOST_VARIABLES])
 
 
 def read_variables(table: Mapping[str, Node], findings: Findings) -> tuple[tuple[str, str], ...]:

@@ -78,6 +78,7 @@ def workshop(store: Store, sandbox: Sandbox, **changes: Any) -> Workshop:
         hooks=lambda: Hooks(sandbox, cast(Image, None), store, Silent()),
         base="base",
         python="3.11.2",
+        executable="/usr/bin/python3.11",
         glibc="2.36",
         platform="linux/amd64",
         host="linux/amd64",

@@ -308,3 +308,60 @@ def test_a_link_on_the_way_is_never_followed(store: Store, tmp_path: Path) -> No
 def test_a_removal_of_nothing_sensible_is_damage(store: Store, name: str) -> None:
     with pytest.raises(MachineError, match="it removes"):
         unpack(_stack(store, (True, [file(f"a/{name}", b"")])), store, Silent())
+
+
+class TestImagesOfRegistries:
+    """Their layers are one tree at the bottom, whatever ours are."""
+
+    def foreign(self, store: Store, *layers: list[Entry], ours: list[Entry]) -> Image:
+        image = make_image(store, [*layers, ours])
+        *theirs, own = image.layers
+        return replace(image, layers=(*(replace(layer, foreign=True) for layer in theirs), own))
+
+    def test_they_are_one_tree_below_ours(self, store: Store) -> None:
+        image = self.foreign(store, [file("a", b"1")], [file("b", b"2")], ours=[file("c", b"3")])
+
+        below, above = unpack(image, store, Silent())
+
+        assert ({"a": "1", "b": "2"}, {"c": "3"}) == (_content(below), _content(above))
+
+    def test_what_they_remove_is_gone_and_leaves_no_mark(self, store: Store) -> None:
+        image = self.foreign(
+            store, [file("a", b""), file("b", b"")], [file(".wh.a", b"")], ours=[file("c", b"")]
+        )
+
+        assert {"b": ""} == _content(unpack(image, store, Silent())[0])
+
+    def test_more_of_them_than_a_run_are_one_tree(self, store: Store) -> None:
+        layers = [[file(f"f{number}", b"")] for number in range(trees.LAYERS_PER_TREE + 5)]
+
+        assert 2 == len(unpack(self.foreign(store, *layers, ours=[file("top", b"")]), store, Silent()))
+
+    def test_a_damaged_tree_is_noticed_and_made_anew(self, store: Store) -> None:
+        image = self.foreign(store, [file("a", b"good")], ours=[file("c", b"")])
+        below, _ = unpack(image, store, Silent())
+        (below / "a").write_bytes(b"evil")
+
+        again, _ = unpack(image, Store(store.root), Silent(), check=True)
+
+        assert {"a": "good"} == _content(again)
+
+    def test_the_same_layer_is_another_tree_when_it_is_ours(self, store: Store) -> None:
+        image = make_image(store, [[file("a", b"")]])
+        theirs = replace(image, layers=(replace(image.layers[0], foreign=True),))
+
+        assert unpack(image, store, Silent()) != unpack(theirs, store, Silent())
+
+    def test_sizes_of_their_tars_are_known_afterwards(self, store: Store) -> None:
+        """The second time without unpacking."""
+        image = self.foreign(store, [file("a", bytes(5000))], [file("b", b"")], ours=[file("c", b"")])
+        unknown = [replace(layer, raw_size=0) for layer in image.layers[:2]]
+        expected = [layer.raw_size for layer in image.layers[:2]]
+
+        first, sizes = trees.unpack_foreign(unknown, store, Silent())
+        for layer in unknown:
+            store.blob_path(layer.digest).unlink()
+        again = trees.unpack_foreign(unknown, store, Silent())
+
+        assert expected == sizes
+        assert (first, expected) == again

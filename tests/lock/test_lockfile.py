@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from envbuild.errors import RepoError
 from envbuild.lock.lockfile import dump_lock, load_lock
 from envbuild.lock.model import Artifact, Base, Deb, Lock, Target, Wheel
+from tests.support.base_images import lock_on_image, platform_image
 
 SHA = "ab" * 32
 INPUTS = "sha256:" + "cd" * 32
@@ -257,3 +258,54 @@ def test_a_lock_sets_no_variable_that_an_environment_file_may_not(row: str) -> N
         load_lock(data.replace(b'"A" = "b"', row.encode()))
 
     assert ("bad-lock", line) == (caught.value.code, caught.value.line)
+
+
+class TestImagesOfRegistries:
+    def test_a_lock_on_an_image_survives(self) -> None:
+        lock = lock_on_image()
+
+        assert lock == load_lock(dump_lock(lock))
+
+    def test_what_there_is_nothing_of_is_left_out(self) -> None:
+        image = platform_image(certificates="", distribution="", passwd="", group="", variables=())
+        written = dump_lock(lock_on_image(image)).decode()
+
+        assert lock_on_image(image) == load_lock(written.encode())
+        assert not re.search("certificates|distribution|passwd|variables", written)
+
+    def test_the_image_is_named_in_place_of_a_recipe(self) -> None:
+        lines = dump_lock(lock_on_image()).decode().splitlines()
+        start = lines.index("[base]")
+
+        assert 'image = "registry.example.org/team/python:3.12"' == lines[start + 1]
+        assert lines[start + 2].startswith('digest = "sha256:')
+        assert not [line for line in lines if line.startswith('recipe = "')]
+
+    @pytest.mark.parametrize(
+        ("old", "new", "words"),
+        [
+            ('python = "/usr/local', 'python = "/usr/../local', "python has an impossible value"),
+            ('python = "/usr/local', 'python = "usr/local', "python has an impossible value"),
+            ('shell = "/bin/bash"', 'shell = "/bin/evil"', "shell has an impossible value"),
+            ("python:3.12", "python", "image has an impossible value"),
+            ("diff.tar.gzip", "diff.tar.xz", "media-type has an impossible value"),
+            ('passwd = "root', 'passwd = "\\u0007root', "passwd has an impossible value"),
+            ('"LANG" =', '"PYTHONPATH" =', "a variable cannot be set"),
+            ("raw-size = 5000", "raw-size = -1", "raw-size has an impossible value"),
+            ('[base.platforms."linux/amd64"]', '[base.platforms."linux/arm64"]', "base has nothing for"),
+        ],
+    )
+    def test_the_impossible_is_refused(self, old: str, new: str, words: str) -> None:
+        written = dump_lock(lock_on_image()).decode()
+        assert old in written
+
+        with pytest.raises(RepoError, match=words) as caught:
+            load_lock(written.replace(old, new, 1).encode())
+
+        assert "bad-lock" == caught.value.code
+
+    def test_more_layers_than_fit_are_refused(self) -> None:
+        layers = platform_image().layers * 31
+
+        with pytest.raises(RepoError, match="it has 62 layers"):
+            load_lock(dump_lock(lock_on_image(platform_image(layers=layers))))

@@ -21,6 +21,7 @@ def glue(**changes: object) -> dict[str, bytes]:
         "name": "proj",
         "display_name": "My project",
         "python": "3.11.2",
+        "executable": "/usr/bin/python3.11",
         "kernels": ("conda-env-x-py",),
         "lock": b"version = 1\n",
         "own_server": False,

@@ -131,7 +131,10 @@ class Machine:
             fetcher=fetcher.__enter__(),
             reporter=self.reporter,
             layers=self.layers,
-            check=lambda debs, architecture: None,
+            interpreter=lambda base, image: interpreter.interpreter(
+                base, store=self.store, fetch=fetcher.fetch, check=lambda debs, architecture: None
+            ),
+            base_config=lambda base, platform: None,
             steps=StepLayers(self.store, self.layers, lambda: self.sandbox or _no_sandbox(), self.reporter),
             restore=lambda artifacts: None,
             projects=lambda platform: (),
