@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -49,8 +50,9 @@ RANDOM = random.Random(4)
 class Pusher:
     """A store with an image for each platform, and the pushes of these, ``jobs`` blobs at once."""
 
-    def __init__(self, directory: Path, platforms: tuple[str, ...], jobs: int) -> None:
+    def __init__(self, directory: Path, platforms: tuple[str, ...], jobs: int, **options: Any) -> None:
         self.jobs = jobs
+        self.options = {"scheme": "bearer", "users": {"me": "secret"}, **options}
         self.store = Store(directory / "cache")
         self.store.prepare()
         self.home = directory
@@ -63,7 +65,7 @@ class Pusher:
 
     def __call__(self, prepare: Callable[[FakeRegistry], object]) -> Outcome:
         """Push to a new registry, look at what is there, heal the registry if it failed, and push again."""
-        with fake_registry(scheme="bearer", users={"me": "secret"}) as registry:
+        with fake_registry(**self.options) as registry:
             mounted = self.images[0].layers[0].digest
             registry.put_blob(NEIGHBOUR, self.store.blob_path(mounted).read_bytes())
             for place in self.store.places.iterdir():
@@ -156,6 +158,24 @@ def test_a_push_consists_of_everything_that_can_be_hit(small: tuple[Pusher, list
         "head-manifest",
         "put-manifest",
     } == kinds
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scheme": "none"},
+        {"scheme": "basic"},
+        {"token_uses": 1, "jobs": 1},  # with more, one could use up what another asked for
+        {"mounts": False},
+        {"locations": "absolute"},
+        {"locations": "storage", "storage": True},
+        {"chunk_minimum": 150_000},
+    ],
+    ids=str,
+)
+def test_registries_differ(chunks: None, tmp_path: Path, options: dict[str, Any]) -> None:
+    """And are strict: what one of them complains about fails the test."""
+    recorded(Pusher(tmp_path, ("linux/amd64", "linux/arm64"), **{"jobs": 4, **options}))
 
 
 @pytest.mark.parametrize("trouble", often(PASSING))
