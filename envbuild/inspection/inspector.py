@@ -157,7 +157,7 @@ class Inspector:
                     code="no-image-there",
                     remedy="`envbuild cache list` shows what there is",
                 )
-            return CachedImage(self.store, images)
+            return CachedImage(self.store, images, self.registries)
         if place.kind == "registry":
             from envbuild.inspection.remote import RemoteImage
 

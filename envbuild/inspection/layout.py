@@ -5,9 +5,10 @@ Follows image-layout.md of the OCI image specification 1.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envbuild.errors import EnvbuildError, UsageError
 from envbuild.image.config import MANIFEST_TYPE
@@ -22,9 +23,13 @@ from envbuild.inspection.medium import (
     index_entries,
     parse_document,
 )
+from envbuild.registry.places import known_places
 from envbuild.source import printable
-from envbuild.store import Store
+from envbuild.store import Blob, Store
 from envbuild.store.images import StoredImage
+
+if TYPE_CHECKING:
+    from envbuild.registry.registries import Registries
 
 __all__ = ["CachedImage", "LayoutImage", "choose_entry", "named_entries", "split_name"]
 
@@ -98,10 +103,15 @@ class LayoutImage:
 
 @dataclass(frozen=True, slots=True)
 class CachedImage:
-    """The image of one name in the cache; ``images`` is one for each platform."""
+    """The image of one name in the cache; ``images`` is one for each platform.
+
+    Layers that were found in a registry and never needed here are read there; ``registries`` gives the
+    connections.
+    """
 
     store: Store
     images: tuple[StoredImage, ...]
+    registries: Callable[[], Registries]
 
     @property
     def name(self) -> str:
@@ -127,6 +137,11 @@ class CachedImage:
 
     def chunks(self, descriptor: Descriptor) -> Iterator[bytes]:
         """See :class:`~envbuild.inspection.medium.Medium`."""
+        blob = Blob(descriptor.digest, descriptor.size)
+        if not self.store.has_blob(blob.digest, blob.size) and known_places(self.store, blob.digest):
+            from envbuild.registry.push import blob_content
+
+            return blob_content(blob, self.store, self.registries())()
         return self._layout.chunks(descriptor)
 
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:

@@ -96,7 +96,10 @@ class Verifier:
         built = rebuild(recipe, "complete", platforms, self.usual(recipe))
         now = datetime.now(UTC)
         stored = (StoredImage(recipe.lock.name, one.platform, one.manifest, now) for one in built.images)
-        return Verification(None, self._verdicts(CachedImage(built.store, tuple(stored)), platforms))
+        return Verification(
+            None,
+            self._verdicts(CachedImage(built.store, tuple(stored), self.inspector.registries), platforms),
+        )
 
     def _known(self, recipe: Recipe, platforms: Sequence[str]) -> Medium | None:
         """An image made from this very lock: one with the repository's files if there is one."""
@@ -106,7 +109,7 @@ class Verifier:
             named.setdefault(image.name, []).append(image)
         found: list[tuple[bool, Medium]] = []
         for images in named.values():
-            medium = CachedImage(store, tuple(images))
+            medium = CachedImage(store, tuple(images), self.inspector.registries)
             form = self._form(medium, recipe, platforms)
             if form is not None:
                 found.append((form != "complete", medium))

@@ -82,11 +82,12 @@ def _bring(layer: Layer, store: Store, registries: Registries, stage: Stage) -> 
 
 
 def _check(layer: Layer, store: Store, place: str) -> None:
-    """Refuse a blob that unfolds to something else than its layer; it is gone from the store then."""
+    """Refuse a blob, just brought, that unfolds to something else than its layer; it is gone then."""
     try:
         for _ in layer_chunks(store, layer):
             pass
     except MachineError as error:
-        if error.code != "damaged-blob":
+        if error.code not in ("bad-layer", "damaged-blob"):
             raise
+        store.blob_path(layer.digest).unlink(missing_ok=True)
         raise lied(place, f"{layer.digest} is not the layer with the diff ID {layer.diff_id}") from error

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from envbuild.image.annotations import layer_descriptor
+from envbuild.image.descriptor import Descriptor
 from envbuild.image.finding import LayersLost
 from envbuild.image.model import Image, Layer
 from envbuild.image.reference import parse_reference
+from envbuild.inspection.layout import CachedImage
 from envbuild.registry import cache
 from envbuild.registry.cache import layer_tag
+from envbuild.store.images import StoredImage
 from tests.registry.conftest import BUMPED, LOCK, NEW, NUMPY, PANDAS
 from tests.support.builds import Machine
 from tests.support.registry import FakeRegistry, faults
@@ -321,3 +325,19 @@ def test_a_layer_that_is_another_than_was_said_is_made_here(
     assert built.manifest == laptop.build(LOCK, bring=True).manifest
     (warning,) = laptop.reporter.warnings
     assert f"{layer.digest} is not the layer with the diff ID" in warning
+
+
+def test_an_image_whose_layers_are_elsewhere_can_be_looked_at(
+    ci: Machine, laptop: Machine, registry: FakeRegistry, built: Image
+) -> None:
+    """What is read is streamed from where it is; nothing of it is kept."""
+    ci.publish(LOCK, built)
+    image = laptop.build(LOCK)
+    stored = StoredImage("demo:latest", image.platform, image.manifest, datetime(2026, 1, 1, tzinfo=UTC))
+    cached = CachedImage(laptop.store, (stored,), lambda: laptop.registries)
+    layer = image.layers[2]
+
+    data = b"".join(cached.chunks(Descriptor(layer.media_type, layer.digest, layer.size)))
+
+    assert ci.store.blob_path(layer.digest).read_bytes() == data
+    assert not laptop.store.has_blob(layer.digest, layer.size)

@@ -16,6 +16,7 @@ from envbuild.image.config import canonical, image_manifest
 from envbuild.image.model import Image, Layer
 from envbuild.inspection.layout import CachedImage
 from envbuild.pack.blob import pack_stream
+from envbuild.registry.registries import Registries
 from envbuild.store import Store
 from envbuild.store.images import StoredImage
 
@@ -94,6 +95,5 @@ def edit_tar(tar: bytes, change: Callable[[dict[str, Member]], None]) -> bytes:
 def as_medium(store: Store, *images: Image, name: str = "demo:latest") -> CachedImage:
     """The images of one name, as the cache would have them, without naming them there."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    return CachedImage(
-        store, tuple(StoredImage(name, image.platform, image.manifest, now) for image in images)
-    )
+    stored = tuple(StoredImage(name, image.platform, image.manifest, now) for image in images)
+    return CachedImage(store, stored, lambda: Registries({}))
