@@ -39,6 +39,7 @@ __all__ = ["Published", "publish"]
 LAYER_TYPE: Final = "application/vnd.envbuild.layer.v1"
 # The descriptor for nothing (OCI image specification 1.1, manifest.md): an artifact's config.
 _NOTHING: Final = b"{}"
+_NOTHING_DIGEST: Final = "sha256:" + hashlib.sha256(_NOTHING).hexdigest()
 _NOTHING_TYPE: Final = "application/vnd.oci.empty.v1+json"
 _MOST_CONFIG: Final = 4 << 20
 # What a registry says that does not let a tag be set twice.
@@ -82,6 +83,9 @@ def publish(
         push_images(environments, [by_digest], store=store, registries=registries, reporter=reporter)
         layers |= parts
     unique = list(layers.values())
+    if unique:
+        # Once, and before the rest: registries do not like to be given one blob several times at a moment.
+        repository.upload_blob(_NOTHING_DIGEST, len(_NOTHING), lambda: iter([_NOTHING]))
     with reporter.stage("publish", unit="layers") as stage:
         stage.add_total(len(unique))
 
@@ -120,18 +124,16 @@ def _put_layer(layer: Layer, repository: Repository, store: Store, registries: R
         return False if known[0].diff_id == layer.diff_id else None
     content = blob_content(Blob(layer.digest, layer.size), store, registries)
     repository.upload_blob(layer.digest, layer.size, content, known_places(store, layer.digest))
-    config = "sha256:" + hashlib.sha256(_NOTHING).hexdigest()
-    repository.upload_blob(config, len(_NOTHING), lambda: iter([_NOTHING]))
-    repository.put_manifest(_artifact(layer, config), MANIFEST_TYPE, tag)
+    repository.put_manifest(_artifact(layer), MANIFEST_TYPE, tag)
     return True
 
 
-def _artifact(layer: Layer, config: str) -> bytes:
+def _artifact(layer: Layer) -> bytes:
     """The manifest of a layer by itself: the same bytes, whoever writes it."""
     return canonical(
         {
             "artifactType": LAYER_TYPE,
-            "config": {"digest": config, "mediaType": _NOTHING_TYPE, "size": len(_NOTHING)},
+            "config": {"digest": _NOTHING_DIGEST, "mediaType": _NOTHING_TYPE, "size": len(_NOTHING)},
             "layers": [layer_descriptor(layer).to_json()],
             "mediaType": MANIFEST_TYPE,
             "schemaVersion": 2,

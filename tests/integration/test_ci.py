@@ -77,7 +77,7 @@ def runner(nobody: Envbuild, quickstart: Path, registry: str, scratch: Path) -> 
         else:
             (home / "project").mkdir(exist_ok=True)
             shutil.copy(source, home / "project" / name)
-    repository = home / "repository"
+    repository = home / "quickstart"
     shutil.copytree(quickstart, repository)
     for path in [home, *home.rglob("*")]:
         os.chown(path, _NOBODY, _NOBODY)
