@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from envbuild.store.images import contents, stored_images
-from envbuild.store.usage import usage
 
 if TYPE_CHECKING:  # each verb needs few of these, and loading them all would take a sixth of a cached build
     from envbuild.attest.attaching import Attached
@@ -29,13 +25,11 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.source import Origin
     from envbuild.source.selection import Selection
     from envbuild.spec import Spec
-    from envbuild.store import Store
 
 __all__ = [
     "attest_document",
     "bases_document",
     "build_document",
-    "cache_document",
     "changes_document",
     "export_document",
     "lock_document",
@@ -44,36 +38,6 @@ __all__ = [
     "run_document",
     "sbom_document",
 ]
-
-
-def cache_document(store: Store) -> dict[str, Any]:
-    """``cache list``: named images with sizes in bytes, and the size of each part of the cache.
-
-    ``shared`` of an image is how many of its bytes other images in the list have as well.
-    """
-    images = [(image, contents(store, image)) for image in stored_images(store)]
-    owners = Counter(blob.digest for _, parts in images if parts for blob in set(parts.blobs))
-    listed = []
-    for image, parts in images:
-        blobs = set(parts.blobs) if parts else {image.manifest}
-        listed.append(
-            {
-                "name": image.name,
-                "platform": image.platform,
-                "image_id": parts.config if parts else None,
-                "digest": image.manifest.digest,
-                "used": image.used.isoformat(),
-                "size": sum(blob.size for blob in blobs),
-                "shared": sum(blob.size for blob in blobs if owners[blob.digest] > 1),
-            }
-        )
-    parts_of_cache = usage(store)
-    return {
-        "path": str(store.root),
-        "images": listed,
-        "parts": parts_of_cache,
-        "size": sum(parts_of_cache.values()),
-    }
 
 
 def export_document(

@@ -51,10 +51,12 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 def has_directory(store: Store, place: Path) -> bool:
     """Whether a whole directory is kept at ``place``."""
+    if not (place / "about").exists():
+        return False
     try:
         written = (place / "boot").read_text()
     except OSError:
-        return (place / "about").exists()
+        return True
     return written == _boot() or checked_directory(store, place) is not None
 
 

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from envbuild.errors import DamagedError
 from envbuild.store.disk import remove_whole
 from envbuild.store.store import Blob, Store
 
@@ -52,9 +51,14 @@ class Contents:
     diff_ids: tuple[str, ...]
 
 
-def stored_images(store: Store) -> tuple[StoredImage, ...]:
-    """All named images whose manifest is in the store, by name and platform."""
-    found = [_image(store.record(path)) for path in store.images.glob("*")]
+def stored_images(store: Store, *, mend: bool = True) -> tuple[StoredImage, ...]:
+    """All named images whose manifest is in the store, by name and platform.
+
+    Parameters:
+        mend: false to leave damaged records where they are.
+    """
+    read = store.record if mend else store.intact_record
+    found = [_image(read(path)) for path in store.images.glob("*")]
     return tuple(
         sorted(
             image
@@ -95,27 +99,19 @@ def forget_images(store: Store, images: Iterable[StoredImage]) -> tuple[StoredIm
 
 
 def contents(store: Store, image: StoredImage) -> Contents | None:
-    """What ``image`` consists of; None when the store has lost its manifest."""
+    """What ``image`` consists of; None when the store has lost its manifest, or it is damaged."""
     try:
-        manifest = json.loads(store.read_blob(image.manifest.digest))
+        manifest = json.loads(store.intact_blob(image.manifest.digest) or b"")
         config = Blob(manifest["config"]["digest"], manifest["config"]["size"])
         layers = tuple(Blob(layer["digest"], layer["size"]) for layer in manifest["layers"])
-    except DamagedError as error:
-        store.warn(error.message)
-        return None
     except (ValueError, KeyError, TypeError):
         return None
     return Contents(config.digest, layers, (image.manifest, config, *layers), _diff_ids(store, config))
 
 
 def _diff_ids(store: Store, config: Blob) -> tuple[str, ...]:
-    if not store.has_blob(config.digest, config.size):
-        return ()
     try:
-        return tuple(map(str, json.loads(store.read_blob(config.digest))["rootfs"]["diff_ids"]))
-    except DamagedError as error:
-        store.warn(error.message)
-        return ()
+        return tuple(map(str, json.loads(store.intact_blob(config.digest) or b"")["rootfs"]["diff_ids"]))
     except (ValueError, KeyError, TypeError):
         return ()
 

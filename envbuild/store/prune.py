@@ -18,8 +18,9 @@ from typing import Final
 
 from envbuild.errors import MachineError
 from envbuild.store.disk import MACHINE, disk_errors, remove_whole, touch
-from envbuild.store.images import StoredImage, contents, forget_images, stored_images
+from envbuild.store.images import StoredImage, forget_images, stored_images
 from envbuild.store.locks import is_alone, open_lock, wait_for
+from envbuild.store.sharing import needed_digests
 from envbuild.store.store import Store
 from envbuild.store.usage import Entry, Total, look, look_into
 
@@ -147,7 +148,7 @@ class _Pruning:
         self.total = self._all()
         self.future = 0
         self.foreign = 0
-        found = self._find(_needed(store, images), everything)
+        found = self._find(needed_digests(store, images), everything)
         self._unneeded = sorted(found, key=lambda entry: (entry.used, entry.path))
 
     def _all(self) -> Total:
@@ -247,17 +248,6 @@ def _check_clock(lock: Path, now: float) -> None:
             code="clock-doubtful",
             remedy="correct the clock; if it is right, say how old what goes must be: --older-than 30d",
         )
-
-
-def _needed(store: Store, images: Iterable[StoredImage]) -> set[str]:
-    """Digests of all that ``images`` consist of."""
-    needed: set[str] = set()
-    for image in images:
-        parts = contents(store, image)
-        if parts is not None:
-            needed |= {blob.digest for blob in parts.blobs}
-            needed.update(parts.diff_ids)
-    return needed
 
 
 def _is_dead(entry: Entry, *, alone: bool, now: float) -> bool:

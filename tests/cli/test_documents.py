@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ import pytest
 from envbuild.attest.attaching import Attached
 from envbuild.base.recipe import load_recipes
 from envbuild.builder.contract import Lack
+from envbuild.cli.cache_documents import cache_document, verify_document
 from envbuild.cli.documents import (
     bases_document,
     build_document,
-    cache_document,
     lock_document,
     plan_document,
     run_document,
@@ -39,7 +39,10 @@ from envbuild.source import Origin, RepoFile
 from envbuild.source.selection import LeftOut, Selection
 from envbuild.spec.model import Execution, FileUse, Notebook, Problem, PythonRequest, Requirement, Spec
 from envbuild.store import Blob, Store
-from envbuild.store.images import record_image
+from envbuild.store.images import record_image, stored_images
+from envbuild.store.prune import prune
+from envbuild.store.sharing import remove_images
+from envbuild.store.verify import Damage, Verified
 from tests.support.locks import small_lock, small_wheel
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas.md"
@@ -101,6 +104,10 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     yield "run", run_document([Executed("a.ipynb", None, error)], "bubblewrap", {"run": 1.0})
     yield "cache list", cache_document(store)
+    yield "cache prune", {**asdict(prune(store)), "dry_run": False}
+    yield "cache remove", {**asdict(remove_images(store, stored_images(store))), "dry_run": False}
+    damage = Damage("artifacts-v1", "0" * 64, "its name is no digest", 3, (), removed=True)
+    yield "cache verify", verify_document(Verified(1, 3, (damage,)), {"verify": 1.0})
     yield "base list", bases_document(load_recipes())
 
 
@@ -194,4 +201,6 @@ def test_shared_bytes_are_those_of_other_images(tmp_path: Path) -> None:
 
     images = cache_document(store)["images"]
 
-    assert [("one", 1000), ("two", 1000)] == [(image["name"], image["shared"]) for image in images]
+    expected = [("one", 1000, images[0]["size"] - 1000), ("two", 1000, images[1]["size"] - 1000)]
+    assert expected == [(image["name"], image["shared"], image["unique"]) for image in images]
+    assert ["two", "one"] == [image["name"] for image in cache_document(store, "unique")["images"]]

@@ -22,7 +22,7 @@ def _failing_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseEx
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("envbuild.cli.documents.cache_document", fail)
+    monkeypatch.setattr("envbuild.cli.cache_documents.cache_document", fail)
     monkeypatch.setenv("ENVBUILD_CACHE_DIR", str(tmp_path))
 
 
@@ -99,7 +99,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 _WAITING = (
     "import sys, time, os\n"
-    "import envbuild.cli.documents as documents\n"
+    "import envbuild.cli.cache_documents as cache_documents\n"
     "from envbuild.__main__ import main\n"
     "def wait(*_):\n"
     "    try:\n"
@@ -107,7 +107,7 @@ _WAITING = (
     "        time.sleep(60)\n"
     "    finally:\n"
     "        os.write(1, b' cleaned')\n"
-    "documents.cache_document = wait\n"
+    "cache_documents.cache_document = wait\n"
     "sys.argv[1:] = ['cache', 'list']\n"
     "main()\n"
 )

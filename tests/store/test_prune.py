@@ -20,13 +20,6 @@ NOW = datetime(2026, 7, 1, tzinfo=UTC).timestamp()
 DAY = 86400
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "cache")
-    store.prepare()
-    return store
-
-
 def _age(path: Path, days: float) -> Path:
     os.utime(path, (NOW - days * DAY, NOW - days * DAY))
     return path

@@ -15,13 +15,6 @@ from envbuild.store.disk import disk_errors, write_atomic
 from envbuild.store.store import HashingWriter
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "cache")
-    store.prepare()
-    return store
-
-
 def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
