@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
 import pytest
+
+from envbuild.certificates import trusting_context
+
+
+@pytest.fixture
+def certificates_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that connect to this machine only: reading the authorities takes longer than they do."""
+    monkeypatch.setattr("envbuild.network.client.trusting_context", _context)
+
+
+_context = functools.cache(trusting_context)
 
 
 @pytest.hookimpl(trylast=True)

@@ -48,6 +48,7 @@ ROOMS = (
     "build",
     "inspection",
     "attest",
+    "pull",
     "proof",
     "up",
     "config",
@@ -138,22 +139,8 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
 @pytest.mark.parametrize(
     "verb",
     [
-        *[
-            "plan",
-            "lock",
-            "build",
-            "up",
-            "run",
-            "inspect",
-            "diff",
-            "verify",
-            "sbom",
-            "attest",
-            "cache",
-            "base",
-            "doctor",
-        ],
-        None,
+        *("plan", "lock", "build", "push", "pull", "up", "run", "inspect", "diff", "verify"),
+        *("sbom", "attest", "cache", "base", "doctor", None),
     ],
 )
 def test_help_imports_nothing_heavy(verb: str | None) -> None:

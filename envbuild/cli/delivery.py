@@ -10,6 +10,7 @@ import click
 
 from envbuild.cli.attesting import attached_rows, attest_options, wanted_attestation
 from envbuild.cli.options import chain, plain_http_option
+from envbuild.cli.placing import image_rows, load_option, output_option, place_images
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns, count
 from envbuild.errors import UsageError
@@ -35,15 +36,8 @@ delivery_options = chain(
     click.option(
         "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", help="Name the image; repeatable."
     ),
-    click.option(
-        "-o",
-        "--output",
-        "outputs",
-        multiple=True,
-        metavar="PLACE",
-        help="Write it to oci:DIRECTORY or archive:FILE; repeatable.",
-    ),
-    click.option("--load", is_flag=True, help="Give it to Docker."),
+    output_option,
+    load_option,
     click.option("--push", is_flag=True, help="Push it to the registries of its names (-t)."),
     attest_options,
     plain_http_option,
@@ -100,27 +94,16 @@ class Delivery:
         """
         from envbuild.cli.documents import build_document
         from envbuild.image.layout import image_index
-        from envbuild.store.images import record_image
 
-        names = self.names or (f"{name}:latest",)
-        for image in images:
-            for tag in names:
-                record_image(session.store, tag, image.platform, image.manifest)
-        if self.places:
-            layers = [layer for image in images for layer in image.layers]
-            session.layers(settings).bring(layers, session.console)
-        for place in self.places:
-            from envbuild.image.output import write_output
-
-            with session.console.stage("write") as stage:
-                stage.detail(str(place))
-                write_output(images, session.store, place, self.names)
-        if self.load:
-            from envbuild.engine import choose
-
-            _, docker = session.engines(settings)
-            choose(docker.name, [docker])
-            docker.load(_native(images), names, reporter=session.console)
+        place_images(
+            session,
+            images,
+            names=self.names or (f"{name}:latest",),
+            places=self.places,
+            named=self.names,
+            load=self.load,
+            settings=settings,
+        )
         pushed: Pushed | None = None
         attached: tuple[Attached, ...] = ()
         published: Published | None = None
@@ -224,13 +207,6 @@ def parse_delivery(
     return Delivery(tuple(full_name(tag) for tag in tags), places, load, push, attestation)
 
 
-def _native(images: Sequence[Image]) -> Image:
-    """The image that runs here, else the first one."""
-    from envbuild.base.host import host_platform
-
-    return next((image for image in images if image.platform == host_platform()), images[0])
-
-
 def pushed_rows(pushed: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What was pushed, for people: every name with the digest, and what travelled."""
     if pushed is None:
@@ -245,20 +221,8 @@ def pushed_rows(pushed: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [*rows, ("bytes", ", ".join(moved)), *attached_rows(pushed["attached"])]
 
 
-def _counted(layers: Sequence[dict[str, Any]]) -> str:
-    """``34 layers (33 cached, 30 of them in the registry)``."""
-    cached = sum(layer["cached"] for layer in layers)
-    remote = sum(layer["found"] == "registry" for layer in layers)
-    where = f", {remote} of them in the registry" if remote else ""
-    return f"{count(len(layers), 'layer')} ({cached} cached{where})"
-
-
 def _text(document: dict[str, Any]) -> list[str]:
-    rows = []
-    for platform, image in document["platforms"].items():
-        layers = f"{_counted(image['layers'])}, {byte_size(image['size'])}"
-        rows += [("platform", platform), ("image ID", image["image_id"]), ("digest", image["digest"])]
-        rows += [("content", layers)]
+    rows = image_rows(document["platforms"])
     if len(document["platforms"]) > 1:
         rows.append(("index", document["digest"]))
     if document["source"]:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.builder.contract import Lack
     from envbuild.image.descriptor import Descriptor
     from envbuild.image.model import Image
+    from envbuild.image.output import Output
     from envbuild.image.reference import Reference
     from envbuild.lock.difference import Change
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Lock
     from envbuild.notebook.execute import Executed
     from envbuild.plan import Plan
+    from envbuild.pull import Pulled
     from envbuild.registry.publish import Published
     from envbuild.registry.push import Pushed
     from envbuild.source import Origin
@@ -34,6 +36,8 @@ __all__ = [
     "export_document",
     "lock_document",
     "plan_document",
+    "pull_document",
+    "push_document",
     "pushed_document",
     "run_document",
     "sbom_document",
@@ -301,6 +305,36 @@ def sbom_document(name: str, platform: str, data: bytes, output: Path | None) ->
         "output": str(output) if output else None,
         "digest": "sha256:" + hashlib.sha256(data).hexdigest(),
         "content": None if output else json.loads(data),
+    }
+
+
+def push_document(
+    name: str, images: Sequence[Image], pushed: Pushed, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """``push``: the image of each platform, and what was sent of them."""
+    return {
+        "name": name,
+        "pushed": pushed_document(pushed, ()),
+        "platforms": {image.platform: _image(image) for image in images},
+        "seconds": dict(seconds),
+    }
+
+
+def pull_document(
+    reference: Reference,
+    pulled: Pulled,
+    name: str,
+    outputs: Sequence[Output],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """``pull``: the image of each platform, and the ``name`` the cache has it under."""
+    return {
+        "reference": str(reference),
+        "digest": pulled.digest,
+        "name": name,
+        "outputs": list(map(str, outputs)),
+        "platforms": {image.platform: _image(image) for image in pulled.images},
+        "seconds": dict(seconds),
     }
 
 

@@ -24,6 +24,8 @@ VERBS = (
     "lock",
     "export",
     "build",
+    "push",
+    "pull",
     "up",
     "run",
     "inspect",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from envbuild.errors import EnvbuildError, RemoteError, UsageError
 from envbuild.image.descriptor import Descriptor
@@ -27,6 +27,7 @@ class RemoteImage:
 
     reference: Reference
     repository: Repository
+    _documents: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -48,6 +49,7 @@ class RemoteImage:
                 remedy="check the name; one that is only in the cache is written cache:NAME",
             )
         top = Descriptor(found.media_type, found.digest, len(found.data))
+        self._documents[found.digest] = found.data
         if found.media_type in MANIFEST_TYPES:
             return Entries(top, (top,))
         if found.media_type not in INDEX_TYPES:
@@ -59,6 +61,11 @@ class RemoteImage:
 
     def document(self, descriptor: Descriptor) -> bytes:
         """See :class:`~envbuild.inspection.medium.Medium`."""
+        if descriptor.digest not in self._documents:
+            self._documents[descriptor.digest] = self._fetched(descriptor)
+        return self._documents[descriptor.digest]
+
+    def _fetched(self, descriptor: Descriptor) -> bytes:
         if descriptor.media_type in MANIFEST_TYPES | INDEX_TYPES:
             found = self.repository.manifest(descriptor.digest)
             if found is None:

@@ -121,6 +121,9 @@ def chosen_manifests(
             remedy="name an image: what is there is something else",
         )
     by_platform = {image.platform: image for image in reversed(entries.images)}
+    for image in entries.images:  # whoever wants linux/arm64 will do with linux/arm64/v8
+        if image.platform is not None:
+            by_platform.setdefault("/".join(image.platform.split("/")[:2]), image)
     missing = [platform for platform in wanted if platform not in by_platform]
     if missing and not (len(entries.images) == 1 and None in by_platform):
         known = ", ".join(sorted(platform for platform in by_platform if platform))

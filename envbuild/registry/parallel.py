@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
+from envbuild.progress import Stage
+
 __all__ = ["Going", "in_parallel"]
 
 _Item = TypeVar("_Item")
@@ -27,6 +29,27 @@ class Going:
     def end(self) -> None:
         """Nobody does any more."""
         self._over.set()
+
+    def watched(self, stage: Stage) -> Stage:
+        """``stage``, for work that tells it of its progress: when nobody waits any more, telling ends it."""
+        return _Watched(stage, self)
+
+
+class _Watched:
+    def __init__(self, stage: Stage, going: Going) -> None:
+        self._stage = stage
+        self._going = going
+
+    def add_total(self, amount: int) -> None:
+        self._stage.add_total(amount)
+
+    def advance(self, amount: int, *, cached: bool = False) -> None:
+        if amount > 0:  # what is taken back is taken back also at the end
+            self._going.check()
+        self._stage.advance(amount, cached=cached)
+
+    def detail(self, text: str) -> None:
+        self._stage.detail(text)
 
 
 def in_parallel(

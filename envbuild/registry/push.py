@@ -109,21 +109,18 @@ class _Push:
         )
 
     def _blob(self, blob: Blob, going: Going, *, look: bool) -> None:
-        def sent(amount: int) -> None:
-            going.check()
-            self._stage.advance(amount)
-
         going.check()
+        stage = going.watched(self._stage)
         outcome = self._repository.upload_blob(
             blob.digest,
             blob.size,
             blob_content(blob, self._store, self._registries),
             known_places(self._store, blob.digest) if look else (),
-            sent=sent,
+            sent=stage.advance,
             look=look,
         )
         if outcome != "uploaded":
-            self._stage.advance(blob.size, cached=True)
+            stage.advance(blob.size, cached=True)
         self.outcomes[blob.digest] = outcome
         remember_place(self._store, blob.digest, self._repository.name)
 

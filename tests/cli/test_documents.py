@@ -21,6 +21,8 @@ from envbuild.cli.documents import (
     build_document,
     lock_document,
     plan_document,
+    pull_document,
+    push_document,
     run_document,
 )
 from envbuild.cli.lock import summary
@@ -33,6 +35,7 @@ from envbuild.lock.ensure import LockFile
 from envbuild.lock.model import CondaPackage, Deb
 from envbuild.notebook.execute import Executed
 from envbuild.plan import make_plan
+from envbuild.pull import Pulled
 from envbuild.registry.publish import Published
 from envbuild.registry.push import Moved, Pushed
 from envbuild.source import Origin, RepoFile
@@ -102,6 +105,11 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             seconds={"pack": 1.0},
         ),
     )
+    reference = parse_reference("ghcr.io/me/demo:1")
+    moved = {"uploaded": Moved(1, 10), "mounted": Moved(), "exists": Moved()}
+    pushed = Pushed(Descriptor("x", "sha256:m", 2), (reference,), moved)
+    yield "push", push_document("demo", [image], pushed, {"push": 1.0})
+    yield "pull", pull_document(reference, Pulled("sha256:m", (image,)), "demo:1", [], {"pull": 1.0})
     yield "run", run_document([Executed("a.ipynb", None, error)], "bubblewrap", {"run": 1.0})
     yield "cache list", cache_document(store)
     yield "cache prune", {**asdict(prune(store)), "dry_run": False}

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.certificates import trusting_context
 from envbuild.image.model import Image
 from envbuild.registry.registries import Registries
 from envbuild.registry.retry import Retries
@@ -27,13 +26,9 @@ NEW = make_wheel("pandas", "3.1")
 BUMPED = lock_of(NUMPY, NEW)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _certificates() -> Iterator[None]:
-    """Reading them takes longer than most tests."""
-    context = trusting_context()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("envbuild.network.client.trusting_context", lambda: context)
-        yield
+@pytest.fixture(autouse=True)
+def _certificates(certificates_read_once: None) -> None:
+    """For all tests of this directory."""
 
 
 @pytest.fixture(autouse=True)
