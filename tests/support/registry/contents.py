@@ -266,15 +266,16 @@ class Contents:
     def damages(self) -> list[str]:
         """What is wrong with what is held: bytes that are not their digest's, parts that are missing."""
         wrong = []
-        for name, held in sorted(self.repositories.items()):
-            wrong += [f"{name}: blob {one}" for one, data in held.blobs.items() if digest_of(data) != one]
-            for digest, manifest in held.manifests.items():
-                if manifest.digest != digest:
-                    wrong.append(f"{name}: manifest {digest}")
-                for part in _parts(manifest.document):
-                    if part["digest"] not in held.blobs and part["digest"] not in held.manifests:
-                        wrong.append(f"{name}: {part['digest']} of {digest} is missing")
-            wrong += [f"{name}:{tag}" for tag, one in held.tags.items() if one not in held.manifests]
+        with self._guard:  # a request of a client that has gone may still be under way
+            for name, held in sorted(self.repositories.items()):
+                wrong += [f"{name}: blob {one}" for one, data in held.blobs.items() if digest_of(data) != one]
+                for digest, manifest in held.manifests.items():
+                    if manifest.digest != digest:
+                        wrong.append(f"{name}: manifest {digest}")
+                    for part in _parts(manifest.document):
+                        if part["digest"] not in held.blobs and part["digest"] not in held.manifests:
+                            wrong.append(f"{name}: {part['digest']} of {digest} is missing")
+                wrong += [f"{name}:{tag}" for tag, one in held.tags.items() if one not in held.manifests]
         return wrong
 
 
