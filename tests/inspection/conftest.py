@@ -45,6 +45,7 @@ class Studio:
                 name=lock.name,
                 display_name=lock.display_name,
                 python=lock.base.python,
+                executable=lock.base.executable(platform),
                 kernels=lock.kernels,
                 lock=data,
                 own_server=False,
