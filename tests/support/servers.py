@@ -80,7 +80,11 @@ def docker_daemon(*, programs: Sequence[Path] = ()) -> Iterator[str]:
 
 @contextlib.contextmanager
 def docker_registry(
-    storage: Path | None = None, *, tls: tuple[Path, Path] | None = None, passwords: str = ""
+    storage: Path | None = None,
+    *,
+    tls: tuple[Path, Path] | None = None,
+    passwords: str = "",
+    access_log: Path | None = None,
 ) -> Iterator[str]:
     """A registry (CNCF distribution); the value is ``127.0.0.1:PORT``.
 
@@ -88,12 +92,13 @@ def docker_registry(
         storage: where it keeps its blobs, for somebody who wants to look; by default a scratch directory.
         tls: files with its certificate and its key; without them it speaks plain HTTP.
         passwords: lines of an ``htpasswd`` file (bcrypt); without them everybody may do everything.
+        access_log: where it writes a line for every answer.
     """
     with scratch_directory() as directory:
         port = _free_port()
         configuration: dict[str, Any] = {
             "version": "0.1",
-            "log": {"level": "warn"},
+            "log": {"level": "info" if access_log else "warn"},
             "storage": {
                 "filesystem": {"rootdirectory": str(storage or directory / "data")},
                 "delete": {"enabled": True},
@@ -121,7 +126,7 @@ def docker_registry(
             except (urllib.error.URLError, ConnectionError):
                 return False
 
-        with _process(["docker-registry", "serve", str(file)], directory, ready):
+        with _process(["docker-registry", "serve", str(file)], directory, ready, log=access_log):
             yield f"127.0.0.1:{port}"
 
 
@@ -154,11 +159,15 @@ def scratch_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _process(
-    command: list[str], directory: Path, ready: Callable[[], bool], programs: Sequence[Path] = ()
+    command: list[str],
+    directory: Path,
+    ready: Callable[[], bool],
+    programs: Sequence[Path] = (),
+    log: Path | None = None,
 ) -> Iterator[None]:
-    """Run ``command`` until the block ends; its output goes to ``directory/log``."""
+    """Run ``command`` until the block ends; its output goes to ``log``, by default ``directory/log``."""
     path = _search_path(programs)
-    log = directory / "log"
+    log = log or directory / "log"
     with log.open("wb") as output:
         # The kernel stops the server when this process dies, even by SIGKILL.
         process = subprocess.Popen(
