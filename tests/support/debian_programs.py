@@ -42,9 +42,10 @@ def debian_program(name: str, suite: str, directory: Path, *libraries: str) -> t
         if deb.name in wanted
     ]
     root = directory / name
+    root.mkdir()
     sources = Sources({"debian": mirrors.debian, "debian-security": mirrors.security})
     with Fetcher(store, sources) as fetcher:
-        unpack_debs(debs, root, store=store, fetch=fetcher.fetch)
+        unpack_debs(debs, root, fetcher.fetch)
     libraries_directory, loader = LIBRARY_DIRECTORIES[platform]
     place = root / libraries_directory
     return (
