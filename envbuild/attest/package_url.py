@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from envbuild.image.reference import Reference
 from envbuild.lock.model import Built, CondaPackage, Deb, Wheel
 from envbuild.source.text import redact
 
-__all__ = ["conda_url", "deb_url", "generic_url", "image_url", "sdist_url", "wheel_url"]
+__all__ = ["base_image_url", "conda_url", "deb_url", "generic_url", "image_url", "sdist_url", "wheel_url"]
 
 
 def wheel_url(wheel: Wheel, built: Built | None = None) -> str:
@@ -44,9 +45,9 @@ def conda_url(package: CondaPackage) -> str:
     return _url("conda", package.name, package.version, details)
 
 
-def deb_url(deb: Deb, suite: str) -> str:
-    """The Debian package; ``suite`` is that of the base (``bookworm``)."""
-    return _url("deb", f"debian/{deb.name}", deb.version, {"arch": deb.arch, "distro": suite})
+def deb_url(deb: Deb, suite: str, distribution: str = "debian") -> str:
+    """The package of a release of Debian or of a distribution made from it (``bookworm``)."""
+    return _url("deb", f"{distribution}/{deb.name}", deb.version, {"arch": deb.arch, "distro": suite})
 
 
 def generic_url(name: str, version: str) -> str:
@@ -67,6 +68,16 @@ def image_url(name: str, digest: str, platform: str | None = None) -> str:
     """
     details = {"arch": platform.partition("/")[2]} if platform else None
     return _url("oci", name.lower(), digest, details)
+
+
+def base_image_url(reference: Reference, digest: str, platform: str | None = None) -> str:
+    """The image in a registry with this manifest, or with this index, which has no platform."""
+    details = {"repository_url": reference.name}
+    if reference.tag:
+        details["tag"] = reference.tag
+    if platform:
+        details["arch"] = platform.partition("/")[2]
+    return _url("oci", reference.repository.rpartition("/")[2], digest, details)
 
 
 def _url(kind: str, name: str, version: str, qualifiers: dict[str, str] | None = None) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 import envbuild
 from envbuild.attest.document import ImageDescription, document_bytes
 from envbuild.attest.invocation import Invocation
-from envbuild.attest.package_url import conda_url, deb_url, image_url, sdist_url, wheel_url
-from envbuild.layers import AptLayer, CondaLayer, LayerPlan, OsLayer, WheelLayer
+from envbuild.attest.package_url import base_image_url, conda_url, deb_url, image_url, sdist_url, wheel_url
+from envbuild.image.reference import parse_reference
+from envbuild.layers import AdditionsLayer, AptLayer, CondaLayer, LayerPlan, OsLayer, WheelLayer
 from envbuild.lock.model import Artifact, Built, Lock
 from envbuild.pack import recipe
 from envbuild.plan import make_plan
@@ -114,6 +115,7 @@ def _dependencies(
     for platform in platforms:
         for layer in make_plan(lock, platform, lock_bytes).layers:
             found += _of_layer(layer, lock)
+        found += _base_image(lock, platform)
         target = lock.target(platform)
         for built in target.built:
             found += _of_built(built, target.versions.get(built.name, ""))
@@ -121,11 +123,27 @@ def _dependencies(
     return [unique[key] for key in sorted(unique)]
 
 
+def _base_image(lock: Lock, platform: str) -> Iterator[_Resource]:
+    """The registry's image that the base is: its index, or the manifest it stands for, and the platform's."""
+    image = lock.base.image
+    if image is not None:
+        reference, found = parse_reference(image.reference), image.platforms[platform].digest
+        for digest, of in {image.digest: None, found: platform}.items():
+            uri = base_image_url(reference, digest, of)
+            yield {"uri": uri, "digest": {"sha256": digest.removeprefix("sha256:")}}
+
+
 def _of_layer(layer: LayerPlan, lock: Lock) -> Iterator[_Resource]:
     match layer:
-        case OsLayer(debs=debs) | AptLayer(debs=debs):
+        case OsLayer(debs=debs) | AdditionsLayer(debs=debs):
             for deb in debs:
                 yield _file(deb.artifact, deb_url(deb, lock.base.suite))
+        case AptLayer(debs=debs, platform=platform):
+            image = lock.base.image.platforms[platform] if lock.base.image is not None else None
+            told = image.distribution if image is not None else f"debian {lock.base.suite}"
+            distribution, _, suite = told.partition(" ")
+            for deb in debs:
+                yield _file(deb.artifact, deb_url(deb, suite, distribution))
         case CondaLayer(conda=packages):
             for package in packages:
                 yield _file(package.artifact, conda_url(package))

@@ -12,8 +12,9 @@ from typing import Any
 
 import envbuild
 from envbuild.attest.document import ImageDescription, LayerDescription, document_bytes
-from envbuild.attest.package_url import conda_url, deb_url, generic_url, image_url, wheel_url
-from envbuild.layers import AptLayer, CondaLayer, LayerPlan, OsLayer, WheelLayer
+from envbuild.attest.package_url import base_image_url, conda_url, deb_url, generic_url, image_url, wheel_url
+from envbuild.image.reference import parse_reference
+from envbuild.layers import AdditionsLayer, AptLayer, CondaLayer, LayerPlan, OsLayer, WheelLayer
 from envbuild.lock.model import Built, CondaPackage, Deb, Lock, Wheel
 from envbuild.pack import recipe
 from envbuild.plan import environment_id, make_plan
@@ -23,6 +24,7 @@ __all__ = ["sbom"]
 
 _IMAGE = "image"
 _SYSTEM = "operating-system"
+_BASE_IMAGE = "base-image"
 _PYTHON = "python"
 _Component = dict[str, Any]
 
@@ -67,7 +69,8 @@ def sbom(lock: Lock, lock_bytes: bytes, platform: str, image: ImageDescription |
 class _Parts:
     """The components of one image, and what is known of how they depend on each other.
 
-    ``more`` tells that there is more in the image than the lock lists: what a script has left.
+    ``more`` tells that there is more in the image than the lock lists: what a script has left, or what
+    somebody else has put into the image that the base is.
     """
 
     def __init__(self, lock: Lock, lock_bytes: bytes, platform: str, image: ImageDescription | None) -> None:
@@ -80,13 +83,14 @@ class _Parts:
         self._plan = make_plan(lock, platform, lock_bytes)
         layers = image.layers if image is not None else ()
         self._layers = {layer.key: layer for layer in layers if layer.key}
-        self.components = [self._system(), *self._pythons()]
+        self.components = [*self._system(), *self._pythons()]
         for planned in self._plan.layers:
             self.components += self._of_layer(planned, self._layers.get(planned.key))
         locked = {package for planned in self._plan.layers for package in planned.packages}
         for layer in layers:
             self.components += [_project(layer, name) for name in layer.packages if name not in locked]
-        self.more = any(layer.title == POST_BUILD for layer in layers)
+        executed = any(layer.title == POST_BUILD for layer in layers)
+        self.more = executed or lock.base.image is not None
 
     def subject(self) -> _Component:
         """The image itself."""
@@ -121,26 +125,57 @@ class _Parts:
         direct = [component["bom-ref"] for component in self.components if _is_direct(component)]
         pythons = [reference for reference in references if reference.startswith(_PYTHON)]
         base = [reference for reference in references if reference.startswith("base/")]
-        known = {_IMAGE: sorted([_SYSTEM, *pythons, *direct]), _SYSTEM: sorted(base)}
+        systems = references & {_SYSTEM, _BASE_IMAGE}
+        known = {_IMAGE: sorted([*systems, *pythons, *direct])}
+        if self._lock.base.image is None:
+            known[_SYSTEM] = sorted(base)
         by_name = {package.name: f"conda/{conda_url(package)}" for package in self._target.conda}
         for package in self._target.conda:
             names = {text.split()[0] for text in package.depends if text.strip()}
             known[by_name[package.name]] = sorted(by_name[name] for name in names & by_name.keys())
         return [{"ref": reference, "dependsOn": known[reference]} for reference in sorted(known)]
 
-    def _system(self) -> _Component:
-        """The operating system. Scanners take its release from here, to know which fixes it has."""
+    def _system(self) -> Iterator[_Component]:
+        """The operating system, and the image it is from if somebody else made that.
+
+        Scanners take the release from here, to know which fixes it has.
+        """
         base = self._lock.base
+        name, suite = self._distribution
+        if base.image is not None:
+            found = base.image.platforms[self._platform]
+            reference = parse_reference(base.image.reference)
+            yield {
+                "type": "container",
+                "bom-ref": _BASE_IMAGE,
+                "name": reference.name,
+                "version": found.digest,
+                "purl": base_image_url(reference, found.digest, self._platform),
+                "hashes": _hashes(found.digest.removeprefix("sha256:")),
+                "properties": _properties({"envbuild:section": "base"}),
+            }
+        if not name:
+            return  # what is in the image does not say which system it is
+        properties = {"envbuild:base": base.name, "envbuild:suite": suite}
         component: _Component = {
             "type": "operating-system",
             "bom-ref": _SYSTEM,
-            "name": "debian",
-            "properties": _properties({"envbuild:base": base.recipe, "envbuild:suite": base.suite}),
+            "name": name,
+            "properties": _properties(properties),
         }
-        for deb in base.debs[self._platform]:
+        for deb in base.debs[self._platform] if base.image is None else ():
             if deb.name == "base-files":  # 12.4+deb12u11: which point release this is
                 component["version"] = deb.version.partition(".")[0]
-        return component
+        yield component
+
+    @property
+    def _distribution(self) -> tuple[str, str]:
+        """Name and release of the system (``debian``, ``bookworm``); empty when they are not known."""
+        base = self._lock.base
+        if base.image is None:
+            return "debian", base.suite
+        name, _, suite = base.image.platforms[self._platform].distribution.partition(" ")
+        return name, suite
 
     def _pythons(self) -> Iterator[_Component]:
         """The interpreters: the base's, and the environment's if it brings its own."""
@@ -152,9 +187,12 @@ class _Parts:
     def _of_layer(self, planned: LayerPlan, layer: LayerDescription | None) -> Iterator[_Component]:
         match planned:
             case OsLayer(debs=debs):
-                yield from (self._deb(deb, "base", layer) for deb in debs)
+                yield from (_deb(deb, "base", layer, self._lock.base.suite) for deb in debs)
+            case AdditionsLayer(debs=debs):
+                yield from (_deb(deb, "additions", layer, self._lock.base.suite) for deb in debs)
             case AptLayer(debs=debs):
-                yield from (self._deb(deb, "apt", layer) for deb in debs)
+                name, suite = self._distribution
+                yield from (_deb(deb, "apt", layer, suite, name) for deb in debs)
             case CondaLayer(conda=packages):
                 yield from (_conda(package, layer) for package in packages)
             case WheelLayer(prefix=prefix, wheels=wheels):
@@ -162,10 +200,13 @@ class _Parts:
                 sources: Mapping[str, Built] = self._built if section == "environment" else {}
                 yield from (_wheel(wheel, section, layer, sources.get(wheel.name)) for wheel in wheels)
 
-    def _deb(self, deb: Deb, section: str, layer: LayerDescription | None) -> _Component:
-        url = deb_url(deb, self._lock.base.suite)
-        component = _component(section, url, deb.name, deb.version, layer, direct=deb.direct)
-        return component | {"hashes": _hashes(deb.artifact.sha256)}
+
+def _deb(
+    deb: Deb, section: str, layer: LayerDescription | None, suite: str, distribution: str = "debian"
+) -> _Component:
+    url = deb_url(deb, suite, distribution)
+    component = _component(section, url, deb.name, deb.version, layer, direct=deb.direct)
+    return component | {"hashes": _hashes(deb.artifact.sha256)}
 
 
 def _python(section: str, version: str) -> _Component:

@@ -22,6 +22,7 @@ from envbuild.lock.lockfile import dump_lock
 from envbuild.lock.model import Lock
 from envbuild.source import Origin
 from tests.attest.examples import COMMIT, digest_of, every_kind, image_of
+from tests.support.base_images import lock_on_image, platform_image
 from tests.support.locks import PLATFORM, small_lock, small_wheel
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "attestations.md"
@@ -127,6 +128,26 @@ def test_everything_that_was_fetched_is_a_dependency() -> None:
             "digest": {"gitCommit": COMMIT},
         }
     ] == [one for one in found if "name" not in one]
+
+
+def test_the_image_in_a_registry_that_the_base_is_is_a_dependency() -> None:
+    lock = lock_on_image()
+    assert lock.base.image is not None
+    data = _made(lock)
+
+    images = {
+        one["uri"]: one["digest"]["sha256"]
+        for one in _definition(data)["resolvedDependencies"]
+        if one["uri"].startswith("pkg:oci/")
+    }
+
+    where = "repository_url=registry.example.org/team/python&tag=3.12"
+    index, manifest = lock.base.image.digest, platform_image().digest
+    assert {
+        f"pkg:oci/python@{index}?{where}": index[7:],
+        f"pkg:oci/python@{manifest}?arch=amd64&{where}": manifest[7:],
+    } == images
+    _valid(data)
 
 
 def test_no_credentials_and_no_addresses_of_indexes_are_in_it() -> None:

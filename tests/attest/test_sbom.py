@@ -22,6 +22,7 @@ from envbuild.lock.lockfile import dump_lock, load_lock
 from envbuild.lock.model import Lock
 from envbuild.pack import recipe
 from tests.attest.examples import COMMIT, digest_of, every_kind, image_of, wheel_from
+from tests.support.base_images import REFERENCE, lock_on_image, platform_image
 from tests.support.locks import PLATFORM, small_lock, small_wheel
 
 GOLDEN = Path(__file__).parent / "golden-sbom.json"
@@ -193,6 +194,39 @@ def test_projects_and_scripts_are_not_in_the_lock_but_in_the_image() -> None:
     assert project.diff_id == _properties(found)["envbuild:layer:diff-id"]
     assert [{"aggregate": "incomplete", "assemblies": ["image"]}] == document["compositions"]
     assert "compositions" not in _document(every_kind(), project, files)
+    assert _VALIDATOR.validate_str(json.dumps(document)) is None
+
+
+def test_a_base_from_a_registry_is_named_and_what_is_in_it_is_not_known() -> None:
+    lock = lock_on_image()
+    apt = replace(lock.targets[0], apt=(replace(lock.base.debs[PLATFORM][0], name="tree", direct=True),))
+    lock = replace(lock, targets=(apt,))
+
+    document = _document(lock)
+
+    components = _components(document)
+    digest = platform_image().digest
+    url = f"pkg:oci/python@{digest}?arch=amd64&repository_url=registry.example.org/team/python&tag=3.12"
+    assert ("container", digest, url) == tuple(
+        components["base-image"][key] for key in ("type", "version", "purl")
+    )
+    assert PackageURL.from_string(url).to_string() == url
+    assert ("debian", {"envbuild:base": REFERENCE, "envbuild:suite": "bookworm"}) == (
+        components["operating-system"]["name"],
+        _properties(components["operating-system"]),
+    )
+    assert "additions/pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=trixie" in components
+    assert "apt/pkg:deb/debian/tree@2.36-9?arch=amd64&distro=bookworm" in components
+    assert [{"aggregate": "incomplete", "assemblies": ["image"]}] == document["compositions"]
+    assert _VALIDATOR.validate_str(json.dumps(document)) is None
+
+
+def test_a_base_that_tells_no_distribution_gets_none() -> None:
+    document = _document(lock_on_image(platform_image(distribution="")))
+
+    assert "operating-system" not in _components(document)
+    known = {"image", *_components(document)}
+    assert set() == {name for entry in document["dependencies"] for name in entry["dependsOn"]} - known
     assert _VALIDATOR.validate_str(json.dumps(document)) is None
 
 
