@@ -62,14 +62,21 @@ def _text(document: dict[str, Any]) -> list[str]:
         return ["identical"]
     lines = []
     if document["same"]:
-        is_image = document["config"] is not None
-        lines.append("the same image, compressed otherwise" if is_image else "the same, written otherwise")
+        lines.append(_sameness(document))
     for title, rows in _changes(document["changes"] or ()):
         lines += [f"{title}: {_counts(rows)}", *columns(rows)]
     if document["config"]:
-        rows = [_row(change) for change in document["config"]]
+        rows = _config(document["config"])
         lines += [f"image: {_counts(rows)}", *columns(rows)]
     return lines + (_layers(document["layers"]) if document["layers"] else [])
+
+
+def _sameness(document: dict[str, Any]) -> str:
+    """What two things that are not identical, but do not differ, are to each other."""
+    images = [document[side]["image_id"] is not None for side in ("before", "after")]
+    if all(images):
+        return "the same image, compressed otherwise"
+    return "nothing differs: the image is of this lock" if any(images) else "the same, written otherwise"
 
 
 def _changes(changes: Sequence[dict[str, Any]]) -> list[tuple[str, list[tuple[str, str, str]]]]:
@@ -81,6 +88,13 @@ def _changes(changes: Sequence[dict[str, Any]]) -> list[tuple[str, list[tuple[st
         row = _row(change, f"  ({', '.join(change['platforms'])})" if only else "")
         groups.setdefault(_TITLES[change["kind"]], []).append(row)
     return list(groups.items())
+
+
+def _config(changes: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """The history's entries in one row: they have the date of the image, and repeat what layers say."""
+    rows = [_row(change) for change in changes if not change["name"].startswith("history ")]
+    entries = len(changes) - len(rows)
+    return [*rows, ("  ~", "history", count(entries, "line"))] if entries else rows
 
 
 def _row(change: dict[str, Any], suffix: str = "") -> tuple[str, str, str]:

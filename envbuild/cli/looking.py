@@ -34,4 +34,4 @@ def inspector(session: Session) -> Inspector:
         opener = Opener(session.store, session.environment, session.console, offline=settings.offline)
         return opener.open(text, settings.subdir)
 
-    return Inspector(session.store, lambda: session.registries, open_source)
+    return Inspector(session.store, lambda: session.registries, open_source, session.console)

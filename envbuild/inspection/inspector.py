@@ -19,6 +19,7 @@ from envbuild.inspection.view import ImageView, chosen_manifests, read_image
 from envbuild.lock.ensure import read_lock
 from envbuild.lock.lockfile import FILENAME, load_lock
 from envbuild.lock.model import Lock
+from envbuild.progress import Reporter
 from envbuild.source import Repo
 from envbuild.source.text import quote
 from envbuild.store import Store
@@ -72,6 +73,7 @@ class Inspector:
     store: Store
     registries: Callable[[], Registries]
     open_source: Callable[[str], Repo]
+    reporter: Reporter
 
     def place(self, text: str) -> Place:
         """What ``text`` names; see :func:`~envbuild.inspection.place.parse_place`."""
@@ -162,6 +164,8 @@ class Inspector:
             from envbuild.inspection.remote import RemoteImage
 
             reference = parse_reference(place.text)
+            if not place.text.lower().startswith(reference.registry):
+                self.reporter.note(f"{place.text} is not in the cache: asking {reference.registry}")
             return RemoteImage(reference, self.registries().repository(reference))
         raise _not_an_image(place.text)
 

@@ -10,7 +10,6 @@ from envbuild.errors import RepoError, UsageError
 from envbuild.inspection.inside import Inside
 from envbuild.inspection.view import ImageView
 from envbuild.layers import REPOSITORY_TITLE
-from envbuild.lock.lockfile import FILENAME
 from envbuild.lock.model import Lock
 from envbuild.source.text import quote
 from envbuild.spec.post_build import STEP as POST_BUILD
@@ -83,6 +82,5 @@ def require_no_source(name: str, claim: Claim, store: Store) -> None:
         raise UsageError(
             f"{quote(name)} cannot be made again from its lock alone: {reason}",
             code="source-needed",
-            file=FILENAME,
             remedy=f"name the repository, too: envbuild verify SOURCE --image {name}",
         )

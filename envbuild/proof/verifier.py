@@ -172,7 +172,7 @@ def _other_lock(name: str, inside: Lock, own: Lock) -> RepoError:
     changes = lock_difference(inside, own)
     packages = [change for change in changes if change.kind in PACKAGES]
     lines = [
-        f"{change.name}: {change.before or 'not there'} in the image, {change.after or 'not there'} here"
+        f"{change.name}: {change.before or 'none'} in the image, {change.after or 'none'} here"
         for change in (packages or changes)[:_MOST_CHANGES]
     ]
     return RepoError(

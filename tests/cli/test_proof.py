@@ -194,6 +194,14 @@ def test_nothing_is_different(here: Path, capsys: pytest.CaptureFixture[str], pa
     assert "identical\n" == printed(capsys, "diff", *pair, "--exit-code")
 
 
+def test_an_image_and_its_lock(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The keys of the layers of these images are made up, so only packages can be compared."""
+    shown = printed(capsys, "diff", "new.lock", "new")
+
+    assert "packages" not in shown
+    assert "settings" not in shown
+
+
 def test_the_documents_of_diff(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     schemas = (Path(__file__).parents[2] / "docs" / "schemas.md").read_text()
     section = schemas.partition("## diff\n")[2].partition("\n## ")[0]

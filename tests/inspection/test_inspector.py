@@ -17,12 +17,13 @@ from envbuild.source.locate import open_repo
 from envbuild.store.images import record_image
 from tests.inspection.conftest import LOCK, Studio
 from tests.support.remote import pushed
+from tests.support.reporters import Messages
 
 
 @contextmanager
 def inspector(studio: Studio) -> Iterator[Inspector]:
     with Registries({}) as registries:
-        yield Inspector(studio.store, lambda: registries, open_repo)
+        yield Inspector(studio.store, lambda: registries, open_repo, Messages())
 
 
 def test_a_lock_and_a_repository_with_one(studio: Studio, tmp_path: Path) -> None:
@@ -100,6 +101,15 @@ def test_what_is_not_there(studio: Studio, tmp_path: Path, name: str, code: str)
     with inspector(studio) as look, pytest.raises(EnvbuildError) as caught:
         look.look(name.format(here=tmp_path))
     assert code == caught.value.code
+
+
+def test_a_short_name_that_the_cache_does_not_have_is_looked_for_elsewhere(studio: Studio) -> None:
+    """Which is said: it may be a name that was mistyped."""
+    with inspector(studio) as look:
+        for name in ("demo:1", "docker.io/library/demo:1", "registry.example.org/demo:1"):
+            look.medium(look.place(name))
+        assert isinstance(look.reporter, Messages)
+        assert ["demo:1 is not in the cache: asking docker.io"] == look.reporter.notes
 
 
 def test_only_images_have_a_medium(studio: Studio, tmp_path: Path) -> None:

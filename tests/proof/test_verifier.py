@@ -45,7 +45,7 @@ class Bench:
             return Recipe(self.laboratory.lock, self.laboratory.lock_bytes, self.laboratory.repo)
 
         return Verifier(
-            inspector=Inspector(self.machine.store, _no_registries, open_repo),
+            inspector=Inspector(self.machine.store, _no_registries, open_repo, self.reporter),
             recipe=recipe if self.with_source else None,
             usual=lambda recipe: self.machine.builder(),
             fresh=self._fresh,
@@ -128,7 +128,7 @@ def test_an_image_of_another_lock_is_told_by_its_packages(bench: Bench, tmp_path
     with pytest.raises(RepoError, match="was made from another lock") as caught:
         changed.verifier.image(name, ())
 
-    assert ("other-lock", "pandas: 3.0 in the image, not there here") == (
+    assert ("other-lock", "pandas: 3.0 in the image, none here") == (
         caught.value.code,
         caught.value.detail,
     )
