@@ -33,11 +33,15 @@ class Member:
 
 @dataclass
 class Draft:
-    """An image taken apart: change ``config``, ``layers`` and ``tars`` (uncompressed, bottom to top)."""
+    """An image taken apart: change ``config``, ``layers`` and ``tars`` (uncompressed, bottom to top).
+
+    Of a large image ``only`` the layers with these titles are read; the others stay as they are.
+    """
 
     store: Store
     image: Image
     compression: str = "zstd"
+    only: Sequence[str] = ()
     config: dict[str, Any] = field(init=False)
     layers: list[Layer] = field(init=False)
     tars: list[bytes] = field(init=False)
@@ -45,7 +49,10 @@ class Draft:
     def __post_init__(self) -> None:
         self.config = json.loads(self.store.blob_path(self.image.config.digest).read_bytes())
         self.layers = list(self.image.layers)
-        self.tars = [b"".join(layer_chunks(self.store, layer)) for layer in self.image.layers]
+        self.tars = [
+            b"".join(layer_chunks(self.store, layer)) if not self.only or layer.title in self.only else b""
+            for layer in self.image.layers
+        ]
 
     def at(self, title: str) -> int:
         """The place of the layer with this title."""
@@ -66,6 +73,9 @@ class Draft:
         """The image, in the store; without ``honest`` the config still has the diff IDs it had."""
         made = []
         for layer, tar in zip(self.layers, self.tars, strict=True):
+            if not tar:
+                made.append(layer)
+                continue
             packed = pack_stream(self.store, [tar], self.compression)
             made.append(Layer.of(packed, layer.title, layer.packages, key=layer.key))
         if honest:
