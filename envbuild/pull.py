@@ -85,6 +85,9 @@ def take_images(
 ) -> tuple[Image, ...]:
     """Bring what is on ``medium`` (files, or the cache itself) into ``store``.
 
+    Of an image in the cache a layer may be in a registry only, and stays there: a push needs no bytes that a
+    registry has.
+
     Parameters:
         platforms: which ones are wanted; all there are when empty.
         jobs: how many layers at once.
@@ -97,7 +100,7 @@ def take_images(
     _require(views, platforms, medium)
 
     def copy(blob: Descriptor, stage: Stage) -> None:
-        if store.has_blob(blob.digest, blob.size):
+        if medium.kind == "cache" or store.has_blob(blob.digest, blob.size):
             stage.advance(blob.size, cached=True)
             return
         with store.blob_writer() as writer:
@@ -142,7 +145,9 @@ def _take(
     def work(layer: LayerView, going: Going) -> Layer:
         found = store.has_blob(layer.digest, layer.size)
         fetch(layer.descriptor, going.watched(stage))
-        raw_size = layer.raw_size or _raw_size(medium, layer, store, going)
+        raw_size = layer.raw_size or 0
+        if not raw_size and store.has_blob(layer.digest, layer.size):
+            raw_size = _raw_size(medium, layer, store, going)
         return _layer(layer, raw_size, found=found)
 
     largest_first = sorted(layers, key=lambda key: (-layers[key].size, key))

@@ -12,6 +12,7 @@ from typing import Any
 from envbuild.errors import UsageError
 from envbuild.image.annotations import described_layer
 from envbuild.image.descriptor import Descriptor, parse_descriptor
+from envbuild.image.model import layer_compression
 from envbuild.inspection.medium import Entries, Medium, parse_document
 from envbuild.source import printable
 
@@ -211,22 +212,10 @@ def _layer(descriptor: Descriptor, diff_id: str, entry: dict[str, Any]) -> Layer
         diff_id=diff_id,
         size=descriptor.size,
         media_type=descriptor.media_type,
-        compression=_compression(descriptor.media_type),
+        compression=layer_compression(descriptor.media_type),
         title=title,
         packages=tuple(packages.split()),
         ours=ours,
         key=known.key if known else "",
         raw_size=(known.raw_size or None) if known else None,
     )
-
-
-def _compression(media_type: str) -> str | None:
-    """How a layer of this media type, OCI's or Docker's, is compressed.
-
-    >>> _compression("application/vnd.docker.image.rootfs.diff.tar.gzip")
-    'gzip'
-    """
-    for ending, compression in ((".gzip", "gzip"), ("+gzip", "gzip"), ("+zstd", "zstd"), (".tar", "none")):
-        if media_type.endswith(ending):
-            return compression
-    return None

@@ -177,6 +177,9 @@ class Wire:
             if isinstance(opened, socket.socket):
                 with self._guard:
                     self._sockets.add(opened)
+                if self.stop.is_set():  # it came after all others were closed
+                    stream.close()
+                    raise CancelledError
             if direct and event.endswith("connect_tcp.complete"):
                 peer = str(stream.get_extra_info("server_addr")[0])
                 self._peers[host] = peer

@@ -82,6 +82,20 @@ def test_what_was_pulled_goes_where_its_name_says(
     assert f"{registry.address}/team/demo:{image.manifest.digest.replace(':', '-')}" in names
 
 
+def test_bytes_that_only_a_registry_has_stay_there(
+    store: Store, image: Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fake_registry() as registry:
+        document(capsys, "push", "demo:1", f"{registry.address}/one:1")
+        for layer in image.layers:
+            store.blob_path(layer.digest).unlink()
+        registry.forget()
+
+        pushed = document(capsys, "push", "demo:1", f"{registry.address}/two:1")
+        assert (3, 0) == (pushed["pushed"]["mounted"]["blobs"], registry.count("get-blob"))
+        assert [] == registry.contents.damages()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [

@@ -238,10 +238,8 @@ def test_a_registry_that_never_has_it(store: Store, image: Image) -> None:
         assert {} == registry.repository("team/demo").tags
 
 
-@pytest.mark.parametrize(
-    "fault", [faults.dropped(), faults.answer_lost(), faults.status(503), faults.too_busy()]
-)
-@pytest.mark.parametrize("number", range(15))
+@pytest.mark.parametrize("fault", [faults.answer_lost(), faults.too_busy()])
+@pytest.mark.parametrize("number", [1, 4, 8, 12, 14])
 def test_any_request_may_fail(store: Store, image: Image, fault: Fault, number: int) -> None:
     with fake_registry() as registry:
         registry.fail(fault, number=number)
