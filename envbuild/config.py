@@ -40,7 +40,7 @@ PLATFORMS = ("linux/amd64", "linux/arm64")
 COMPRESSIONS = ("zstd", "gzip")
 RESOLVERS = ("uv", "pip-tools")
 NETWORK_STEPS = ("postBuild", "build")
-ENGINES = ("auto", "bubblewrap", "docker")
+ENGINES = ("auto", "bubblewrap", "docker", "podman")
 REPOSITORY_EXAMPLE = "registry.example.org/team/envs"
 
 _TRUSTED = "layers found in a registry are used as they are, so who names it decides what runs"

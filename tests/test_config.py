@@ -73,7 +73,11 @@ def test_cache_directory_is_absolute_and_expanded(monkeypatch: pytest.MonkeyPatc
             "linux/riscv64",
             "ENVBUILD_PLATFORMS cannot be 'linux/riscv64': choose from linux/amd64, linux/arm64",
         ),
-        ("ENVBUILD_ENGINE", "lxc", "ENVBUILD_ENGINE cannot be 'lxc': choose from auto, bubblewrap, docker"),
+        (
+            "ENVBUILD_ENGINE",
+            "lxc",
+            "ENVBUILD_ENGINE cannot be 'lxc': choose from auto, bubblewrap, docker, podman",
+        ),
     ],
 )
 def test_bad_variables_are_usage_errors(variable: str, value: str, message: str) -> None:

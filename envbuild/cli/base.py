@@ -8,6 +8,7 @@ from envbuild.cli.delivery import delivery_options, parse_delivery
 from envbuild.cli.options import (
     common_options,
     compression_option,
+    engine_option,
     jobs_option,
     lock_options,
     platform_option,
@@ -51,6 +52,7 @@ def list_bases(session: Session) -> None:
 @base.command("build")
 @click.argument("recipe_name", metavar="NAME")
 @delivery_options
+@engine_option
 @compression_option
 @jobs_option
 @platform_option

@@ -46,8 +46,8 @@ delivery_options = chain(
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where images go: ``names`` are full (``demo:latest``), ``load`` means to Docker, ``push`` to the
-    registries of all names, and ``attestation`` is what is said about them there.
+    """Where images go: ``names`` are full (``demo:latest``), ``load`` means to Docker or podman, ``push``
+    to the registries of all names, and ``attestation`` is what is said about them there.
     """
 
     names: tuple[str, ...]
@@ -95,7 +95,7 @@ class Delivery:
         from envbuild.cli.documents import build_document
         from envbuild.image.layout import image_index
 
-        place_images(
+        loaded = place_images(
             session,
             images,
             names=self.names or (f"{name}:latest",),
@@ -122,6 +122,7 @@ class Delivery:
             env=env,
             tags=self.names,
             outputs=[str(place) for place in self.places],
+            loaded=loaded,
             pushed=pushed,
             previous=None if changes is None else self.names[0],
             changes=changes,
@@ -229,6 +230,8 @@ def _text(document: dict[str, Any]) -> list[str]:
         rows.append(("source", f"{document['source']['url']} at {document['source']['revision']}"))
     rows += [("name", tag) for tag in document["tags"]]
     rows += [("written to", place) for place in document["outputs"]]
+    if document["loaded"]:
+        rows.append(("loaded into", document["loaded"]))
     rows += pushed_rows(document["pushed"])
     if document["shared"]:
         shared = document["shared"]

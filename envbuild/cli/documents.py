@@ -222,6 +222,7 @@ def build_document(
     env: str | None,
     tags: Sequence[str],
     outputs: Sequence[str],
+    loaded: str | None,
     pushed: Pushed | None,
     previous: str | None,
     changes: Sequence[Change] | None,
@@ -234,6 +235,7 @@ def build_document(
 ) -> dict[str, Any]:
     """``build``: the image of each platform; ``index`` is the digest over several of them.
 
+    ``loaded`` is the engine that was given one of them.
     ``env`` is None and ``lacks`` may have elements when a container engine built the image. ``changes`` are
     those from the lock of the image that was ``previous``, None when it has none or nothing was pushed.
     """
@@ -246,6 +248,7 @@ def build_document(
         "source": _source(origin),
         "tags": list(tags),
         "outputs": list(outputs),
+        "loaded": loaded,
         "pushed": pushed_document(pushed, attached) if pushed is not None else None,
         "shared": _shared(published),
         "previous": previous,
@@ -325,6 +328,7 @@ def pull_document(
     pulled: Pulled,
     name: str,
     outputs: Sequence[Output],
+    loaded: str | None,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """``pull``: the image of each platform, and the ``name`` the cache has it under."""
@@ -333,6 +337,7 @@ def pull_document(
         "digest": pulled.digest,
         "name": name,
         "outputs": list(map(str, outputs)),
+        "loaded": loaded,
         "platforms": {image.platform: _image(image) for image in pulled.images},
         "seconds": dict(seconds),
     }

@@ -1,4 +1,4 @@
-"""Where images go on this machine: names in the cache, files, Docker."""
+"""Where images go on this machine: names in the cache, files, engines."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from envbuild.cli.text import byte_size, count
 
 if TYPE_CHECKING:
     from envbuild.config import Settings
+    from envbuild.engine import Docker
     from envbuild.image.model import Image
     from envbuild.image.output import Output
 
-__all__ = ["image_rows", "load_option", "output_option", "place_images"]
+__all__ = ["image_rows", "keeper", "load_option", "output_option", "place_images"]
 
 output_option = click.option(
     "-o",
@@ -25,7 +26,7 @@ output_option = click.option(
     metavar="PLACE",
     help="Write it to oci:DIRECTORY or archive:FILE; repeatable.",
 )
-load_option = click.option("--load", is_flag=True, help="Give it to Docker.")
+load_option = click.option("--load", is_flag=True, help="Give it to Docker or podman; --engine says which.")
 
 
 def place_images(
@@ -37,11 +38,14 @@ def place_images(
     named: Sequence[str],
     load: bool,
     settings: Settings,
-) -> None:
+) -> str | None:
     """Record ``images`` (one per platform) under ``names``, write and load them.
 
     Parameters:
         named: what they are called in files.
+
+    Returns:
+        The engine that was given one of them, if any.
 
     Raises:
         LayersLost: see :meth:`envbuild.image.finding.Layers.bring`.
@@ -60,12 +64,25 @@ def place_images(
         with session.console.stage("write") as stage:
             stage.detail(str(place))
             write_output(images, session.store, place, named)
-    if load:
-        from envbuild.engine import choose
+    if not load:
+        return None
+    engine = keeper(session, settings)
+    engine.load(_native(images), names, reporter=session.console)
+    return engine.name
 
-        _, docker = session.engines(settings)
-        choose(docker.name, [docker])
-        docker.load(_native(images), names, reporter=session.console)
+
+def keeper(session: Session, settings: Settings) -> Docker:
+    """The engine that gets images: the one that is named if it keeps any, else the first that works.
+
+    Raises:
+        MachineError: it does not work, or none does.
+    """
+    from envbuild.engine import choose
+
+    engines = session.engines(settings)
+    keepers = (engines.docker, engines.podman)
+    named = settings.engine in [engine.name for engine in keepers]
+    return choose(settings.engine if named else "auto", keepers)
 
 
 def _native(images: Sequence[Image]) -> Image:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envbuild.cli.options import common_options, plain_http_option, platform_option
+from envbuild.cli.options import common_options, engine_option, plain_http_option, platform_option
 from envbuild.cli.placing import image_rows, load_option, output_option, place_images
 from envbuild.cli.session import Session
 from envbuild.cli.text import columns
@@ -21,6 +21,7 @@ __all__ = ["pull"]
 @click.argument("reference", metavar="REFERENCE")
 @output_option
 @load_option
+@engine_option
 @platform_option
 @plain_http_option
 @common_options
@@ -49,7 +50,7 @@ def pull(session: Session, reference: str, outputs: tuple[str, ...], load: bool)
         registries=session.registries,
         reporter=session.console,
     )
-    place_images(
+    loaded = place_images(
         session,
         pulled.images,
         names=[name],
@@ -58,10 +59,12 @@ def pull(session: Session, reference: str, outputs: tuple[str, ...], load: bool)
         load=load,
         settings=session.settings,
     )
-    document = pull_document(wanted, pulled, name, places, session.console.rounded_seconds)
+    document = pull_document(wanted, pulled, name, places, loaded, session.console.rounded_seconds)
     rows = [("pulled", str(wanted.with_digest(pulled.digest))), *image_rows(document["platforms"])]
     rows += [("name", document["name"])]
     rows += [("written to", place) for place in document["outputs"]]
+    if loaded:
+        rows.append(("loaded into", loaded))
     session.console.result(*columns(rows))
     session.console.document(document)
 

@@ -56,7 +56,7 @@ def _engine_built_image(session: Session, project: Project, platform: str) -> tu
     for lack in built.lacks:
         session.console.warn(f"{project.spec.name}: the image {lack.what}: {lack.why} ({lack.remedy})")
     # Who designed the image decides about its users and links, which bubblewrap is not made for.
-    _, docker = session.engines(project.settings)
+    docker = session.engines(project.settings).docker
     engine = choose(docker.name, [docker])
     session.console.note(f"engine: {engine.name}")
     record_image(session.store, f"{project.spec.name}:environment", platform, built.image.manifest)

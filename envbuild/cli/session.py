@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from envbuild.base.mirrors import Mirrors
     from envbuild.build import Builder
     from envbuild.builder.make import EngineBuilt
-    from envbuild.engine import Bubblewrap, Docker
+    from envbuild.engine.machine import Engines
     from envbuild.fetch import Fetcher
     from envbuild.image.base_config import BaseConfig
     from envbuild.image.model import Image
@@ -98,6 +98,7 @@ class Session:
         self.environment = environment
         self._flags = flags
         self._layers: SharedLayers | None = None
+        self._engines: dict[Settings, Engines] = {}
 
     @cached_property
     def settings(self) -> Settings:
@@ -443,10 +444,11 @@ class Session:
         from envbuild.sandbox.bubblewrap import BubblewrapSandbox
         from envbuild.sandbox.docker import DockerSandbox
 
-        bubblewrap, docker = self.engines(settings)
+        engines = self.engines(settings)
         sandboxes: Sequence[Sandbox] = (
-            BubblewrapSandbox(bubblewrap, self.store, self.environment),
-            DockerSandbox(docker, self.store, self.environment),
+            BubblewrapSandbox(engines.bubblewrap, self.store, self.environment),
+            DockerSandbox(engines.docker, self.store, self.environment),
+            DockerSandbox(engines.podman, self.store, self.environment),
         )
         return choose(settings.engine, sandboxes)
 
@@ -481,28 +483,31 @@ class Session:
 
         return find_mirrors(settings.source_addresses, at=datetime.now(UTC))
 
-    def engines(self, settings: Settings) -> tuple[Bubblewrap, Docker]:
-        """The engines of this machine, the preferred one first."""
+    def engines(self, settings: Settings) -> Engines:
+        """The engines of this machine, the preferred one first; what they started ends with this command."""
         from envbuild.engine.machine import machine_engines
 
-        return machine_engines(
-            self.store,
-            mirrors=self.mirrors(settings),
-            environment=self.environment,
-            offline=settings.offline,
-            reporter=self.console,
-            bring=self.layers(settings).bring,
-        )
+        if settings not in self._engines:
+            engines = machine_engines(
+                self.store,
+                mirrors=self.mirrors(settings),
+                environment=self.environment,
+                offline=settings.offline,
+                reporter=self.console,
+                bring=self.layers(settings).bring,
+            )
+            click.get_current_context().call_on_close(engines.podman.close)
+            self._engines[settings] = engines
+        return self._engines[settings]
 
     def engine_built(self, project: Project, platform: str) -> EngineBuilt:
         """The image of a repository that only a container engine can build."""
         from envbuild.builder.make import EngineBuilder
 
         self.show_problems(project.spec)
-        _, docker = self.engines(project.settings)
         builder = EngineBuilder(
             store=self.store,
-            docker=docker,
+            docker=self.engines(project.settings).docker,
             reporter=self.console,
             environment=self.environment,
             compression=project.settings.compression,

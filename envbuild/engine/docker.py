@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import urllib.parse
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from envbuild.engine import docker_session
-from envbuild.engine.docker_container import Confinement, Container, docker_errors, docker_failed
+from envbuild.engine.docker_container import Confinement, Container, Daemon, docker_errors, docker_failed
 from envbuild.engine.model import Command
 from envbuild.errors import MachineError
 from envbuild.image.archive import write_archive
@@ -28,9 +29,9 @@ from envbuild.registry.server import Served, serve
 from envbuild.source.text import redact
 from envbuild.store import Store
 
-__all__ = ["Docker"]
+__all__ = ["TIMEOUT_SECONDS", "Docker"]
 
-_TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 300
 _LOCAL_NAME = "envbuild/environment"
 
 
@@ -43,8 +44,8 @@ class Docker:
     """
 
     name = "docker"
+    daemon = Daemon()
     listen_address = "0.0.0.0"  # the port is published on this machine's 127.0.0.1 only
-    runs_as_caller = False
 
     def __init__(self, store: Store, environment: Mapping[str, str], bring: Bring = all_here) -> None:
         self.bring = bring
@@ -52,7 +53,7 @@ class Docker:
         self._environment = environment
 
     @cached_property
-    def _host(self) -> str:
+    def host(self) -> str:
         """The daemon's address: ``DOCKER_HOST``, else that of the current context of Docker's own client."""
         from docker.constants import DEFAULT_UNIX_SOCKET
         from docker.context import ContextAPI
@@ -68,12 +69,33 @@ class Docker:
         """The SDK's client."""
         import docker
 
-        return docker.from_env(environment=self.client_environment, timeout=_TIMEOUT_SECONDS)
+        return docker.from_env(environment=self.client_environment, timeout=TIMEOUT_SECONDS)
 
     @property
     def client_environment(self) -> dict[str, str]:
         """The variables that let another process reach the same daemon."""
-        return {**self._environment, "DOCKER_HOST": self._host}
+        return {**self._environment, "DOCKER_HOST": self.host}
+
+    @cached_property
+    def info(self) -> Mapping[str, Any]:
+        """What the daemon says about itself."""
+        with self.errors():
+            found: Mapping[str, Any] = self.client.api.info()
+        return found
+
+    @property
+    def rootless(self) -> bool:
+        """Whether the daemon is not root: then root of its containers is the user whose daemon it is."""
+        return "name=rootless" in (self.info.get("SecurityOptions") or ())
+
+    @property
+    def runs_as_caller(self) -> bool:
+        """See :attr:`envbuild.engine.model.Engine.runs_as_caller`."""
+        return self.rootless
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Turns what the SDK raises into errors with a remedy."""
+        return docker_errors(self.daemon.title)
 
     def unavailable(self) -> str | None:
         """See :meth:`envbuild.engine.model.Engine.unavailable`."""
@@ -82,7 +104,7 @@ class Docker:
         try:
             self.client.ping()
         except (DockerException, OSError) as error:
-            return _unreachable(self._host, str(error))
+            return _unreachable(self.host, str(error))
         return None
 
     def prepare(self, image: Image, *, reporter: Reporter) -> None:
@@ -98,7 +120,7 @@ class Docker:
             MachineError: the daemon cannot take it, or the cache is damaged.
             LayersLost, RemoteError: see :meth:`envbuild.image.finding.Layers.bring`.
         """
-        with docker_errors(), reporter.stage("load") as stage:
+        with self.errors(), reporter.stage("load") as stage:
             present = self._present(image)
             if present is not None:
                 self._tag(present, tags)
@@ -111,7 +133,9 @@ class Docker:
                     # Only the name goes: the image has others now.
                     self.client.api.remove_image(served.reference)
             if reason is not None:
-                reporter.note(f"Docker cannot pull from this machine ({reason}); sending the whole image")
+                reporter.note(
+                    f"{self.daemon.title} cannot pull from this machine ({reason}); sending the whole image"
+                )
                 self.bring(image.layers, reporter)
                 self._send_archive(image, tags, progress)
             progress.finish()
@@ -123,22 +147,23 @@ class Docker:
 
     def start(self, image: Image, command: Command) -> Container:
         """See :meth:`envbuild.engine.model.Engine.start`."""
-        with docker_errors():
+        with self.errors():
             return self._contain(image, command, None)
 
     def confined(self, image: Image, command: Command, confinement: Confinement) -> Container:
         """Like :meth:`start`, for a step of a build; the image's entry point is not run."""
-        with docker_errors():
+        with self.errors():
             return self._contain(image, command, confinement)
 
     def _contain(self, image: Image, command: Command, confinement: Confinement | None) -> Container:
-        if command.mounts and not _is_here(self._host):
+        if command.mounts and not _is_here(self.host):
             raise MachineError(
-                f"the Docker daemon at {redact(self._host)} cannot see the files of this machine",
+                f"{self.daemon.title} at {redact(self.host)} cannot see the files of this machine",
                 code="engine-elsewhere",
-                remedy="use a Docker daemon of this machine, or --engine bubblewrap",
+                remedy=f"use {self.daemon.title} on this machine, or --engine bubblewrap",
             )
-        return Container(self.client, self.reference(image), command, confinement)
+        daemon = replace(self.daemon, rootless=self.rootless)
+        return Container(self.client, self.reference(image), command, confinement, daemon)
 
     def reference(self, image: Image) -> str:
         """The name under which the daemon has ``image``, which was prepared.
@@ -148,7 +173,7 @@ class Docker:
         """
         reference = self._present(image)
         if reference is None:
-            raise MachineError("the image is not in Docker", code="image-not-loaded")
+            raise MachineError(f"the image is not in {self.daemon.title}", code="image-not-loaded")
         return reference
 
     def _present(self, image: Image) -> str | None:
@@ -176,15 +201,7 @@ class Docker:
         from docker.errors import APIError
 
         try:
-            # An empty auth_config: credentials of other registries are none of this one's business.
-            events = self.client.api.pull(
-                f"{served.registry}/{served.repository}",
-                tag=served.tag,
-                stream=True,
-                decode=True,
-                auth_config={},
-            )
-            with closing(events):
+            with closing(self._pull_events(served)) as events:
                 for event in events:
                     if served.error is not None:
                         raise served.error  # the daemon would go on trying for a minute
@@ -193,6 +210,18 @@ class Docker:
         except APIError as error:
             return str(error.explanation or error).splitlines()[0]
         return None
+
+    def _pull_events(self, served: Served) -> Generator[dict[str, Any]]:
+        """Start a pull and yield what the daemon reports about it."""
+        # An empty auth_config: credentials of other registries are none of this one's business.
+        events: Generator[dict[str, Any]] = self.client.api.pull(
+            f"{served.registry}/{served.repository}",
+            tag=served.tag,
+            stream=True,
+            decode=True,
+            auth_config={},
+        )
+        return events
 
     def _send_archive(self, image: Image, tags: Sequence[str], progress: _Sent) -> None:
         reader, writer = os.pipe()
@@ -211,7 +240,9 @@ class Docker:
         with os.fdopen(reader, "rb") as archive:
             thread.start()
             events = list(self.client.api.load_image(archive))
-            failures.extend(docker_failed(event["error"]) for event in events if "error" in event)
+            failures.extend(
+                docker_failed(event["error"], self.daemon.title) for event in events if "error" in event
+            )
         thread.join()
         if failures:
             raise failures[0]

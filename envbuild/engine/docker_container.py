@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,9 +17,10 @@ from envbuild.engine.terminal import TerminalRelay, gets_terminal
 from envbuild.errors import MachineError
 from envbuild.pack import recipe
 
-__all__ = ["Confinement", "Container", "docker_errors", "docker_failed"]
+__all__ = ["Confinement", "Container", "Daemon", "docker_errors", "docker_failed"]
 
 _EXPORT_CHUNK = 1 << 20
+_KILLED = 137
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,25 @@ class Confinement:
     read_only: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What is particular about what speaks Docker's API here.
+
+    Parameters:
+        title: its name in messages.
+        rootless: it is not root: root of its containers is the user whose daemon it is.
+        tells_memory: it tells which containers were ended for lack of memory.
+        adds: variables that it gives to all containers and that steps of a build do not get.
+        unsets: it takes a variable without a value away; otherwise the service's own value would be seen.
+    """
+
+    title: str = "Docker"
+    rootless: bool = False
+    tells_memory: bool = True
+    adds: tuple[str, ...] = ()
+    unsets: bool = True
+
+
 class Container:
     """A process in a container; see :class:`envbuild.engine.model.Running`.
 
@@ -54,9 +74,15 @@ class Container:
     """
 
     def __init__(
-        self, client: Any, reference: str, command: Command, confinement: Confinement | None = None
+        self,
+        client: Any,
+        reference: str,
+        command: Command,
+        confinement: Confinement | None = None,
+        daemon: Daemon = Daemon(),
     ) -> None:
         self._api = client.api
+        self._daemon = daemon
         self._code: int | None = None
         self._resources = ExitStack()
         terminal = gets_terminal(command)
@@ -77,15 +103,25 @@ class Container:
     ) -> str:
         from docker.types import Mount
 
+        for mount in command.mounts:
+            if not mount.source.exists():  # podman would make it
+                raise docker_failed(f"{mount.source} does not exist", self._daemon.title)
         mounts = [
             Mount(mount.target, str(mount.source), type="bind", read_only=not mount.writable)
             for mount in command.mounts
         ]
         ports = {} if command.port is None else {command.port: ("127.0.0.1", command.port)}
-        step, host = _step_options(command, confinement) if confinement is not None else ({}, {})
+        step, host = (
+            _step_options(command, confinement, self._daemon) if confinement is not None else ({}, {})
+        )
+        if mounts:
+            # Without this, SELinux hides what is mounted; the other way is to relabel the user's own files.
+            host["security_opt"] = [*host.get("security_opt", ()), "label=disable"]
         created = self._api.create_container(
             reference,
-            environment=dict(command.env),
+            environment={
+                name: value for name, value in command.env.items() if value is not None or self._daemon.unsets
+            },
             working_dir=command.workdir,
             ports=list(ports),
             stdin_open=command.stdin,
@@ -94,7 +130,7 @@ class Container:
             host_config=self._api.create_host_config(
                 mounts=mounts, port_bindings=ports, cap_drop=["ALL"], **host
             ),
-            **(step or _start_options(command)),
+            **(step or _start_options(command, self._daemon.rootless)),
         )
         identifier: str = created["Id"]
         return identifier
@@ -136,10 +172,14 @@ class Container:
     def _resize(self, columns: int, rows: int) -> None:
         self._api.resize(self._id, height=rows, width=columns)
 
+    def errors(self) -> AbstractContextManager[None]:
+        """Turns what the SDK raises into errors with a remedy."""
+        return docker_errors(self._daemon.title)
+
     def poll(self) -> int | None:
         """See :meth:`envbuild.engine.model.Running.poll`."""
         if self._code is None:
-            with docker_errors():
+            with self.errors():
                 state = self._api.inspect_container(self._id)["State"]
                 if not state["Running"] and state["Status"] != "created":
                     self._code = int(state["ExitCode"])
@@ -148,7 +188,7 @@ class Container:
     def wait(self) -> int:
         """See :meth:`envbuild.engine.model.Running.wait`."""
         if self._code is None:
-            with docker_errors():
+            with self.errors():
                 self._code = int(self._api.wait(self._id, timeout=None)["StatusCode"])
         return self._code
 
@@ -156,7 +196,7 @@ class Container:
         """See :meth:`envbuild.engine.model.Running.terminate`."""
         from docker.errors import NotFound
 
-        with docker_errors(), suppress(NotFound):
+        with self.errors(), suppress(NotFound):
             self._api.stop(self._id, timeout=max(1, round(grace)))
 
     def kill(self) -> None:
@@ -168,7 +208,10 @@ class Container:
 
     def ran_out_of_memory(self) -> bool:
         """Whether a process of it was ended for lack of memory."""
-        with docker_errors():
+        if not self._daemon.tells_memory:
+            # Nothing inside can kill a container's first process: when we did not, it was the kernel.
+            return self.wait() == _KILLED
+        with self.errors():
             return bool(self._api.inspect_container(self._id)["State"]["OOMKilled"])
 
     def touched(self) -> dict[str, int]:
@@ -176,7 +219,7 @@ class Container:
 
         Kinds are 0 (changed), 1 (added) and 2 (removed, or removed and made anew).
         """
-        with docker_errors():
+        with self.errors():
             return {entry["Path"].strip("/"): entry["Kind"] for entry in self._api.diff(self._id) or ()}
 
     def export(self) -> Iterator[bytes]:
@@ -200,19 +243,31 @@ class Container:
             if self._code is None:
                 self.terminate()
         finally:
-            with docker_errors():
+            with self.errors():
                 self._remove()
             self._resources.close()
 
 
-def _start_options(command: Command) -> dict[str, Any]:
+def _start_options(command: Command, rootless: bool) -> dict[str, Any]:
     owner = None if command.owner is None else f"{command.owner}:{recipe.GID}"
+    if owner is not None and rootless:
+        owner = "0:0"  # the calling user, outside; the image's users are nobody who owns a file there
     return {"command": list(command.argv), "user": owner}
 
 
-def _step_options(command: Command, confinement: Confinement) -> tuple[dict[str, Any], dict[str, Any]]:
+def _step_options(
+    command: Command, confinement: Confinement, daemon: Daemon
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What makes a container that of a step: of the container, and of its host."""
-    container = {"entrypoint": list(command.argv), "user": confinement.user, "hostname": "envbuild"}
+    names = list(daemon.adds)
+    if not daemon.unsets:
+        names += [name for name, value in command.env.items() if value is None]
+    without = ["env", *(part for name in names for part in ("-u", name))] if names else []
+    container = {
+        "entrypoint": [*without, *command.argv],
+        "user": confinement.user,
+        "hostname": "envbuild",
+    }
     host: dict[str, Any] = {
         "cap_add": list(confinement.capabilities),
         "security_opt": ["no-new-privileges"],
@@ -234,17 +289,17 @@ def _write(handle: int, data: bytes) -> None:
 
 
 @contextmanager
-def docker_errors() -> Iterator[None]:
-    """Turn what the SDK raises into an error with a remedy."""
+def docker_errors(title: str = "Docker") -> Iterator[None]:
+    """Turn what the SDK raises into an error with a remedy; ``title`` is the engine's name in it."""
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
     try:
         yield
     except (DockerException, RequestException) as error:
-        raise docker_failed(str(getattr(error, "explanation", None) or error)) from error
+        raise docker_failed(str(getattr(error, "explanation", None) or error), title) from error
 
 
-def docker_failed(said: str) -> MachineError:
+def docker_failed(said: str, title: str = "Docker") -> MachineError:
     """The error for what the daemon said."""
-    return MachineError(f"Docker: {said.splitlines()[0]}", code="docker-failed")
+    return MachineError(f"{title}: {said.splitlines()[0]}", code=f"{title.lower()}-failed")

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from envbuild.engine.docker_container import Daemon
 from envbuild.engine.model import Command
 from envbuild.sandbox.ceiling import bounded
 from envbuild.sandbox.limits import Guard
@@ -30,14 +31,19 @@ def bubblewrap_command(
 
 
 def docker_command(
-    reference: str, variables: Mapping[str, str | None], limits: Limits, argv: Sequence[str]
+    reference: str,
+    variables: Mapping[str, str | None],
+    limits: Limits,
+    argv: Sequence[str],
+    daemon: Daemon,
 ) -> tuple[str, ...]:
-    """The command that runs ``argv`` in a container of the image ``reference``, which the daemon has.
+    """The command that runs ``argv`` in a container of the image ``reference``, which the ``daemon`` has.
 
     Parameters:
         variables: None for those of the image's that are not to be set.
     """
-    return _command("docker", limits, argv, reference=reference, variables=dict(variables))
+    values = {"reference": reference, "variables": dict(variables), "daemon": asdict(daemon)}
+    return _command("docker", limits, argv, **values)
 
 
 def _command(engine: str, limits: Limits, argv: Sequence[str], **values: Any) -> tuple[str, ...]:
@@ -59,7 +65,9 @@ def _in_bubblewrap(argv: list[str], limits: Limits, tool: list[str], options: li
         return code
 
 
-def _in_docker(argv: list[str], limits: Limits, reference: str, variables: dict[str, str]) -> int:
+def _in_docker(
+    argv: list[str], limits: Limits, reference: str, variables: dict[str, str], daemon: dict[str, Any]
+) -> int:
     import threading
 
     import docker
@@ -77,7 +85,7 @@ def _in_docker(argv: list[str], limits: Limits, reference: str, variables: dict[
         read_only=True,
     )
     command = Command(tuple(argv), env=variables, workdir="/", stdin=True)
-    with Container(client, reference, command, confinement) as running:
+    with Container(client, reference, command, confinement, Daemon(**daemon)) as running:
         timer = threading.Timer(limits.seconds, running.kill)
         timer.start()
         try:

@@ -1,4 +1,4 @@
-"""Steps in a Docker container: its changes are what the daemon says was touched, read from an export."""
+"""Steps in a container of Docker or podman: what the daemon says was touched is read from an export."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from envbuild.engine.docker import Docker
-from envbuild.engine.docker_container import Confinement, Container, docker_errors
+from envbuild.engine.docker_container import Confinement, Container
 from envbuild.engine.model import Command
 from envbuild.engine.network import lent
 from envbuild.engine.trees import unpack
@@ -34,6 +34,8 @@ __all__ = ["DockerSandbox"]
 _CHUNK = 1 << 20
 # What dpkg and maintainer scripts need to be root of.
 _ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETGID", "SETUID")
+# What a daemon says that it can limit.
+_LIMITS = {"MemoryLimit": "memory", "PidsLimit": "the number of processes"}
 _DELETED = 2  # Kind of an entry in the daemon's answer; the others are files that are there
 
 
@@ -44,16 +46,28 @@ class DockerSandbox:
         environment: the user's variables; a step with network gets those that concern it.
     """
 
-    name = "docker"
-
     def __init__(self, engine: Docker, store: Store, environment: Mapping[str, str]) -> None:
         self._engine = engine
         self._store = store
         self._environment = environment
 
+    @property
+    def name(self) -> str:
+        """See :attr:`envbuild.sandbox.model.Sandbox.name`."""
+        return self._engine.name
+
     def unavailable(self) -> str | None:
         """See :meth:`envbuild.sandbox.model.Sandbox.unavailable`."""
-        return self._engine.unavailable()
+        reason = self._engine.unavailable()
+        if reason is not None:
+            return reason
+        unlimited = [what for key, what in _LIMITS.items() if not self._engine.info.get(key)]
+        if not unlimited:
+            return None
+        return (
+            f"it cannot limit {' and '.join(unlimited)} here; run it as root, or let systemd delegate the"
+            " controllers of cgroup version 2 to users"
+        )
 
     @contextmanager
     def execute(self, image: Image, step: Step, reporter: Reporter) -> Iterator[Outcome]:
@@ -87,7 +101,7 @@ class DockerSandbox:
                     left.replaced,
                     lower,
                     mounts={mount.target.strip("/").encode() for mount in command.mounts},
-                    ignored={path.encode() for path in step.ignored},
+                    ignored={path.encode() for path in (*step.ignored, *_not_of(step))},
                 ),
             )
 
@@ -104,8 +118,15 @@ class DockerSandbox:
         self._engine.prepare(image, reporter=reporter)
         config = json.loads(self._store.read_blob(image.config.digest))["config"]
         unset = dict.fromkeys(variable.partition("=")[0] for variable in config.get("Env") or ())
-        command = docker_command(self._engine.reference(image), {**unset, **variables}, limits, argv)
+        reference = self._engine.reference(image)
+        wanted = {**unset, **variables}
+        command = docker_command(reference, wanted, limits, argv, self._engine.daemon)
         return command, self._engine.client_environment
+
+
+def _not_of(step: Step) -> tuple[str, ...]:
+    """What podman may have changed, and the step cannot: podman names the users of containers."""
+    return () if step.user == "root" else ("etc/passwd", "etc/group")
 
 
 def _confinement(step: Step) -> Confinement:
@@ -149,7 +170,7 @@ def _read_container(container: Container, lower: Lower, scratch: Path) -> Left:
     left = Left()
     deleted = {path for path, kind in touched.items() if kind == _DELETED}
     with (
-        docker_errors(),
+        container.errors(),
         tarfile.open(
             fileobj=cast(IO[bytes], _Stream(container.export())),
             mode="r|",

@@ -101,6 +101,7 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             published=Published(parse_reference("ghcr.io/me/envs:env-0"), "sha256:n", 3),
             lock=None,
             origin=origin,
+            loaded="docker",
             lacks=[Lack("has no command", "nothing starts", "add a CMD")],
             seconds={"pack": 1.0},
         ),
@@ -109,7 +110,7 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     moved = {"uploaded": Moved(1, 10), "mounted": Moved(), "exists": Moved()}
     pushed = Pushed(Descriptor("x", "sha256:m", 2), (reference,), moved)
     yield "push", push_document("demo", [image], pushed, {"push": 1.0})
-    yield "pull", pull_document(reference, Pulled("sha256:m", (image,)), "demo:1", [], {"pull": 1.0})
+    yield "pull", pull_document(reference, Pulled("sha256:m", (image,)), "demo:1", [], None, {"pull": 1.0})
     yield "run", run_document([Executed("a.ipynb", None, error)], "bubblewrap", {"run": 1.0})
     yield "cache list", cache_document(store)
     yield "cache prune", {**asdict(prune(store)), "dry_run": False}

@@ -47,9 +47,9 @@ def image(shared_store: Store) -> Image:
 def bubblewrap(shared_store: Store) -> Bubblewrap:
     """The engine as ``envbuild up`` has it: the host's bwrap, or the one from the Debian mirror."""
     mirrors = find_mirrors({}, at=datetime.now(UTC))
-    engine, _ = machine_engines(
+    engine = machine_engines(
         shared_store, mirrors=mirrors, environment={}, offline=False, reporter=Silent()
-    )
+    ).bubblewrap
     reason = engine.unavailable()
     if reason is not None:
         pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""The real Docker (whatever version is installed) on a tiny image."""
+"""The real Docker and the real podman (whatever versions are installed) on tiny images."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 import pytest
 
-from envbuild.engine import Command, Docker, Mount
+from envbuild.engine import Command, Docker, Mount, Podman
 from envbuild.errors import MachineError
 from envbuild.image.model import Image
 from envbuild.pack.tar import file
@@ -24,6 +25,7 @@ from envbuild.progress import Silent, Stage
 from envbuild.store import Store
 from tests.engine.conftest import PROGRAMS
 from tests.support.images import host_image, make_image
+from tests.support.podman import podman, podman_missing
 from tests.support.servers import docker_daemon, missing
 
 pytestmark = pytest.mark.docker
@@ -49,25 +51,38 @@ class Counting(Silent):
         self.notes.append(message)
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[str]:
-    reason = missing("dockerd", root=True)
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An engine of this machine: its class, and the variables that say where it is."""
+
+    kind: type[Docker]
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="module", params=["docker", "podman"])
+def installed(request: pytest.FixtureRequest) -> Iterator[Installed]:
+    if request.param == "docker":
+        reason = missing("dockerd", root=True)
+        if reason is not None:
+            pytest.skip(reason)
+        with docker_daemon() as address:
+            yield Installed(Docker, {"DOCKER_HOST": address})
+        return
+    reason = podman_missing()
     if reason is not None:
         pytest.skip(reason)
-    with docker_daemon() as address:
-        yield address
+    with podman() as started:
+        yield Installed(Podman, {**os.environ, **started.environment})
 
 
 @pytest.fixture
-def client(host: str) -> Iterator[docker.DockerClient]:
-    made = docker.DockerClient(host)
-    yield made
-    made.close()
+def client(engine: Docker) -> docker.DockerClient:
+    return engine.client
 
 
 @pytest.fixture
-def engine(shared_store: Store, host: str) -> Iterator[Docker]:
-    made = Docker(shared_store, {"DOCKER_HOST": host})
+def engine(shared_store: Store, installed: Installed) -> Iterator[Docker]:
+    made = installed.kind(shared_store, installed.environment)
     assert made.unavailable() is None
     yield made
     made.close()
@@ -85,8 +100,9 @@ def test_the_image_id_is_ours_and_the_loopback_name_is_gone(
     engine.load(image, [f"test/{compression}:one", f"test/{compression}:two"], reporter=Silent())
     loaded = client.images.get(f"test/{compression}:one")
     assert loaded.id == image.image_id
-    assert sorted(loaded.tags) == [f"test/{compression}:one", f"test/{compression}:two"]
-    assert loaded.attrs["RepoDigests"] == []
+    tags = [tag.removeprefix("docker.io/") for tag in loaded.tags]  # podman says whose short names they are
+    assert sorted(tags) == [f"test/{compression}:one", f"test/{compression}:two"]
+    assert [name for name in loaded.attrs["RepoDigests"] if "127.0.0.1" in name] == []
 
 
 def test_only_what_is_missing_is_sent(engine: Docker, shared_store: Store) -> None:
@@ -184,25 +200,27 @@ def test_ports_are_published_on_loopback_only(
 def test_a_missing_mount_is_an_error_and_leaves_nothing(
     engine: Docker, image: Image, repository: Path, client: docker.DockerClient
 ) -> None:
-    with pytest.raises(MachineError, match="Docker: "):
+    with pytest.raises(MachineError, match=f"{engine.daemon.title}: .* does not exist"):
         engine.start(image, _command(repository / "missing", "true"))
     assert client.containers.list(all=True) == []
 
 
 def test_standard_input_is_passed_on(
-    host: str, shared_store: Store, image: Image, repository: Path, client: docker.DockerClient
+    installed: Installed, shared_store: Store, image: Image, repository: Path, client: docker.DockerClient
 ) -> None:
     """In a process of its own, because standard input is the process's."""
-    done = _in_a_process(host, shared_store, image, 'Command(("cat",), stdin=True, workdir="/")', "hello")
+    done = _in_a_process(
+        installed, shared_store, image, 'Command(("cat",), stdin=True, workdir="/")', "hello"
+    )
     assert (done.stdout, done.returncode) == ("hello", 0)
 
 
 def test_the_container_of_a_killed_envbuild_is_removed_by_the_next(
-    host: str, engine: Docker, shared_store: Store, image: Image, client: docker.DockerClient
+    installed: Installed, engine: Docker, shared_store: Store, image: Image, client: docker.DockerClient
 ) -> None:
     program = 'Command(("sh", "-c", "echo started; sleep 60"), workdir="/")'
     process = subprocess.Popen(
-        [sys.executable, "-c", _program(host, shared_store, program)],
+        [sys.executable, "-c", _program(installed, shared_store, program)],
         stdout=subprocess.PIPE,
         stdin=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -223,28 +241,30 @@ def _pickled(image: Image) -> bytes:
     return pickle.dumps(image).hex().encode() + b"\n"
 
 
-def _program(host: str, store: Store, command: str) -> str:
+def _program(installed: Installed, store: Store, command: str) -> str:
     return textwrap.dedent(
         f"""
         import os, pickle, sys
         from pathlib import Path
-        from envbuild.engine import Command, Docker
+        from envbuild.engine import Command, {installed.kind.__name__}
         from envbuild.store import Store
         line = b""
         while not line.endswith(b"\\n"):
             line += os.read(0, 1)
-        engine = Docker(Store(Path({str(store.root)!r})), {{"DOCKER_HOST": {host!r}}})
+        engine = {installed.kind.__name__}(Store(Path({str(store.root)!r})), {installed.environment!r})
         with engine.start(pickle.loads(bytes.fromhex(line.decode())), {command}) as running:
-            sys.exit(running.wait())
+            code = running.wait()
+        engine.close()
+        sys.exit(code)
         """
     )
 
 
 def _in_a_process(
-    host: str, store: Store, image: Image, command: str, text: str
+    installed: Installed, store: Store, image: Image, command: str, text: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", _program(host, store, command)],
+        [sys.executable, "-c", _program(installed, store, command)],
         input=_pickled(image).decode() + text,
         capture_output=True,
         text=True,

@@ -73,18 +73,23 @@ def built_gzip(envbuild: Envbuild, quickstart: Path, scratch: Path) -> Built:
 
 
 @pytest.fixture(scope="session")
-def nobody(scratch: Path) -> Envbuild:
-    """The program as ``nobody`` runs it, with an empty cache of theirs."""
-    require("setpriv", root=True)
+def program_for_others(scratch: Path) -> Path:
+    """``envbuild`` where other users than ours can start it."""
     system = shutil.which("python3", path="/usr/bin")
     if system is None or version_of(system) in {"3.7", "3.8", "3.9", "3.10"}:
         pytest.skip("no recent Python that other users can start")
-    program = install(system, scratch / "for-nobody")
+    return install(system, scratch / "for-others")
+
+
+@pytest.fixture(scope="session")
+def nobody(scratch: Path, program_for_others: Path) -> Envbuild:
+    """The program as ``nobody`` runs it, with an empty cache of theirs."""
+    require("setpriv", root=True)
     home = scratch / "nobody"
     home.mkdir()
     os.chown(home, 65534, 65534)
     prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
-    return Envbuild(home / "cache", program, prefix, {"HOME": str(home), "PYTHONHASHSEED": "3"})
+    return Envbuild(home / "cache", program_for_others, prefix, {"HOME": str(home), "PYTHONHASHSEED": "3"})
 
 
 @pytest.fixture(scope="session")

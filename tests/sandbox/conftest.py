@@ -26,7 +26,8 @@ SYSTEM = (
     file("srv/env/lib/module.py", b"old = 1\n"),
     file("srv/env/lib/__pycache__/module.cpython-311.pyc", b"\xa7\r\r\n\x01\0\0\0compiled"),
     file("srv/env/lib/kept.py", b"kept = 1\n"),
-    file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"),
+    file("etc/passwd", b"root:x:0:0::/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/sh\n"),
+    file("etc/group", b"root:x:0:\nusers:x:100:\n"),
     file("etc/first", b"1"),
     file("etc/second", b"2"),
     file("opt/many/one", b"1"),
@@ -52,9 +53,9 @@ def image(shared_store: Store) -> Image:
 def bubblewrap(shared_store: Store) -> BubblewrapSandbox:
     """The sandbox as ``envbuild build`` has it."""
     mirrors = find_mirrors({}, at=datetime.now(UTC))
-    engine, _ = machine_engines(
+    engine = machine_engines(
         shared_store, mirrors=mirrors, environment={}, offline=False, reporter=Silent()
-    )
+    ).bubblewrap
     reason = engine.unavailable()
     if reason is not None:
         pytest.skip(reason)

@@ -52,7 +52,7 @@ def make_image(
     return Image(platform, blob, store.put_blob(canonical(manifest)), tuple(made))
 
 
-def host_image(store: Store, *programs: str, added: Iterable[Entry] = ()) -> Image:
+def host_image(store: Store, *programs: str, added: Iterable[Entry] = (), env: Sequence[str] = ()) -> Image:
     """An image with these programs of this machine (and ``sh``) in ``/usr/bin``, what they link to, and
     ``added``.
     """
@@ -67,5 +67,7 @@ def host_image(store: Store, *programs: str, added: Iterable[Entry] = ()) -> Ima
         for path in re.findall(r"(/\S+) \(0x", linked):
             libraries[path] = file(path.lstrip("/"), Path(path).read_bytes(), executable=True)
     return make_image(
-        store, [libraries.values(), entries.values(), [file("etc/layer", json.dumps("top").encode())]]
+        store,
+        [libraries.values(), entries.values(), [file("etc/layer", json.dumps("top").encode())]],
+        env=env,
     )

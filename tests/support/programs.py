@@ -15,18 +15,22 @@ import pytest
 
 from tests.support.servers import missing
 
-__all__ = ["Envbuild", "install", "output_of", "require", "version_of"]
+__all__ = ["Envbuild", "install", "output_of", "require", "skip_for", "version_of"]
 
 _PROJECT = Path(__file__).parents[2]
 _PROGRAM = Path(sys.executable).with_name("envbuild")
 
 
 def require(*programs: str, root: bool = False) -> None:
-    """Skip the test when it lacks a program or root.
+    """Skip the test when it lacks a program or root."""
+    skip_for(missing(*programs, root=root))
+
+
+def skip_for(reason: str | None) -> None:
+    """Skip the test for ``reason``, if there is one.
 
     With ``CI=true``, where ``scripts/test`` installs the programs, a missing one is a failure.
     """
-    reason = missing(*programs, root=root)
     if reason is not None:
         if os.environ.get("CI") == "true" and reason != "needs root":
             pytest.fail(reason)
