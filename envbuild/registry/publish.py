@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,7 +85,7 @@ def publish(
     unique = list(layers.values())
     if unique:
         # Once, and before the rest: registries do not like to be given one blob several times at a moment.
-        repository.upload_blob(_NOTHING_DIGEST, len(_NOTHING), lambda: iter([_NOTHING]))
+        repository.upload_blob(_NOTHING_DIGEST, len(_NOTHING), _nothing)
     with reporter.stage("publish", unit="layers") as stage:
         stage.add_total(len(unique))
 
@@ -124,8 +124,20 @@ def _put_layer(layer: Layer, repository: Repository, store: Store, registries: R
         return False if known[0].diff_id == layer.diff_id else None
     content = blob_content(Blob(layer.digest, layer.size), store, registries)
     repository.upload_blob(layer.digest, layer.size, content, known_places(store, layer.digest))
-    repository.put_manifest(_artifact(layer), MANIFEST_TYPE, tag)
+    try:
+        repository.put_manifest(_artifact(layer), MANIFEST_TYPE, tag)
+    except RemoteError as error:
+        if error.code != "registry-lacks-blob":
+            raise
+        # Registries that are given a blob by two runners at a moment may say that it is there too early.
+        repository.upload_blob(layer.digest, layer.size, content, look=False)
+        repository.upload_blob(_NOTHING_DIGEST, len(_NOTHING), _nothing, look=False)
+        repository.put_manifest(_artifact(layer), MANIFEST_TYPE, tag)
     return True
+
+
+def _nothing() -> Iterator[bytes]:
+    yield _NOTHING
 
 
 def _artifact(layer: Layer) -> bytes:

@@ -95,7 +95,7 @@ def test_a_laptop_has_ci_s_image_without_its_bytes_and_runs_it_without_a_wheel(
 def test_new_notebooks_are_one_small_layer(
     built: Built, ci: dict[str, Any], empty: Envbuild, shared: str, storage: Path, scratch: Path
 ) -> None:
-    repository = scratch / "content-only"
+    repository = scratch / "content-only" / built.repository.name
     shutil.copytree(built.repository, repository)
     (repository / "more.txt").write_text("new\n")
     before = blobs(storage)

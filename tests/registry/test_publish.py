@@ -93,6 +93,21 @@ def test_machines_that_publish_at_the_same_time_agree(
     assert [] == [note for machine in machines for note in machine.reporter.notes]
 
 
+def test_a_registry_that_said_too_early_that_it_has_a_blob_gets_it(
+    ci: Machine, registry: FakeRegistry, built: Image
+) -> None:
+    """As happens when another runner is sending the same one."""
+    tag = layer_tag(built.layers[2].key, "zstd")
+    rule = registry.fail(
+        faults.status(404, "MANIFEST_BLOB_UNKNOWN"), kind="put-manifest", path=f"/{tag}$", times=1
+    )
+
+    published = ci.publish(LOCK, built)
+
+    assert (1, published.digest) == (rule.hits, registry.repository("team/envs").tags[ENV])
+    assert tag in registry.repository("team/envs").tags
+
+
 def test_of_two_results_for_one_key_the_first_stays_and_the_second_is_told(
     ci: Machine, registry: FakeRegistry, built: Image
 ) -> None:
