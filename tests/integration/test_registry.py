@@ -177,6 +177,29 @@ def test_nothing_that_is_written_has_a_password(company: Company, envbuild: Envb
     assert {} == {path: found for path in files if (found := _found_in(path.read_text("latin-1")))}
 
 
+def test_what_was_pushed_is_pulled_into_another_cache(
+    company: Company, envbuild: Envbuild, built: Built, tmp_path: Path
+) -> None:
+    """With the same password, and not without."""
+    home = company.home("puller")
+    program = company.program(envbuild, home, **_dockers_file(home, company.registry))
+    image = f"{company.registry}/team/pulled:1.0"
+    code, _, said = _push(program, built, image)
+    assert 0 == code, said
+
+    other = replace(program, cache=tmp_path / "cache")
+    pulled = other.document("pull", image, "--platform", "linux/amd64")
+    stranger = replace(company.program(envbuild, company.home("stranger")), cache=tmp_path / "nothing")
+    refused = stranger.run("pull", image, "--json", "--debug")
+
+    assert built.document["digest"] == pulled["digest"]
+    assert (4, "registry-unauthorized") == (refused.returncode, json.loads(refused.stdout)["error"])
+    blobs = other.cache / "store-v1" / "blobs" / "sha256"
+    assert {layer["digest"] for layer in built.document["layers"]} <= {
+        f"sha256:{path.name}" for path in blobs.iterdir()
+    }
+
+
 # What goes wrong
 
 
