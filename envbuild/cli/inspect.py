@@ -64,14 +64,19 @@ def _head(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _lock(lock: dict[str, Any]) -> list[tuple[str, str]]:
-    base = lock["base"]
     return [
         ("locked", f"{lock['cutoff']} by {lock['resolver']}, packing recipe {lock['recipe']}"),
-        ("base", f"{base['recipe']} ({base['suite']}, glibc {base['glibc']}) of {base['date']}"),
+        ("base", _base(lock["base"])),
         ("Python", lock["python"]),
         ("kernels", ", ".join(lock["kernels"])),
         *(("packages", f"{len(packages)} for {platform}") for platform, packages in lock["packages"].items()),
     ]
+
+
+def _base(base: dict[str, Any]) -> str:
+    if base["image"]:
+        return f"{base['image']} (glibc {base['glibc']})"
+    return f"{base['recipe']} ({base['suite']}, glibc {base['glibc']}) of {base['date']}"
 
 
 def _image(image: dict[str, Any]) -> list[tuple[str, str]]:

@@ -127,12 +127,11 @@ def _recipe(session: Session, project: Project, platforms: Sequence[str]) -> Rec
 
 
 def _fresh_builder(session: Session, project: Project | None, recipe: Recipe, compression: str) -> Builder:
-    from envbuild.proof.rebuilding import cache_without_layers, lock_artifacts
+    from envbuild.proof.rebuilding import cache_without_layers
 
     settings = project.settings if project is not None else session.settings
-    artifacts = lock_artifacts(recipe.lock)
     root = click.get_current_context().with_resource(
-        cache_without_layers(session.store, artifacts, session.console)
+        cache_without_layers(session.store, recipe.lock, session.console)
     )
     apart = session.apart(root)
     settings = replace(settings, cache_dir=root, compression=compression, registry=None, registry_cache=False)

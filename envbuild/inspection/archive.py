@@ -84,6 +84,10 @@ class ArchiveImage:
         except (OSError, EOFError, tarfile.TarError, ValueError) as error:
             raise self.broken(str(error)) from error
 
+    def is_file(self, descriptor: Descriptor) -> bool:
+        """See :class:`~envbuild.inspection.medium.Medium`."""
+        return True
+
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """See :class:`~envbuild.inspection.medium.Medium`."""
         return ()

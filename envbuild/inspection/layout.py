@@ -88,6 +88,10 @@ class LayoutImage:
         except (OSError, ValueError) as error:
             raise self.broken(_reason(error)) from error
 
+    def is_file(self, descriptor: Descriptor) -> bool:
+        """See :class:`~envbuild.inspection.medium.Medium`."""
+        return True
+
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """See :class:`~envbuild.inspection.medium.Medium`."""
         return ()
@@ -143,6 +147,10 @@ class CachedImage:
 
             return blob_content(blob, self.store, self.registries())()
         return self._layout.chunks(descriptor)
+
+    def is_file(self, descriptor: Descriptor) -> bool:
+        """See :class:`~envbuild.inspection.medium.Medium`."""
+        return self.store.has_blob(descriptor.digest, descriptor.size)
 
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """See :class:`~envbuild.inspection.medium.Medium`."""

@@ -77,6 +77,9 @@ class Medium(Protocol):
     def chunks(self, descriptor: Descriptor) -> Iterator[bytes]:
         """A layer as it is stored. Raises as :meth:`entries`, for a damaged one when its end is reached."""
 
+    def is_file(self, descriptor: Descriptor) -> bool:
+        """Whether the layer is a file here, which may have been changed since it got its name."""
+
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """What is attached to the manifest ``digest``; empty where nothing can be attached."""
 

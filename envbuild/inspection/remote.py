@@ -80,6 +80,10 @@ class RemoteImage:
         """See :class:`~envbuild.inspection.medium.Medium`."""
         return self.repository.blob_chunks(descriptor.digest, descriptor.size)
 
+    def is_file(self, descriptor: Descriptor) -> bool:
+        """See :class:`~envbuild.inspection.medium.Medium`."""
+        return False
+
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """See :class:`~envbuild.inspection.medium.Medium`."""
         return self.repository.referrers(digest)

@@ -30,6 +30,7 @@ class LayerView:
     known. ``title`` says what is in it: of a layer of ours its own, beside ``packages`` (``name==version``),
     else the command that made it; it is empty when the history does not say. ``key`` is that of the planned
     layer, empty when it has none; ``raw_size`` is the size of the tar if the manifest says it.
+    ``foreign`` tells that it belongs to the image that the base is.
     """
 
     digest: str
@@ -42,6 +43,7 @@ class LayerView:
     ours: bool = False
     key: str = ""
     raw_size: int | None = None
+    foreign: bool = False
 
     @property
     def descriptor(self) -> Descriptor:
@@ -218,4 +220,5 @@ def _layer(descriptor: Descriptor, diff_id: str, entry: dict[str, Any]) -> Layer
         ours=ours,
         key=known.key if known else "",
         raw_size=(known.raw_size or None) if known else None,
+        foreign=known.foreign if known else False,
     )

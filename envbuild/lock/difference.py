@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from envbuild.lock.model import Artifact, Built, CondaPackage, Deb, Lock, Wheel
+from envbuild.lock.model import Artifact, BaseImage, Built, CondaPackage, Deb, Lock, Wheel
 
 __all__ = ["PACKAGES", "Change", "ChangeKind", "lock_difference"]
 
@@ -108,7 +108,7 @@ def _setting(name: str) -> str:
 
 
 def _base_setting(name: str) -> str:
-    return {"python": "Python", "recipe": "base", "date": "base locked"}.get(
+    return {"python": "Python", "recipe": "base", "date": "base locked", "image": "base image"}.get(
         name, f"base {name.replace('_', ' ')}"
     )
 
@@ -124,6 +124,10 @@ def _records(
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, BaseImage):
+        # Its digest follows from the rest of it, unless somebody has edited the lock.
+        whole = hashlib.sha256(repr(sorted(value.platforms.items())).encode()).hexdigest()
+        return f"{value.reference} ({value.digest[: len('sha256:') + _DIGITS]}, locked {whole[:_DIGITS]})"
     if isinstance(value, Artifact):
         return f"{value.source} {value.path or value.filename} ({value.size} bytes)"
     if isinstance(value, tuple):

@@ -62,7 +62,7 @@ def claim_of(name: str, image: ImageView, inside: Inside) -> Claim:
         form = "executed"
     if REPOSITORY_TITLE in titles:
         form = "complete"
-    compressions = Counter(layer.compression or "zstd" for layer in image.layers)
+    compressions = Counter(layer.compression or "zstd" for layer in image.layers if layer.ours)
     return Claim(form, inside.lock, inside.lock_bytes, compressions.most_common(1)[0][0])
 
 

@@ -15,6 +15,7 @@ from envbuild.proof.layers import (
     LayerDifference,
     LayerFact,
     image_layers,
+    keyed_layers,
     layer_difference,
     planned_layers,
 )
@@ -106,12 +107,9 @@ def _by_key(seen: Seen, platform: str) -> tuple[LayerFact, ...] | None:
     for image in seen.images:
         if image.view.platform == platform:
             layers = [layer for layer in image.view.layers if layer.title not in _NOT_PLANNED]
-            if not all(layer.key for layer in layers):
+            if not all(layer.key or layer.foreign for layer in layers):
                 return None
-            return tuple(
-                LayerFact(layer.key, layer.title, layer.packages, layer.digest, layer.size)
-                for layer in layers
-            )
+            return keyed_layers(layers)
     if seen.lock is None or seen.lock_bytes is None:
         return None
     return planned_layers(make_plan(seen.lock, platform, seen.lock_bytes).layers)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from envbuild.inspection.view import ImageView, LayerView
-from envbuild.layers import LayerPlan
+from envbuild.layers import LayerPlan, RegistryLayer
 
 __all__ = [
     "LayerChange",
@@ -74,15 +74,27 @@ def image_layers(image: ImageView) -> tuple[LayerFact, ...]:
 
 
 def keyed_layers(layers: Sequence[LayerView]) -> tuple[LayerFact, ...]:
-    """Layers of an image, identified by the keys of the planned layers they are."""
+    """The layers of an image by the keys of the planned layers they are, a base's by their digests."""
     return tuple(
-        LayerFact(layer.key, layer.title, layer.packages, layer.digest, layer.size) for layer in layers
+        LayerFact(
+            layer.digest if layer.foreign else layer.key,
+            layer.title,
+            layer.packages,
+            layer.digest,
+            layer.size,
+        )
+        for layer in layers
     )
 
 
 def planned_layers(layers: Sequence[LayerPlan]) -> tuple[LayerFact, ...]:
-    """The layers of a plan, identified by their keys."""
-    return tuple(LayerFact(layer.key, layer.title, layer.packages) for layer in layers)
+    """The layers of a plan, identified as by :func:`keyed_layers`."""
+    return tuple(
+        LayerFact(
+            layer.layer.digest if isinstance(layer, RegistryLayer) else layer.key, layer.title, layer.packages
+        )
+        for layer in layers
+    )
 
 
 def layer_difference(before: Sequence[LayerFact], after: Sequence[LayerFact]) -> LayerDifference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,15 +66,17 @@ def rebuild(recipe: Recipe, form: Form, platforms: Sequence[str], builder: Build
 
 
 @contextmanager
-def cache_without_layers(store: Store, artifacts: Iterable[Artifact], reporter: Reporter) -> Iterator[Path]:
-    """The root of a cache that has the downloads of ``store`` and nothing that was made of them.
+def cache_without_layers(store: Store, lock: Lock, reporter: Reporter) -> Iterator[Path]:
+    """The root of a cache that has what ``store`` has downloaded for ``lock``, and nothing made of it.
 
-    Each download among ``artifacts`` is hashed first; a damaged one is left out and so fetched again. The
-    cache is gone after the block.
+    Each download is hashed first; a damaged one is left out and so fetched again. The cache is gone after the
+    block.
     """
+    artifacts, blobs = lock_artifacts(lock), _base_blobs(lock)
     with store.temporary_directory() as root:
         fresh = Store(root)
         fresh.artifacts.mkdir()
+        fresh.blobs.mkdir(parents=True)
         # What other machines said, and tools: nothing of an image is in there.
         shared = (store.checkouts, store.conda, store.debian, store.pip, store.sources, store.tools, store.uv)
         for directory in shared:
@@ -89,7 +91,22 @@ def cache_without_layers(store: Store, artifacts: Iterable[Artifact], reporter: 
                 if _sha256(path) == artifact.sha256:
                     _link(path, fresh.artifact_path(artifact.sha256))
                 stage.advance(artifact.size)
+            for digest in blobs:
+                if store.blob_path(digest).is_file():
+                    size = store.blob_path(digest).stat().st_size
+                    stage.add_total(size)
+                    if "sha256:" + _sha256(store.blob_path(digest)) == digest:
+                        _link(store.blob_path(digest), fresh.blob_path(digest))
+                    stage.advance(size)
         yield root
+
+
+def _base_blobs(lock: Lock) -> tuple[str, ...]:
+    """The digests of what a registry's image consists of that is the base: nothing of it is made here."""
+    found: list[str] = []
+    for image in lock.base.image.platforms.values() if lock.base.image else ():
+        found += [image.digest, image.config, *(layer.digest for layer in image.layers)]
+    return tuple(dict.fromkeys(found))
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from typing import Literal
 from envbuild.errors import EnvbuildError, RemoteError
 from envbuild.image.blobs import layer_chunks
 from envbuild.image.comparison import Content, Difference, differences, file_content
+from envbuild.image.finding import Bring, all_here
 from envbuild.image.model import Image, Layer
 from envbuild.inspection.medium import Medium
 from envbuild.inspection.view import ImageView, LayerView
@@ -118,21 +119,30 @@ class ImageVerdict:
 
 
 def verify_image(
-    medium: Medium, image: ImageView, made: Image, store: Store, reporter: Reporter
+    medium: Medium,
+    image: ImageView,
+    made: Image,
+    store: Store,
+    reporter: Reporter,
+    bring: Bring = all_here,
 ) -> ImageVerdict:
     """Compare ``image`` on ``medium`` with ``made``, which is in ``store``.
+
+    Parameters:
+        bring: has layers of ``made`` in the store that were not made, but are the base's in a registry.
 
     Raises:
         RemoteError: the registry fails.
         MachineError: the disk is full.
     """
     pairs = match(made.layers, image.layers)
+    comparison = _Comparison(medium, store, lambda layers: bring(layers, reporter))
     with reporter.stage("compare", unit="layers") as stage:
         stage.add_total(len(pairs))
         verdicts = []
         for pair in pairs:
             stage.detail(_title(pair))
-            verdicts.append(_Comparison(medium, store).verdict(pair))
+            verdicts.append(comparison.verdict(pair))
             stage.advance(1)
     config = json.loads(store.read_blob(made.config.digest))
     return ImageVerdict(
@@ -156,6 +166,7 @@ def _title(pair: Pair) -> str:
 class _Comparison:
     medium: Medium
     store: Store
+    bring: Callable[[Sequence[Layer]], None]
 
     def verdict(self, pair: Pair) -> LayerVerdict:
         made, found = pair.made, pair.found
@@ -172,8 +183,8 @@ class _Comparison:
         if made.diff_id != found.diff_id:
             trouble = "it is not in the place that the config says" if moved else _OTHER_DIFF_ID
             return replace(_of(made, found, "differs"), trouble=trouble)
-        if self.medium.kind != "registry":
-            # A registry's bytes are checked by whoever pulls them; a file may have been changed in its place.
+        if self.medium.is_file(found.descriptor):
+            # A registry's bytes are checked by whoever pulls them; a file's by nobody else.
             try:
                 for _ in self.medium.chunks(found.descriptor):
                     pass
@@ -195,6 +206,7 @@ class _Comparison:
                 return replace(_of(made, found, "differs"), trouble=f"it cannot be unpacked: {error}")
 
     def _differing(self, made: Layer, found: LayerView, expected: Content, content: Content) -> LayerVerdict:
+        self.bring([made])
         differing = differences(expected, content)
         files = tuple(
             FileVerdict(one.path, _how(one, expected, content, first=number == 0))

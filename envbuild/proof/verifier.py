@@ -148,7 +148,9 @@ class Verifier:
             if key not in builders:
                 builders[key] = self.fresh(recipe, claim.compression)
             rebuilt = rebuild(recipe, claim.form, (view.platform,), builders[key])
-            verdicts.append(verify_image(medium, view, rebuilt.images[0], rebuilt.store, self.reporter))
+            bring = builders[key].layers.bring
+            made = rebuilt.images[0]
+            verdicts.append(verify_image(medium, view, made, rebuilt.store, self.reporter, bring))
         return tuple(verdicts)
 
     def _recipe(self, name: str, claim: Claim, platform: str) -> Recipe:

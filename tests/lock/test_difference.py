@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envbuild.lock.difference import Change, lock_difference
-from envbuild.lock.model import Artifact, Base, Built, CondaPackage, Deb, Lock, Target, Wheel
+from envbuild.lock.model import Artifact, Base, BaseImage, Built, CondaPackage, Deb, Lock, Target, Wheel
+from tests.support.base_images import platform_image
 from tests.support.locks import PLATFORM, small_lock, small_wheel
 
 OTHER = "linux/arm64"
@@ -52,6 +53,14 @@ def by_platform(values):
 
 
 pairs = st.dictionaries(words, words, max_size=2).map(lambda found: tuple(sorted(found.items())))
+images = st.builds(
+    BaseImage,
+    reference=words,
+    digest=words,
+    platforms=st.dictionaries(
+        st.sampled_from([PLATFORM, OTHER]), words.map(lambda shell: platform_image(shell=shell)), max_size=1
+    ),
+)
 bases = st.builds(
     Base,
     recipe=words,
@@ -61,6 +70,7 @@ bases = st.builds(
     debs=by_platform(several(debs)),
     server=by_platform(several(wheels)),
     date=versions,
+    image=st.none() | images,
 )
 targets = by_platform(st.tuples(several(wheels), several(conda), several(debs), several(built))).map(
     lambda found: tuple(Target(platform, *parts) for platform, parts in sorted(found.items()))

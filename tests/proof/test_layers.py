@@ -7,7 +7,16 @@ import hashlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envbuild.proof.layers import LayerChange, LayerFact, layer_difference
+from envbuild.inspection.view import LayerView
+from envbuild.layers import RegistryLayer
+from envbuild.lock.model import ImageLayer
+from envbuild.proof.layers import (
+    LayerChange,
+    LayerFact,
+    keyed_layers,
+    layer_difference,
+    planned_layers,
+)
 
 
 def _layer(title: str, version: int, size: int = 10, compression: str = "zstd") -> LayerFact:
@@ -119,3 +128,14 @@ def test_titles_that_are_not_unique_pair_nothing() -> None:
     assert [(before[0], None), (before[1], None), (None, after[0])] == [
         (change.before, change.after) for change in layer_difference(before, after).changed
     ]
+
+
+def test_layers_of_a_base_in_a_registry_are_told_apart_by_their_digests() -> None:
+    """They have no key of ours: a plan and an image that is made of it agree about them."""
+    digest, diff_id = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    planned = planned_layers([RegistryLayer(ImageLayer(digest, "gzip", 5, diff_id, 9), "base, layer 1")])
+    seen = keyed_layers([LayerView(digest, diff_id, 5, "gzip", "gzip", "ADD rootfs.tar", foreign=True)])
+
+    found = layer_difference(planned, seen)
+
+    assert (1, (), False) == (len(found.shared), found.changed, found.moved)

@@ -23,6 +23,7 @@ from envbuild.pack.tar import Entry, complete, file, write_tar
 from envbuild.progress import Silent
 from envbuild.proof.configuration import ConfigChange
 from envbuild.proof.verification import FileVerdict, ImageVerdict, LayerVerdict, verify_image
+from envbuild.store import Store
 from tests.proof.conftest import Laboratory
 from tests.support.builds import Machine
 from tests.support.remote import fetched, pushed
@@ -386,6 +387,18 @@ def test_an_archive_is_the_same_image_uncompressed(case: Case, tmp_path: Path) -
 
     assert (True, False) == (verdict.proven, verdict.identical)
     assert {"encoded"} == {layer.state for layer in verdict.layers}
+
+
+def test_layers_of_a_cached_image_that_were_never_needed_stay_where_they_are(
+    case: Case, tmp_path: Path
+) -> None:
+    """The shared cache has them; that their digests are the expected ones is all there is to know."""
+    store = Store(tmp_path / "cache")
+    store.prepare()
+    for blob in (case.honest.config, case.honest.manifest):
+        store.put_blob(case.machine.store.blob_path(blob.digest).read_bytes())
+
+    assert case.verdict(as_medium(store, case.honest)).identical
 
 
 def test_of_an_identical_image_in_a_registry_no_layer_is_fetched(case: Case) -> None:

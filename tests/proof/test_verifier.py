@@ -13,7 +13,7 @@ from envbuild.image.layout import write_layout
 from envbuild.image.model import Image
 from envbuild.inspection.inspector import Inspector
 from envbuild.inspection.medium import Medium
-from envbuild.lock.model import Built, Lock
+from envbuild.lock.model import Built, ImageLayer, Lock
 from envbuild.progress import Silent
 from envbuild.proof.rebuilding import Recipe, cache_without_layers, lock_artifacts
 from envbuild.proof.verifier import Verifier
@@ -21,6 +21,7 @@ from envbuild.source.locate import open_repo
 from envbuild.store import Store
 from envbuild.store.images import forget_images, record_image, stored_images
 from tests.proof.conftest import NUMPY, Laboratory, compressing
+from tests.support.base_images import lock_on_image, platform_image
 from tests.support.builds import Machine
 from tests.support.locks import PLATFORM
 from tests.support.remote import fetched, pushed
@@ -232,7 +233,7 @@ def test_a_cache_without_layers_has_only_downloads_that_are_what_the_lock_says(
     (store.interpreters / "python").mkdir()
     (store.debian / "index").write_text("")
 
-    with cache_without_layers(store, lock_artifacts(laboratory.lock), Silent()) as root:
+    with cache_without_layers(store, laboratory.lock, Silent()) as root:
         fresh = Store(root)
         fresh.prepare()
         wheels = {
@@ -269,3 +270,19 @@ def test_a_project_of_the_repository_needs_the_repository(bench: Bench, tmp_path
     image = replace(bench.laboratory, lock=lock).environment(bench.machine)
     with pytest.raises(EnvbuildError, match="from its lock alone: demo has to be built for it"):
         bench.verifier.image(layout(bench, image, tmp_path / "layout"), ())
+
+
+def test_the_blobs_of_a_base_in_a_registry_are_downloads(tmp_path: Path) -> None:
+    """Nothing of them is made here, so they need not be fetched again; those that are damaged are."""
+    store = Store(tmp_path / "cache")
+    store.prepare()
+    config, layer = (store.put_blob(data) for data in (b"a config", b"a layer"))
+    damaged, made = store.put_blob(b"damaged"), store.put_blob(b"made here")
+    store.blob_path(damaged.digest).write_bytes(b"another")
+    layers = tuple(ImageLayer(one.digest, "gzip", one.size, "sha256:d", 9) for one in (layer, damaged))
+    lock = lock_on_image(platform_image(config=config.digest, layers=layers))
+
+    with cache_without_layers(store, lock, Silent()) as root:
+        fresh = Store(root)
+        assert {config.digest, layer.digest} == {f"sha256:{path.name}" for path in fresh.blobs.iterdir()}
+        assert not fresh.has_blob(made.digest, made.size)
