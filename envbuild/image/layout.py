@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from envbuild.image.config import INDEX_TYPE, MANIFEST_TYPE, canonical
 from envbuild.image.model import Image
 from envbuild.store import Blob, Store
 from envbuild.store.disk import write_atomic
+from envbuild.store.locks import wait_for
+from envbuild.store.store import file_digest
 
 __all__ = ["image_index", "write_layout"]
 
@@ -100,14 +103,18 @@ def write_layout(images: Sequence[Image], store: Store, directory: Path, names: 
         _add(images, store, directory, descriptor, names)
         return
     directory.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = directory.parent / f".{directory.name}.{os.getpid()}.tmp"
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
+        unfinished.chmod(0o755)
         (unfinished / "blobs" / "sha256").mkdir(parents=True)
         (unfinished / "oci-layout").write_bytes(b'{"imageLayoutVersion":"1.0.0"}')
         _add(images, store, unfinished, descriptor, names)
-        if directory.exists():
-            directory.rmdir()
-        unfinished.rename(directory)
+        try:
+            unfinished.rename(directory)  # takes the place of an empty directory, too
+        except OSError:
+            if not (directory / "oci-layout").is_file():
+                raise
+            _add(images, store, directory, descriptor, names)  # somebody was faster
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -117,13 +124,27 @@ def _add(
 ) -> None:
     for digest in _blobs(images, store):
         target = directory / "blobs" / "sha256" / digest.removeprefix("sha256:")
-        if target.exists() and target.stat().st_size == store.blob_path(digest).stat().st_size:
+        if target.exists() and file_digest(target) == target.name:
             continue
-        # A copy, not a link: whoever edits the layout must not reach into the cache.
-        unfinished = target.with_suffix(".tmp")
-        with unfinished.open("wb") as stream:
+        _copy(store, digest, target)
+    index = directory / "index.json"
+    lock = os.open(directory / "oci-layout", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        wait_for(lock)  # others may add their names at the same time
+        write_atomic(index, _merge(_manifests(index), descriptor, names))
+    finally:
+        os.close(lock)
+
+
+def _copy(store: Store, digest: str, target: Path) -> None:
+    """Write a blob; not a link, because whoever edits the layout must not reach into the cache."""
+    handle, name = tempfile.mkstemp(prefix=".", dir=target.parent)
+    unfinished = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
             for chunk in blob_chunks(store, digest):
                 stream.write(chunk)
-        unfinished.rename(target)
-    index = directory / "index.json"
-    write_atomic(index, _merge(_manifests(index), descriptor, names))
+        unfinished.chmod(0o644)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
