@@ -141,8 +141,9 @@ class Store:
         with disk_errors(self.root):
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
-                shared = stat.S_IMODE(self.root.stat().st_mode) & 0o3022
-                for directory in self.directories:
+                # Not the sticky bit: what one has written another one must be able to replace.
+                shared = stat.S_IMODE(self.root.stat().st_mode) & 0o2022
+                for directory in (self.layout, self.blobs.parent, *self.directories):
                     _make(directory, shared)
             except (FileExistsError, FileNotFoundError) as error:  # a file in the way; /proc and its like
                 raise NotADirectoryError(errno.ENOTDIR, "there can be no directory") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from datetime import UTC, datetime
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from envbuild.errors import MachineError
+from envbuild.pack.blob import find_packed, keep_packed, pack_entries
+from envbuild.pack.tar import complete, file
 from envbuild.store import Blob, Store
 from envbuild.store.disk import MACHINE
-from envbuild.store.images import record_image, stored_images
+from envbuild.store.images import forget_images, record_image, stored_images
 from envbuild.store.prune import in_use, prune
 from envbuild.store.usage import usage
 
@@ -228,3 +231,205 @@ def _make_tree(path: Path) -> Path:
     (path / "sub").mkdir(parents=True)
     (path / "sub" / "file").write_bytes(b"content")
     return path
+
+
+def test_a_dry_run_tells_and_leaves(store: Store) -> None:
+    path = store.artifact_path("a" * 64)
+    path.write_bytes(b"wheel")
+    _age(path, 40)
+
+    told = prune(store, now=NOW, older_than=30 * DAY, dry_run=True)
+
+    assert ((1, 5), True) == ((told.entries, told.size), path.exists())
+    assert told == prune(store, now=NOW, older_than=30 * DAY)
+
+
+def test_a_dry_run_forgets_no_names(store: Store) -> None:
+    _image(store, "demo", [b"layer"], days=40)
+
+    told = prune(store, older_than=0, everything=True, dry_run=True, now=NOW)
+
+    assert (("demo",), ["demo"]) == (told.images, [image.name for image in stored_images(store)])
+
+
+def test_max_size_knows_that_linked_files_cost_once(store: Store) -> None:
+    """Merged trees share files with those of layers: only when the last one goes, space is won."""
+    for number, days in ((1, 3), (2, 2)):
+        tree = store.trees / str(number)
+        tree.mkdir()
+        if number == 1:
+            (tree / "file").write_bytes(bytes(1000))
+        else:
+            os.link(store.trees / "1" / "file", tree / "file")
+        _age(tree, days)
+    artifact = store.artifact_path("a" * 64)
+    artifact.write_bytes(bytes(10))
+    _age(artifact, 1)
+
+    pruned = prune(store, older_than=30 * DAY, max_size=usage(store)["store-v1"] + 10, now=NOW)
+
+    assert ([], True) == (list(store.trees.iterdir()), artifact.exists())
+    assert (1000, usage(store)["store-v1"] + 10) == (pruned.size, pruned.remaining)
+
+
+def test_looking_is_not_using(store: Store) -> None:
+    """What reads a tree, like `cache list` and `cache verify`, does not keep it."""
+    tree = _age(_make_tree(store.trees / "0"), 40)
+    os.utime(tree, (NOW, NOW - 40 * DAY))  # read just now
+
+    assert 1 == prune(store, older_than=30 * DAY, now=NOW).entries
+
+
+def test_packed_layers_that_are_found_again_are_in_use(store: Store) -> None:
+    packed = pack_entries(store, complete([file("a", b"content")]), "zstd")
+    keep_packed(store, "1" * 64, packed)
+    for path in (*store.actions.iterdir(), store.blob_path(packed.digest)):
+        os.utime(path, (0, 0))
+
+    assert packed == find_packed(store, "1" * 64, "zstd")
+
+    assert (0, True) == (prune(store, older_than=DAY).entries, store.has_blob(packed.digest, packed.size))
+
+
+def test_what_others_use_while_we_prune_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was old when we looked; before we came to it, a build has found it."""
+    path = store.artifact_path("a" * 64)
+    path.write_bytes(b"wheel")
+    _age(path, 40)
+    real = forget_images
+
+    def use(*arguments: object) -> object:
+        os.utime(path)
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("envbuild.store.prune.forget_images", use)
+
+    assert (0, True) == (prune(store, older_than=30 * DAY, now=NOW).entries, path.exists())
+
+
+def test_where_needed_blobs_are_is_not_forgotten(store: Store) -> None:
+    """A layer that is only in a registry is found by its place."""
+    _, (layer,) = _image(store, "demo", [b"layer"], days=400)
+    store.blob_path(layer.digest).unlink()
+    needed = store.place_path(layer.digest)
+    other = store.place_path("sha256:" + "0" * 64)
+    for path in (needed, other):
+        store.put_record(path, ["registry.example.org/demo"])
+        _age(path, 400)
+
+    prune(store, now=NOW, older_than=30 * DAY)
+
+    assert (True, False) == (needed.exists(), other.exists())
+
+
+# Clocks that are wrong
+
+
+def _last_used(store: Store, days: float) -> None:
+    with in_use(store):
+        pass
+    _age(store.locks / "in-use", days)
+
+
+def test_a_clock_that_jumped_ahead_takes_nothing(store: Store) -> None:
+    path = store.artifact_path("a" * 64)
+    path.write_bytes(b"wheel")
+    _age(path, 0)
+    _last_used(store, 0)
+
+    with pytest.raises(MachineError) as caught:
+        prune(store, now=NOW + 20 * 365 * DAY)
+
+    assert ("clock-doubtful", True) == (caught.value.code, path.exists())
+    assert "2046" in caught.value.message
+
+
+def test_who_says_how_old_is_believed(store: Store) -> None:
+    path = store.artifact_path("a" * 64)
+    path.write_bytes(b"wheel")
+    _age(path, 0)
+    _last_used(store, 0)
+
+    assert 1 == prune(store, older_than=30 * DAY, now=NOW + 20 * 365 * DAY).entries
+
+
+@pytest.mark.parametrize("now", [0.0, NOW - 3000 * DAY])
+def test_a_clock_that_jumped_back_takes_nothing(store: Store, now: float) -> None:
+    """Also one without a battery, in 1970."""
+    path = store.artifact_path("a" * 64)
+    path.write_bytes(b"wheel")
+    _age(path, 0)
+    _last_used(store, 0)
+
+    pruned = prune(store, now=now)
+
+    assert (0, 1, True) == (pruned.entries, pruned.future, path.exists())
+
+
+def test_what_was_used_in_the_future_goes_last(store: Store) -> None:
+    paths = []
+    for number, days in enumerate((-5000, 3)):
+        path = store.artifact_path(f"{number:064x}")
+        path.write_bytes(bytes(1000))
+        paths.append(_age(path, days))
+
+    pruned = prune(store, older_than=30 * DAY, max_size=usage(store)["store-v1"] + 1000, now=NOW)
+
+    assert ([True, False], 1) == ([path.exists() for path in paths], pruned.future)
+
+
+def test_times_after_2038_and_before_1980(store: Store) -> None:
+    for name, moment in (("a", 2**31 + DAY), ("b", 1.0)):
+        path = store.artifact_path(name * 64)
+        path.write_bytes(b"wheel")
+        os.utime(path, (moment, moment))
+
+    pruned = prune(store, older_than=DAY, now=2**31 + 3 * DAY)
+
+    assert (2, 0) == (pruned.entries, pruned.future)
+
+
+# What cannot be removed
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EBUSY, errno.ESTALE, errno.EROFS])
+def test_what_is_not_ours_to_remove_stays_and_is_counted(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = store.artifact_path("a" * 64)
+    path.write_bytes(b"wheel")
+    _age(path, 40)
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    pruned = prune(store, older_than=30 * DAY, now=NOW)
+
+    assert (0, 0, 1) == (pruned.entries, pruned.size, pruned.foreign)
+
+
+def test_directories_that_cannot_be_moved_are_removed_where_they_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that came with a container's image, on overlayfs."""
+    _age(_make_tree(store.trees / "0"), 40)
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+
+    assert 1 == prune(store, older_than=30 * DAY, now=NOW).entries
+    assert ([], []) == (list(store.trees.iterdir()), list(store.tmp.iterdir()))
+
+
+def test_many_entries(store: Store) -> None:
+    """Nothing is looked at more often than it has to be."""
+    for number in range(2000):
+        (store.artifacts / f"{number:064x}").touch()
+        if number % 2:
+            os.utime(store.artifacts / f"{number:064x}", (NOW - 40 * DAY, NOW - 40 * DAY))
+
+    assert 1000 == prune(store, older_than=30 * DAY, now=NOW).entries
+    assert 1000 == len(list(store.artifacts.iterdir()))

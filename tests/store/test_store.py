@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from envbuild.errors import MachineError
+from envbuild.errors import DamagedError, MachineError
 from envbuild.store import Blob, Store
 from envbuild.store.disk import disk_errors, write_atomic
 from envbuild.store.store import HashingWriter
@@ -170,3 +171,98 @@ def test_hashing_writer_counts_what_passes(tmp_path: Path) -> None:
         writer.write(b"abc")
 
     assert (_digest(b"abc"), 3) == (writer.digest, writer.size)
+
+
+@pytest.mark.parametrize(
+    "digest",
+    ["", "sha256:", "sha256:../../etc/passwd", "sha256:" + "A" * 64, "0" * 64, "sha512:" + "0" * 64],
+)
+def test_what_is_no_digest_is_no_path(store: Store, digest: str) -> None:
+    assert not store.has_blob(digest, 0)
+    with pytest.raises(ValueError, match="is not a digest"):
+        store.blob_path(digest)
+
+
+def test_a_damaged_config_is_written_anew_by_the_next_build(store: Store) -> None:
+    """Its size is right, so only reading it tells."""
+    blob = store.put_blob(b"content")
+    store.blob_path(blob.digest).write_bytes(b"cOntent")
+
+    store.put_blob(b"content")
+
+    assert b"content" == store.read_blob(blob.digest)
+
+
+def test_a_damaged_blob_that_is_read_is_named_and_removed(store: Store) -> None:
+    blob = store.put_blob(b"content")
+    store.blob_path(blob.digest).write_bytes(b"cOntent")
+
+    with pytest.raises(DamagedError, match=blob.digest) as caught:
+        store.read_blob(blob.digest)
+
+    assert ("damaged-cache", False) == (caught.value.code, store.blob_path(blob.digest).exists())
+
+
+def test_a_missing_blob_is_an_error_with_a_remedy(store: Store) -> None:
+    with pytest.raises(DamagedError, match="missing") as caught:
+        store.read_blob(_digest(b"never"))
+
+    assert ("missing-blob", True) == (caught.value.code, bool(caught.value.remedy))
+
+
+@pytest.mark.parametrize("content", [b"whEel", b"whe", b"", b"wheels"])
+def test_a_damaged_download_is_not_there(store: Store, content: bytes, warnings: list[str]) -> None:
+    sha256 = hashlib.sha256(b"wheel").hexdigest()
+    store.artifact_path(sha256).write_bytes(content)
+
+    assert (False, False) == (store.has_artifact(sha256), store.artifact_path(sha256).exists())
+    assert [f"the downloaded file {sha256} in the cache was damaged and has been removed"] == warnings
+
+
+def test_damage_that_is_not_ours_to_remove_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha256 = hashlib.sha256(b"wheel").hexdigest()
+    store.artifact_path(sha256).write_bytes(b"whEel")
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(MachineError, match="cannot be removed") as caught:
+        store.has_artifact(sha256)
+
+    assert "cache-not-writable" == caught.value.code
+
+
+def test_a_cut_marker_is_written_anew(store: Store) -> None:
+    (store.layout / "oci-layout").write_bytes(b"")
+    (store.layout / "index.json").write_bytes(b"")
+
+    Store(store.root).prepare()
+
+    assert b'{"imageLayoutVersion":"1.0.0"}' == (store.layout / "oci-layout").read_bytes()
+    assert (store.layout / "index.json").stat().st_size
+
+
+@pytest.mark.parametrize("mode", [0o2775, 0o775, 0o1777])
+def test_who_may_write_to_the_cache_may_write_to_its_parts(tmp_path: Path, mode: int) -> None:
+    """A directory for a group: whatever the umask of who comes first."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(mode)
+    store = Store(tmp_path / "cache")
+    store.prepare()
+
+    directories = (store.layout, store.blobs.parent, *store.directories)
+    assert {mode & 0o2022} == {directory.stat().st_mode & 0o3022 for directory in directories}
+
+
+def test_parts_on_different_disks_are_an_error_with_a_remedy(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(MachineError) as caught:
+        store.put_blob(b"content")
+
+    assert ("cache-split", []) == (caught.value.code, list(store.tmp.iterdir()))
