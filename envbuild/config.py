@@ -23,7 +23,7 @@ import platformdirs
 import tomli
 
 from envbuild.errors import EnvbuildError, RepoError, UsageError
-from envbuild.image.reference import is_repository_name
+from envbuild.image.reference import is_reference, is_repository_name
 from envbuild.network.indexes import user_indexes
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "load_settings",
     "parse_repository_config",
     "read_user_config",
+    "setting_place",
     "user_config_path",
 ]
 
@@ -42,6 +43,7 @@ RESOLVERS = ("uv", "pip-tools")
 NETWORK_STEPS = ("postBuild", "build")
 ENGINES = ("auto", "bubblewrap", "docker", "podman")
 REPOSITORY_EXAMPLE = "registry.example.org/team/envs"
+IMAGE_EXAMPLE = "registry.example.org/team/python:3.12"
 
 _TRUSTED = "layers found in a registry are used as they are, so who names it decides what runs"
 
@@ -61,7 +63,7 @@ class Option:
     """
 
     key: str
-    kind: Literal["text", "list", "number", "switch", "image repository"]
+    kind: Literal["text", "list", "number", "switch", "image", "image repository"]
     repository: bool = False
     choices: tuple[str, ...] = ()
     reason: str = "it concerns the machine, not the image"
@@ -88,6 +90,7 @@ class Option:
 OPTIONS: tuple[Option, ...] = (
     Option("name", "text", repository=True),
     Option("python", "text", repository=True),
+    Option("base", "image", repository=True),
     Option("extras", "list", repository=True),
     Option("groups", "list", repository=True),
     Option("requirements", "list", repository=True),
@@ -124,7 +127,8 @@ _BY_KEY = {option.key: option for option in OPTIONS}
 class Settings:
     """Every setting's value, wherever it came from.
 
-    ``jobs`` is the number of parallel workers; ``platforms`` is empty when the host's is meant; ``resolver``
+    ``base`` is an image of a registry to build on, None when a base that fits is made; ``jobs`` is the number
+    of parallel workers; ``platforms`` is empty when the host's is meant; ``resolver``
     is None when the repository's files decide; ``network`` are the steps that may reach it, ``step_memory``
     (GiB) and ``step_timeout`` (minutes) what each may use; the mirrors and the index are base URLs, None when
     they are found out at run time. ``registry`` is the repository in a registry that is the shared cache;
@@ -135,6 +139,7 @@ class Settings:
     cache_dir: Path
     name: str | None = None
     python: str | None = None
+    base: str | None = None
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
@@ -293,6 +298,18 @@ def parse_repository_config(*, pyproject: str | None, own: str | None) -> dict[s
     return _checked(section, pyproject or "", "tool.envbuild", "pyproject.toml", from_repository=True)
 
 
+def setting_place(key: str, *, pyproject: str | None, own: str | None) -> tuple[str, int | None] | None:
+    """The file and line in which a repository sets ``key``; None when it does not.
+
+    Parameters: as for :func:`parse_repository_config`, which found nothing wrong with them.
+    """
+    if own is not None:
+        found = _toml(own, "envbuild.toml", RepoError)
+        return ("envbuild.toml", _line_of(own, "", key)) if key in found else None
+    section = _toml(pyproject or "", "pyproject.toml", RepoError).get("tool", {}).get("envbuild", {})
+    return ("pyproject.toml", _line_of(pyproject or "", "tool.envbuild", key)) if key in section else None
+
+
 def _toml(text: str, file: str, error_type: type[EnvbuildError]) -> dict[str, Any]:
     try:
         return tomli.loads(text)
@@ -354,6 +371,9 @@ def _trouble(option: Option, value: Any) -> str | None:
         case "image repository":
             fits = isinstance(value, str) and is_repository_name(value)
             return None if fits else f"must be a repository in a registry, like {REPOSITORY_EXAMPLE}"
+        case "image":
+            fits = isinstance(value, str) and is_reference(value)
+            return None if fits else f"must be an image in a registry, like {IMAGE_EXAMPLE}"
         case "text":
             if not isinstance(value, str) or not value:
                 return "must be a text"

@@ -223,12 +223,14 @@ class CondaLayer:
 class AptLayer:
     """The Debian packages of ``apt.txt``, installed in the sandbox on top of the base's layer.
 
-    ``base`` is the key of that layer: the same packages give other files on another base.
+    ``base`` is the key of that layer: the same packages give other files on another base. ``has_dpkg`` tells
+    that dpkg is there; else it comes with the packages.
     """
 
     platform: str
     base: str
     debs: tuple[Deb, ...]
+    has_dpkg: bool = False
     title: str = "Debian packages of apt.txt"
 
     @property

@@ -292,8 +292,12 @@ def system_layers(lock: Lock, platform: str) -> tuple[LayerPlan, ...]:
     system = _system(lock.base, platform)
     for target in lock.targets:
         if target.platform == platform and target.apt:
-            return (*system, AptLayer(platform, system[-1].key, target.apt))
+            return (*system, _apt_layer(lock.base, target, system))
     return system
+
+
+def _apt_layer(base: Base, target: Target, system: tuple[LayerPlan, ...]) -> AptLayer:
+    return AptLayer(target.platform, system[-1].key, target.apt, has_dpkg=base.image is not None)
 
 
 def make_plan(lock: Lock, platform: str, lock_bytes: bytes, projects: Iterable[Wheel] = ()) -> Plan:
@@ -315,7 +319,7 @@ def make_plan(lock: Lock, platform: str, lock_bytes: bytes, projects: Iterable[W
     layers: list[LayerPlan] = [
         *system,
         *_wheel_layers(server, recipe.SERVER_PREFIX, own, "Jupyter server"),
-        *([AptLayer(platform, system[-1].key, target.apt)] if target.apt else []),
+        *([_apt_layer(base, target, system)] if target.apt else []),
         *_conda_layers(target.conda, python),
         *_wheel_layers(target.wheels, recipe.ENV_PREFIX, python, "packages"),
         GlueLayer(

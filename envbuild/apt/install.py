@@ -72,7 +72,7 @@ def install(layer: AptLayer, files: Mapping[str, Path], image: Image, steps: Ste
     log = steps.store.logs / f"apt-{layer.key[:16]}.log"
     log.unlink(missing_ok=True)
     with steps.store.temporary_directory() as scratch:
-        _lay_out(scratch, layer.debs, files)
+        _lay_out(scratch, layer.debs, files, has_dpkg=layer.has_dpkg)
         step = Step(
             title=_FILE,
             argv=("/bin/sh", f"{_PLACE}/install.sh", *_OPTIONS),
@@ -86,7 +86,7 @@ def install(layer: AptLayer, files: Mapping[str, Path], image: Image, steps: Ste
         return steps.layer(image, step, layer.key, lambda outcome: _failure(outcome, log), _FILE, tidied)
 
 
-def _lay_out(scratch: Path, debs: Sequence[Deb], files: Mapping[str, Path]) -> None:
+def _lay_out(scratch: Path, debs: Sequence[Deb], files: Mapping[str, Path], *, has_dpkg: bool) -> None:
     """Make what the step gets to see: the packages, the script, and its plan."""
     directory = scratch / "debs"
     directory.mkdir(mode=0o755)
@@ -110,7 +110,7 @@ def _lay_out(scratch: Path, debs: Sequence[Deb], files: Mapping[str, Path]) -> N
         lines.append(f"unpack {' '.join(names[name].name for name in group)}\n")
         lines.append(f"configure {' '.join(group)}\n")
     (directory / "plan").write_text("".join(lines))
-    first = _entries(names[name] for name in essential(needs))
+    first = _entries(names[name] for name in (() if has_dpkg else essential(needs)))
     with (directory / "first.tar").open("wb") as stream:
         tar.write_tar(tar.complete(first), stream)
 

@@ -30,7 +30,8 @@ __all__ = ["AptRequest", "base_paragraphs", "solve"]
 _ALWAYS = ("debconf", "dpkg", "usr-is-merged")
 
 _TIMEOUT_SECONDS = 300
-_INSTALLED = re.compile(r"^Inst (\S+) \((\S+) ", re.MULTILINE)
+# With the version in brackets that an upgrade replaces.
+_INSTALLED = re.compile(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", re.MULTILINE)
 _UNMET = re.compile(r"^(?:The following packages have unmet dependencies:\n)((?: .*\n)+)", re.MULTILINE)
 _LONGEST_REASON = 4000
 _CLOSE_NAMES = 3
@@ -81,7 +82,8 @@ class AptRequest:
     """What is asked of apt.
 
     ``base`` are the packages that are there and stay as they are. ``preferred`` are versions by name to stay
-    with where Debian still has them.
+    with where Debian still has them. ``status`` is the text of dpkg's status file where dpkg administers what
+    is there; then packages that are there may be upgraded.
     """
 
     suite: str
@@ -89,6 +91,7 @@ class AptRequest:
     base: tuple[Deb, ...]
     asked: tuple[AptPackage, ...]
     preferred: Mapping[str, str]
+    status: str = ""
 
 
 def base_paragraphs(catalog: Catalog, base: Sequence[Deb]) -> list[bytes] | None:
@@ -126,7 +129,8 @@ def solve(
     assert paragraphs is not None, "the caller chose indexes that have the base"
     configuration = _lay_out(scratch, request, paragraphs, indexes)
     names = [f"{deb.name}={deb.version}" for deb in request.base]
-    names += sorted(catalog.essential.union(_ALWAYS).intersection(catalog.names()))
+    if not request.status:
+        names += sorted(catalog.essential.union(_ALWAYS).intersection(catalog.names()))
     names += [f"{one.name}={one.version}" if one.version else one.name for one in request.asked]
     output = _run([*apt, "install", "--simulate", "--quiet", *names], configuration, request)
     there = {deb.name for deb in request.base}
@@ -174,7 +178,7 @@ def _lay_out(root: Path, request: AptRequest, base: Sequence[bytes], indexes: Se
     """Make the root that apt works in; returns its configuration file."""
     for name in ("etc", "lists/partial", "state", "cache/archives/partial", "log", "methods"):
         (root / name).mkdir(parents=True)
-    (root / "status").touch()
+    (root / "status").write_text(request.status)
     architecture = request.architecture
     (root / f"lists/base_dists_base_main_binary-{architecture}_Packages").write_bytes(
         b"".join(paragraph + b"\n\n" for paragraph in base)

@@ -71,6 +71,8 @@ def lock_debs(
         offline=offline,
     )
     debs = {platform: resolved[architecture] for platform, architecture in architectures.items()}
+    if recipe.image is not None:
+        return LockedDebs(recipe.python, debs)
     name = f"python{recipe.python_minor}"
     pythons = {Version(deb.version).upstream for of in debs.values() for deb in of if deb.name == name}
     if len(pythons) != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +14,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from envbuild.errors import MachineError, RepoError
+from envbuild.lock.model import BaseImage
 from envbuild.spec.model import Problem, PythonRequest
 
 __all__ = [
@@ -40,6 +41,9 @@ class BaseRecipe:
     for, ``excluded`` the dependencies done without and ``scripts`` the packages whose maintainer scripts
     are not run, each with the reason. ``server`` are the Jupyter server's requirements (PEP 508).
     ``digest`` is that of the recipe's text.
+
+    With an ``image`` the base is that one of a registry, under its ``name``; ``python`` and ``glibc`` are
+    what it has, and ``packages`` of ``suite`` are what files are added to it from.
     """
 
     name: str
@@ -52,6 +56,7 @@ class BaseRecipe:
     scripts: Mapping[str, str]
     server: tuple[str, ...]
     digest: str
+    image: BaseImage | None = None
 
     @property
     def python_minor(self) -> str:
@@ -141,7 +146,7 @@ def choose(
         if not left and not required:
             continue
         if not left:
-            raise _not_offered(request, [recipe.python for recipe in recipes])
+            raise _not_offered(request, recipes)
         fitting = left
     hints = [request for request in requests if request.hint]
     return max(
@@ -154,8 +159,11 @@ def choose(
     )
 
 
-def check_python(requests: Sequence[PythonRequest], python: str) -> tuple[Problem, ...]:
+def check_python(requests: Sequence[PythonRequest], python: str, recipe: BaseRecipe) -> tuple[Problem, ...]:
     """Whether the exact version ``python`` is what every request (hints aside) asks for.
+
+    Parameters:
+        recipe: of the base that has it.
 
     Returns:
         A note for each file that names another patch release in passing (``runtime.txt``).
@@ -168,7 +176,7 @@ def check_python(requests: Sequence[PythonRequest], python: str) -> tuple[Proble
         if request.hint:
             continue
         if not _admits(request, python):
-            raise _not_offered(request, [python])
+            raise _not_offered(request, [replace(recipe, python=python)])
         if not _specifier(request).contains(python, prereleases=True):
             notes.append(
                 Problem(
@@ -206,7 +214,16 @@ def _admits(request: PythonRequest, python: str) -> bool:
     return len(exact) == len(specifier) == 1 and exact[0].release[:2] == Version(python).release[:2]
 
 
-def _not_offered(request: PythonRequest, offered: Sequence[str]) -> RepoError:
+def _not_offered(request: PythonRequest, recipes: Sequence[BaseRecipe]) -> RepoError:
+    offered = [recipe.python for recipe in recipes]
+    if recipes[0].image is not None:
+        return RepoError(
+            f"asks for Python {request.specifier}, and the base {recipes[0].name} has {offered[0]}",
+            code="python-not-offered",
+            file=request.file,
+            line=request.line,
+            remedy="name a base with such a Python (`--base`, or the setting `base`), or allow this one",
+        )
     return RepoError(
         f"asks for Python {request.specifier}, which no base image offers (there is {', '.join(offered)})",
         code="python-not-offered",

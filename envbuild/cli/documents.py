@@ -68,7 +68,8 @@ def lock_document(file: LockFile, previous: Lock | None, seconds: Mapping[str, f
         "previous": previous is not None,
         "name": lock.name,
         "python": next((of.conda_python for of in lock.targets if of.conda_python), lock.base.python),
-        "base": lock.base.recipe,
+        "base": lock.base.name,
+        "base_digest": lock.base.image.digest if lock.base.image else None,
         "cutoff": lock.cutoff,
         "kernels": list(lock.kernels),
         "platforms": {target.platform: target.versions for target in lock.targets},
@@ -168,6 +169,13 @@ def plan_document(
             ],
             "chosen": python,
             "locked": lock.base.python if lock else None,
+        },
+        "base": {
+            "asked": spec.base.reference if spec.base else None,
+            "file": spec.base.file if spec.base else None,
+            "line": spec.base.line if spec.base else None,
+            "locked": lock.base.name if lock else None,
+            "digest": lock.base.image.digest if lock and lock.base.image else None,
         },
         "requirements": [
             {"requirement": requirement.text, "file": requirement.file, "line": requirement.line}

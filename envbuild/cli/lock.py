@@ -31,7 +31,7 @@ __all__ = ["lock", "summary"]
     metavar="NAME",
     help="Take its newest version; repeatable.",
 )
-@click.option("--upgrade-base", "base", is_flag=True, help="Take the newest Debian packages and server.")
+@click.option("--upgrade-base", is_flag=True, help="Take the newest base (packages, or image) and server.")
 @click.option(
     "--from", "image", metavar="IMAGE", help="Read the lock back that is in this image, instead of locking."
 )
@@ -47,7 +47,7 @@ def lock(
     check: bool,
     upgrade: bool,
     packages: tuple[str, ...],
-    base: bool,
+    upgrade_base: bool,
     image: str | None,
     show: bool,
 ) -> None:
@@ -56,7 +56,7 @@ def lock(
     Versions that are locked already are kept as long as they fit. With --from nothing is locked: the lock
     that is in an image is written, unless there is another one.
     """
-    renewing = upgrade or packages or base or session.settings.exclude_newer
+    renewing = upgrade or packages or upgrade_base or session.settings.exclude_newer
     if image is not None and (check or renewing):
         raise click.UsageError("--from goes with no other option about what is locked")
     if image is None and show:
@@ -73,7 +73,7 @@ def lock(
     before = found.lock if found else None
     known = tuple(target.platform for target in before.targets) if before else ()
     platforms = project.settings.platforms or known or (host_platform(),)
-    renew = upgrade or packages or base or project.settings.exclude_newer
+    renew = upgrade or packages or upgrade_base or project.settings.exclude_newer
     if check and renew:
         raise click.UsageError("--check goes with no option that changes the lock")
     project = session.recompile(
@@ -87,7 +87,7 @@ def lock(
             before,
             upgrade=upgrade,
             upgrade_packages=packages,
-            upgrade_base=base,
+            upgrade_base=upgrade_base,
         )
         file = keep_lock(project.repo, made, store=session.store, reporter=session.console)
     else:

@@ -178,6 +178,11 @@ registry_options = chain(
 spec_options = chain(
     click.option("--python", metavar="VERSION", help="The Python version to use, like 3.13."),
     click.option(
+        "--base",
+        metavar="IMAGE",
+        help="An image in a registry to build on. Default: a base of envbuild's own.",
+    ),
+    click.option(
         "--extra", "extras", multiple=True, metavar="NAME", help="Also install this extra; repeatable."
     ),
     click.option(

@@ -19,6 +19,7 @@ from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns
 
 if TYPE_CHECKING:
+    from envbuild.lock.model import Lock
     from envbuild.source import Repo
     from envbuild.source.selection import Selection
     from envbuild.spec import Spec
@@ -50,7 +51,7 @@ def plan(session: Session, source: str) -> None:
     platforms = project.settings.platforms or (host_platform(),)
     stale = stale_reasons(found, project.spec, project.repo, platforms)
     planned = make_plan(found.lock, platforms[0], found.data) if found and not stale else None
-    spec, python = _with_python(project.spec)
+    spec, python = _with_python(project.spec, found.lock if found else None)
     spec, selection = _with_selection(spec, project.repo)
     document = plan_document(
         spec,
@@ -67,14 +68,20 @@ def plan(session: Session, source: str) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _with_python(spec: Spec) -> tuple[Spec, str | None]:
-    """The Python that locking anew would give; when no base has it, that is one problem more."""
+def _with_python(spec: Spec, lock: Lock | None) -> tuple[Spec, str | None]:
+    """The Python that locking anew would give; when no base has it, that is one problem more.
+
+    That of a registry's image is known only once it was locked.
+    """
     from dataclasses import replace
 
     from envbuild.base.recipe import choose, load_recipes
     from envbuild.errors import RepoError
     from envbuild.spec.model import Problem
 
+    if spec.base is not None:
+        same = lock is not None and lock.base.image is not None and lock.base.name == spec.base.reference
+        return spec, lock.base.python if lock is not None and same else None
     try:
         return spec, choose(spec.python, load_recipes(), required=spec.conda is None).python
     except RepoError as error:
@@ -159,16 +166,31 @@ def _environment(document: dict[str, Any]) -> list[tuple[str, str]]:
         how = "from the Dockerfile" if document["builder"] == "Dockerfile" else "by repo2docker's buildpacks"
         return [("  built", f"{how}, on a container engine; there is nothing to lock")]
     stale = document["lock"]["stale"]
-    version = document["python"]["locked"] or document["python"]["chosen"] or "none that is offered"
+    base = document["base"]
+    unknown = (
+        "that of the base, which is looked at when it is locked" if base["asked"] else "none that is offered"
+    )
+    version = document["python"]["locked"] or document["python"]["chosen"] or unknown
     return [
         (
             "  Python",
             "; ".join([version, *(["asked for: " + ", ".join(asked)] if asked else [])]),
         ),
+        *([("  base", _base(base))] if base["asked"] or base["digest"] else []),
         ("  kernels", ", ".join(document["kernels"])),
         ("  lock", "; ".join(stale) if stale else "up to date"),
         *(() if document["will_execute"] else [("  executed to build it", "nothing")]),
     ]
+
+
+def _base(base: dict[str, Any]) -> str:
+    place = (
+        f" ({base['file']}:{base['line']})" if base["line"] else f" ({base['file']})" if base["file"] else ""
+    )
+    if base["asked"] is None:
+        return f"{base['locked']} is locked; none is asked for"
+    pinned = f", locked as {base['digest']}" if base["locked"] == base["asked"] else ""
+    return f"{base['asked']}{place}{pinned}"
 
 
 def _executions(document: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -25,16 +25,13 @@ if TYPE_CHECKING:
 
     from envbuild.backend.locking import SourceBuilder
     from envbuild.backend.workshop import Workshop
-    from envbuild.base.interpreter import Interpreter
     from envbuild.base.mirrors import Mirrors
     from envbuild.build import Builder
     from envbuild.builder.make import EngineBuilt
     from envbuild.engine.machine import Engines
-    from envbuild.fetch import Fetcher
-    from envbuild.image.base_config import BaseConfig
     from envbuild.image.model import Image
     from envbuild.lock.ensure import LockFile
-    from envbuild.lock.model import Artifact, Base, Lock, Wheel
+    from envbuild.lock.model import Artifact, Lock, Wheel
     from envbuild.post_build import PostBuild
     from envbuild.registry.cache import SharedLayers
     from envbuild.registry.registries import Registries
@@ -156,6 +153,7 @@ class Session:
 
     def project(self, source: str) -> Project:
         """Open and read the repository ``source``."""
+        from envbuild.cli.bases import base_request
         from envbuild.source.remote import Opener
         from envbuild.spec import SpecOptions, read_spec
 
@@ -168,9 +166,8 @@ class Session:
                 repo.read(name, _MOST_CONFIG_BYTES).decode("utf-8", "replace") if repo.exists(name) else None
             )
 
-        settings = self._settings(
-            parse_repository_config(pyproject=text("pyproject.toml"), own=text("envbuild.toml"))
-        )
+        files = {"pyproject": text("pyproject.toml"), "own": text("envbuild.toml")}
+        settings = self._settings(parse_repository_config(**files))
         repo = replace(repo, include=_patterns(settings.include), exclude=_patterns(settings.exclude))
         options = SpecOptions(
             extras=settings.extras,
@@ -179,6 +176,7 @@ class Session:
             requirements=settings.requirements or None,
             name=settings.name,
             network=settings.network,
+            base=base_request(settings, self._flags, **files),
             is_own_index=partial(self._is_own_index, settings),
         )
         return Project(repo, read_spec(repo, options), settings)
@@ -221,9 +219,12 @@ class Session:
         """Lock ``project``; ``upgrades`` as for :func:`envbuild.lock.make.make_lock`."""
         from datetime import UTC, datetime
 
+        from envbuild.cli.bases import image_locker, offered_bases
         from envbuild.lock.make import make_lock
 
         settings = project.settings
+        renewed = upgrades.get("upgrade") or upgrades.get("upgrade_base")
+        kept = previous.base if previous is not None and not renewed else None
         return make_lock(
             project.spec,
             repo=project.repo,
@@ -238,6 +239,8 @@ class Session:
             resolver=self.resolver(project),
             channel_mirrors=settings.channel_mirrors,
             offline=settings.offline,
+            recipes=offered_bases(self, project, platforms, kept),
+            installed=image_locker(self, settings).packages,
             builders=partial(self._source_builder, project),
             **upgrades,
         )
@@ -284,7 +287,7 @@ class Session:
                 self.store,
                 self.console,
                 network="build" in settings.network,
-                limits=_limits(settings),
+                limits=self.limits(settings),
             )
 
         base = lock.base
@@ -319,6 +322,7 @@ class Session:
 
         ``check`` and ``upgrades`` as for :func:`envbuild.lock.compiled.update_compiled`.
         """
+        from envbuild.cli.bases import offered_bases
         from envbuild.lock.compiled import update_compiled
         from envbuild.lock.pip_tools import PipTools
 
@@ -333,6 +337,7 @@ class Session:
             platform=sorted(platforms)[0],
             exclude_newer=settings.exclude_newer,
             reporter=self.console,
+            recipes=offered_bases(self, project, platforms, previous.base if previous else None),
             check=check,
             **upgrades,
         )
@@ -348,6 +353,7 @@ class Session:
             check: run every step of the build twice and compare.
         """
         from envbuild.build import Builder
+        from envbuild.cli.bases import base_config, interpreter_of
         from envbuild.lock.sources import lock_fetcher
         from envbuild.sandbox.steps import StepLayers
 
@@ -386,14 +392,14 @@ class Session:
             fetcher=fetcher,
             reporter=self.console,
             layers=layers,
-            interpreter=partial(self._interpreter, settings, fetcher),
-            base_config=self._base_config,
+            interpreter=partial(interpreter_of, self, settings, fetcher),
+            base_config=partial(base_config, self),
             steps=StepLayers(
                 store=self.store,
                 layers=layers,
                 sandbox=partial(self.sandbox, settings),
                 reporter=self.console,
-                limits=_limits(settings),
+                limits=self.limits(settings),
                 compression=settings.compression,
                 check=check,
             ),
@@ -402,41 +408,6 @@ class Session:
             compression=settings.compression,
             jobs=settings.jobs,
         )
-
-    def _interpreter(
-        self, settings: Settings, fetcher: Fetcher, base: Base, image: Callable[[], Image]
-    ) -> Interpreter:
-        """The Python of ``base``, to compile bytecode with; ``image`` makes the base's image."""
-        from envbuild.base.interpreter import interpreter
-        from envbuild.base.signed import check_signed
-        from envbuild.sandbox.interpreter import confined_interpreter
-
-        if base.image is not None:
-            return confined_interpreter(
-                base,
-                image,
-                self.sandbox(settings),
-                store=self.store,
-                limits=_limits(settings),
-                reporter=self.console,
-            )
-        check = partial(
-            check_signed,
-            base=base,
-            store=self.store,
-            mirrors=self.mirrors(settings),
-            reporter=self.console,
-            offline=settings.offline,
-        )
-        return interpreter(base, store=self.store, fetch=fetcher.fetch, check=check)
-
-    def _base_config(self, base: Base, platform: str) -> BaseConfig | None:
-        """The config of the image that ``base`` is; None when a recipe made the base."""
-        if base.image is None:
-            return None
-        from envbuild.registry_base.pinned import pinned_config
-
-        return pinned_config(base.image, platform, store=self.store, registries=lambda: self.registries)
 
     def sandbox(self, settings: Settings) -> Sandbox:
         """What runs the steps of a build."""
@@ -451,6 +422,12 @@ class Session:
             DockerSandbox(engines.podman, self.store, self.environment),
         )
         return choose(settings.engine, sandboxes)
+
+    def limits(self, settings: Settings) -> Limits:
+        """What each step of a build may use."""
+        from envbuild.sandbox.model import Limits
+
+        return Limits(seconds=60 * settings.step_timeout, memory=settings.step_memory << 30)
 
     def _is_own_index(self, settings: Settings, url: str) -> bool:
         """Whether ``url`` is that of one of the user's package indexes."""
@@ -518,21 +495,10 @@ class Session:
     def show_problems(self, spec: Spec) -> None:
         """Say what reading found that is no error but should be acted on."""
         for problem in spec.problems:
-            place = (
-                f"{problem.file}:{problem.line}: "
-                if problem.line
-                else f"{problem.file}: "
-                if problem.file
-                else ""
-            )
+            place = ":".join(str(part) for part in (problem.file, problem.line) if part)
+            place += ": " if place else ""
             remedy = f" ({problem.remedy})" if problem.remedy else ""
             if problem.level == "warning":
                 self.console.warn(f"{place}{problem.message}{remedy}")
             elif problem.level == "note":
                 self.console.note(f"{place}{problem.message}{remedy}")
-
-
-def _limits(settings: Settings) -> Limits:
-    from envbuild.sandbox.model import Limits
-
-    return Limits(seconds=60 * settings.step_timeout, memory=settings.step_memory << 30)

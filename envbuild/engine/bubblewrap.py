@@ -20,6 +20,7 @@ from envbuild.engine.bubblewrap_container import (
 )
 from envbuild.engine.bubblewrap_tool import find_bubblewrap
 from envbuild.engine.model import Command
+from envbuild.engine.mount_points import check_mount_points
 from envbuild.engine.terminal import TERM, gets_terminal
 from envbuild.engine.trees import unpack
 from envbuild.errors import MachineError
@@ -74,9 +75,11 @@ class Bubblewrap:
     def start(self, image: Image, command: Command) -> Contained:
         """See :meth:`envbuild.engine.model.Engine.start`."""
         config = json.loads(self._store.read_blob(image.config.digest))["config"]
+        trees = unpack(image, self._store, Silent(), self.bring)
+        check_mount_points(trees, [mount.target for mount in command.mounts])
         options = [
             *_namespaces(),
-            *_root(unpack(image, self._store, Silent(), self.bring)),
+            *_root(trees),
             *mount_options(command.mounts),
             *environment_options(config.get("Env") or (), _terminal(command), command.env),
             *("--chdir", command.workdir),

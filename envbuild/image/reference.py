@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from envbuild.errors import UsageError
 
-__all__ = ["DEFAULT_REGISTRY", "Reference", "full_name", "is_digest", "is_repository_name", "parse_reference"]
+__all__ = [
+    "DEFAULT_REGISTRY",
+    "Reference",
+    "full_name",
+    "is_digest",
+    "is_reference",
+    "is_repository_name",
+    "parse_reference",
+]
 
 DEFAULT_REGISTRY = "docker.io"
 _DEFAULT_FOLDER = "library/"  # where Docker Hub keeps what has a name without a slash
@@ -119,6 +127,15 @@ def full_name(text: str) -> str:
 def is_digest(text: str) -> bool:
     """Whether ``text`` is ``sha256:`` and 64 lower-case hexadecimal digits; no other algorithm is used."""
     return _DIGEST.fullmatch(text) is not None
+
+
+def is_reference(text: str) -> bool:
+    """Whether ``text`` names an image that could be in a registry."""
+    try:
+        parse_reference(text)
+    except UsageError:
+        return False
+    return True
 
 
 def is_repository_name(text: str) -> bool:

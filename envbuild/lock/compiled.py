@@ -129,6 +129,7 @@ def update_compiled(
     platform: str,
     exclude_newer: str | None,
     reporter: Reporter,
+    recipes: Sequence[BaseRecipe],
     check: bool = False,
     upgrade: bool = False,
     upgrade_packages: Sequence[str] = (),
@@ -138,6 +139,7 @@ def update_compiled(
     Parameters:
         previous: the lock whose Python it stays with.
         platform: the one the file is for; such a file can be for one only.
+        recipes: the bases on offer.
         check: write nothing, and raise when it is not up to date.
 
     Returns:
@@ -149,7 +151,7 @@ def update_compiled(
     compiled = find_compiled(repo, spec)
     if compiled is None:
         return False
-    recipe = choose(spec.python, load_recipes())
+    recipe = choose(spec.python, recipes)
     python = _python(recipe, previous)
     reasons = outdated(compiled, repo, python=python, platform=platform)
     if reasons and check:
@@ -187,10 +189,10 @@ def check_compiled(
 ) -> None:
     """Warn when ``spec``'s pip-compiled file is not up to date: what it pins is used all the same.
 
-    Parameters: as for :func:`update_compiled`.
+    Parameters: as for :func:`update_compiled`. On an image of a registry nothing is said.
     """
     compiled = find_compiled(repo, spec)
-    if compiled is None:
+    if compiled is None or spec.base is not None:  # whose Python only locking finds out
         return
     python = _python(choose(spec.python, load_recipes()), previous)
     if reasons := outdated(compiled, repo, python=python, platform=platform):
@@ -198,7 +200,7 @@ def check_compiled(
 
 
 def _python(recipe: BaseRecipe, previous: Lock | None) -> str:
-    kept = previous is not None and previous.base.recipe == recipe.name
+    kept = previous is not None and previous.base.name == recipe.name
     return previous.base.python if previous is not None and kept else recipe.python
 
 

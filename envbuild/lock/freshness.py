@@ -59,6 +59,7 @@ def inputs_digest(spec: Spec, adopted: bytes | None = None) -> str:
         "kernels": sorted(spec.kernels),
         "other_kernels": sorted({(kernel.name, kernel.language) for kernel in spec.other_kernels}),
         "kernel_packages": sorted(spec.kernel_packages),
+        **({"base": spec.base.reference} if spec.base else {}),
         "adopted": None
         if spec.adopted is None
         else [
@@ -98,6 +99,10 @@ def check(
 
 def _changes(lock: Lock, spec: Spec) -> Iterator[str]:
     """The differences that can be told: a lock holds the answer, not the question."""
+    wanted = spec.base.reference if spec.base else None
+    locked = lock.base.image.reference if lock.base.image else None
+    if wanted != locked:
+        yield f"the base was {locked or lock.base.name} and is {wanted or 'one that fits'}"
     if lock.name != spec.name:
         yield f"the project's name was {lock.name!r} and is {spec.name!r}"
     for kernel in sorted(set(spec.kernels) ^ set(lock.kernels)):

@@ -27,7 +27,8 @@ from envbuild.lock.conda.process import CondaLock
 from envbuild.lock.conda.wheels import BesideConda
 from envbuild.lock.freshness import adopted_bytes, inputs_digest
 from envbuild.lock.from_source import BuilderFactory
-from envbuild.lock.model import Artifact, Base, Built, Deb, Lock, Target, Wheel
+from envbuild.lock.image_apt import ImageAptLocker, InstalledOf
+from envbuild.lock.model import Artifact, Base, Built, Lock, Target, Wheel
 from envbuild.lock.pip_tools import PipTools
 from envbuild.lock.projects import Projects
 from envbuild.lock.resolver import Resolver, parse_requirement
@@ -37,7 +38,7 @@ from envbuild.lock.source_resolver import SourceResolver
 from envbuild.lock.uv import UvResolver
 from envbuild.lock.uv_process import Uv
 from envbuild.pack import recipe as packing
-from envbuild.plan import assign_layers
+from envbuild.plan import assign_layers, solo_layers
 from envbuild.progress import Reporter
 from envbuild.source.repo import Repo
 from envbuild.spec.findings import refuse_errors
@@ -70,6 +71,7 @@ def make_lock(
     channel_mirrors: Mapping[str, str] | None = None,
     offline: bool = False,
     recipes: Sequence[BaseRecipe] | None = None,
+    installed: InstalledOf | None = None,
     lock_debs: LockDebs = lock_debs,
     builders: BuilderFactory | None = None,
 ) -> Lock:
@@ -90,7 +92,9 @@ def make_lock(
         builders: makes what builds wheels from source; without it every package has to be a wheel.
         channel_mirrors: where conda channels are that are not at their usual address, by name (``*`` for
             all others).
-        recipes, lock_debs: the bases on offer and how their packages are found; for tests.
+        recipes: the bases on offer; with ``spec.base`` the one that it is.
+        installed: what dpkg administers in a registry's image.
+        lock_debs: how a base's packages are found; for tests.
 
     Raises:
         RepoError: the repository asks for something that cannot be had; names file and line.
@@ -163,9 +167,10 @@ def make_lock(
             """The base, and what apt.txt adds to it: packages are built there."""
             base = _base(recipe, debs.result(), previous, now)
             apt = AptLocker(recipe.suite, base.date, store, mirrors, reporter, offline)
+            locker = apt if base.image is None else ImageAptLocker(apt, base, installed)
             before = previous if kept else None
             found = {
-                platform: apt.lock(spec.apt, base.debs[platform], platform, previous_apt(before, platform))
+                platform: locker.lock(spec.apt, base.debs[platform], platform, previous_apt(before, platform))
                 for platform in platforms
             }
             return Lock.of_base(base, found)
@@ -207,7 +212,7 @@ def make_lock(
             )
             user, server = solver.answers()
         stage.advance(sum(len(pins) for section in (user, server) for pins in section.values()))
-    for note in check_python(spec.python, locked.python) if conda is None else ():
+    for note in check_python(spec.python, locked.python, recipe) if conda is None else ():
         reporter.note(f"{note.file}: {note.message}" if note.file else note.message)
     remember(store, environment, _common_bases(user, server))
     # A fully pinned file names everything, so it does not tell what was asked for.
@@ -235,7 +240,7 @@ def make_lock(
                 spec,
                 conda,
                 previous,
-                system().target(platform).apt,
+                system(),
             )
             for platform, found in sorted(user.items())
         ),
@@ -252,11 +257,17 @@ def _target(
     spec: Spec,
     conda: CondaPart | None,
     previous: Lock | None,
-    apt: tuple[Deb, ...],
+    system: Lock,
 ) -> Target:
     before = previous_wheels(previous, platform)
+    apt = system.target(platform).apt
     if conda is None or spec.conda is None:
-        layered = assign_layers(wheels, buckets=packing.ENV_BUCKETS, previous=before)
+        layered = assign_layers(
+            wheels,
+            buckets=packing.ENV_BUCKETS,
+            solo=solo_layers(packing.MAX_SOLO_LAYERS, system.base),
+            previous=before,
+        )
         return Target(platform, layered, apt=apt, built=built)
     return Target(
         platform,
@@ -270,6 +281,7 @@ def _target(
             platform,
             direct=frozenset(name_of(package.text) for package in spec.conda.packages),
             previous=previous,
+            solo=solo_layers(packing.CONDA_SOLO_LAYERS, system.base),
         ),
         apt=apt,
         built=built,
@@ -299,19 +311,22 @@ def _base(recipe: BaseRecipe, locked: LockedDebs, previous: Lock | None, now: da
     """The base without its server."""
     unchanged = previous is not None and locked.debs == previous.base.debs
     return Base(
-        recipe=recipe.name,
+        recipe="" if recipe.image else recipe.name,
         suite=recipe.suite,
         python=locked.python,
         glibc=recipe.glibc,
         debs=dict(sorted(locked.debs.items())),
         server={},
         date=previous.base.date if previous is not None and unchanged else _timestamp(now),
+        image=recipe.image,
     )
 
 
 def _fitting(base: Base, recipe: BaseRecipe) -> Base | None:
     """``base`` when it still is what ``recipe`` asks for, else None."""
-    if (base.recipe, base.suite, base.glibc) != (recipe.name, recipe.suite, recipe.glibc):
+    if (base.name, base.suite, base.glibc) != (recipe.name, recipe.suite, recipe.glibc):
+        return None
+    if base.image != recipe.image or (recipe.image is not None and base.python != recipe.python):
         return None
     if set(base.debs) != set(recipe.platforms):
         return None

@@ -21,6 +21,7 @@ from envbuild.engine.bubblewrap_container import (
     mount_options,
 )
 from envbuild.engine.model import Command, Mount
+from envbuild.engine.mount_points import check_mount_points
 from envbuild.engine.network import lent
 from envbuild.engine.trees import unpack
 from envbuild.errors import MachineError
@@ -68,10 +69,12 @@ class BubblewrapSandbox:
     def execute(self, image: Image, step: Step, reporter: Reporter) -> Iterator[Outcome]:
         """See :meth:`envbuild.sandbox.model.Sandbox.execute`."""
         require_native(image.platform, step.title)
-        lower = Lower(unpack(image, self._store, reporter, self._engine.bring, check=True))
+        trees = unpack(image, self._store, reporter, self._engine.bring, check=True)
+        lower = Lower(trees)
         config = json.loads(self._store.read_blob(image.config.digest))["config"]
         network, network_mounts = lent(self._environment) if step.network else ({}, ())
         mounts = (*step.mounts, *network_mounts)
+        check_mount_points(trees, [mount.target for mount in mounts])
         with scratch_directory(self._store) as scratch:
             overlays = _Overlays(scratch, lower, [""] if step.user == "root" else WRITABLE, mounts)
             options = [
@@ -111,7 +114,8 @@ class BubblewrapSandbox:
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """See :meth:`envbuild.sandbox.model.Sandbox.attached`."""
         require_native(image.platform, argv[0])
-        trees = unpack(image, self._store, reporter, self._engine.bring)
+        trees = unpack(image, self._store, reporter, self._engine.bring, check=True)
+        check_mount_points(trees, ())
         options = [
             *_namespaces(root=False, network=False),
             *(word for tree in trees for word in ("--overlay-src", str(tree))),

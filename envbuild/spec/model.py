@@ -13,6 +13,7 @@ __all__ = [
     "Adopted",
     "AdoptedKind",
     "AptPackage",
+    "BaseRequest",
     "CondaRequest",
     "EngineBuild",
     "Execution",
@@ -42,12 +43,25 @@ AdoptedKind = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class BaseRequest:
+    """The registry's image that is to be the base, in full (``docker.io/library/python:3.12-slim``).
+
+    ``file`` is None when it is not the repository that asks for it.
+    """
+
+    reference: str
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SpecOptions:
     """What the user says beside the repository.
 
     ``extras`` and ``groups`` select optional dependencies of ``pyproject.toml``. ``python`` is a version
     (``3.11``) or a specifier set, and ``requirements`` are PEP 508 texts; each replaces what the files say.
-    ``name`` replaces the project's name. ``network`` are the steps that may reach the network.
+    ``name`` replaces the project's name. ``network`` are the steps that may reach the network. ``base`` is
+    the registry's image to build on, None for a base that fits.
     ``is_own_index`` tells whether an address is that of a package index of the user's; it is asked only if
     files name one.
     """
@@ -58,6 +72,7 @@ class SpecOptions:
     requirements: tuple[str, ...] | None = None
     name: str | None = None
     network: tuple[str, ...] = ()
+    base: BaseRequest | None = None
     is_own_index: Callable[[str], bool] = lambda url: False
 
 
@@ -271,13 +286,14 @@ class Spec:
     ``display_name`` is for people. ``kernels`` are the kernelspec names the Python notebooks use, sorted.
     ``inferred`` is true when the requirements come from the notebooks' imports because no file declares any.
     ``other_kernels`` are those of notebooks in other languages, ``kernel_packages`` the packages of the index
-    that are added for them. ``post_build`` is the path of a script that
-    runs when everything else is in the image. ``executions`` says what will run, in this order.
+    that are added for them. ``base`` is the registry's image to build on. ``post_build`` is the path of a
+    script that runs when everything else is in the image. ``executions`` says what will run, in this order.
     """
 
     name: str
     display_name: str
     python: tuple[PythonRequest, ...] = ()
+    base: BaseRequest | None = None
     requirements: tuple[Requirement, ...] = ()
     constraints: tuple[Requirement, ...] = ()
     sources: tuple[SourceRequirement, ...] = ()

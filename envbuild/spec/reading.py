@@ -67,6 +67,13 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
     if (start := listing.path("start")) and declared.engine_build is None:
         findings.used(start, "start", "runs in the container, before its command")
     post_build = _post_build(repo, listing, declared, findings)
+    if options.base is not None and declared.engine_build is not None:
+        findings.note(
+            "base-unused",
+            f"the base {options.base.reference} is not used: {declared.engine_build.path} names its own",
+            options.base.file,
+            options.base.line,
+        )
     name, display_name = _names(repo, declared, options)
     # Which Python an engine's build has is up to what it follows.
     requests = () if declared.engine_build else _python_requests(repo, listing, declared, notebooks, findings)
@@ -74,6 +81,7 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         name=name,
         display_name=display_name,
         python=python or requests,
+        base=None if declared.engine_build else options.base,
         requirements=requirements,
         constraints=declared.constraints,
         sources=declared.sources,

@@ -101,7 +101,7 @@ def test_a_specifier_that_is_none_is_an_error_at_its_line() -> None:
 
 
 def test_another_patch_release_is_noted() -> None:
-    (note,) = check_python((request("==3.11.7", "runtime.txt"), request(">=3.11")), "3.11.2")
+    (note,) = check_python((request("==3.11.7", "runtime.txt"), request(">=3.11")), "3.11.2", RECIPES[0])
 
     assert ("note", "runtime.txt", 3) == (note.level, note.file, note.line)
     assert "asks for Python ==3.11.7; the image has 3.11.2" == note.message
@@ -109,8 +109,8 @@ def test_another_patch_release_is_noted() -> None:
 
 def test_requires_python_is_strict_about_the_patch_release() -> None:
     with pytest.raises(RepoError, match=r"pyproject.toml:3: asks for Python >=3\.11\.5"):
-        check_python((request(">=3.11.5"),), "3.11.2")
+        check_python((request(">=3.11.5"),), "3.11.2", RECIPES[0])
 
 
 def test_hints_are_never_wrong() -> None:
-    assert () == check_python((request("==2.7.*", "old.ipynb", hint=True),), "3.13.5")
+    assert () == check_python((request("==2.7.*", "old.ipynb", hint=True),), "3.13.5", RECIPES[0])

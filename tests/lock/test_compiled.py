@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envbuild.base.recipe import load_recipes
 from envbuild.errors import EnvbuildError, RepoError
 from envbuild.lock.compiled import (
     Compiled,
@@ -148,12 +150,29 @@ def test_it_is_written_byte_for_byte_as_pip_compile_writes_it(
     assert (alone / "requirements.txt").read_text() == data.decode()
 
 
+def _options(platform: str) -> dict[str, Any]:
+    """What updating takes beside the repository."""
+    return {
+        "previous": None,
+        "platform": platform,
+        "exclude_newer": None,
+        "reporter": Silent(),
+        "recipes": load_recipes(),
+    }
+
+
 def test_pins_that_fit_are_kept_and_hashes_are_not_downloaded(
     repo: Repo, pip_tools: PipTools, index: Index
 ) -> None:
     write(repo, "app\n", "app==1.0\nlib==1.0\n", "pip-compile --generate-hashes requirements.in")
     spec = read_spec(repo, SpecOptions())
-    options = {"previous": None, "platform": "linux/arm64", "exclude_newer": None, "reporter": Silent()}
+    options = {
+        "previous": None,
+        "platform": "linux/arm64",
+        "exclude_newer": None,
+        "reporter": Silent(),
+        "recipes": load_recipes(),
+    }
 
     assert not update_compiled(repo, spec, pip_tools, **options)
     assert update_compiled(repo, spec, pip_tools, **options, upgrade_packages=("app", "lib"))
@@ -169,7 +188,13 @@ def test_pins_that_fit_are_kept_and_hashes_are_not_downloaded(
 def test_check_writes_nothing(repo: Repo, pip_tools: PipTools) -> None:
     write(repo, "app>=2\n", "app==1.0\n")
     before = (repo.root / "requirements.txt").read_bytes()
-    options = {"previous": None, "platform": "linux/amd64", "exclude_newer": None, "reporter": Silent()}
+    options = {
+        "previous": None,
+        "platform": "linux/amd64",
+        "exclude_newer": None,
+        "reporter": Silent(),
+        "recipes": load_recipes(),
+    }
     with pytest.raises(RepoError) as caught:
         update_compiled(repo, read_spec(repo, SpecOptions()), pip_tools, **options, check=True)
     assert ("lock-stale", "requirements.txt") == (caught.value.code, caught.value.file)

@@ -87,12 +87,18 @@ class CondaPart:
         )
 
     def locked(
-        self, platform: str, *, direct: frozenset[str], previous: Lock | None
+        self,
+        platform: str,
+        *,
+        direct: frozenset[str],
+        previous: Lock | None,
+        solo: int = packing.CONDA_SOLO_LAYERS,
     ) -> tuple[CondaPackage, ...]:
         """The packages as a lock has them, in their layers.
 
         Parameters:
             direct: the names that the repository asks for.
+            solo: how many big packages may have a layer of their own.
         """
         found = [
             CondaPackage(
@@ -118,7 +124,7 @@ class CondaPart:
         return assign_layers(
             found,
             buckets=packing.CONDA_BUCKETS,
-            solo=packing.CONDA_SOLO_LAYERS,
+            solo=solo,
             previous=previous_conda(previous, platform),
         )
 
