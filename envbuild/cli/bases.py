@@ -17,10 +17,17 @@ if TYPE_CHECKING:
     from envbuild.fetch import Fetcher
     from envbuild.image.base_config import BaseConfig
     from envbuild.image.model import Image
-    from envbuild.lock.model import Base
+    from envbuild.lock.model import Base, Lock
     from envbuild.registry_base.locking import ImageLocker
 
-__all__ = ["base_config", "base_request", "image_locker", "interpreter_of", "offered_bases"]
+__all__ = [
+    "base_config",
+    "base_request",
+    "image_locker",
+    "interpreter_of",
+    "lock_bases",
+    "offered_bases",
+]
 
 
 def base_request(
@@ -63,6 +70,22 @@ def offered_bases(
         return recipes
     locker = image_locker(session, project.settings)
     return (locker.lock(project.spec.base, platforms, kept, recipes[-1]),)
+
+
+def lock_bases(
+    session: Session,
+    project: Project,
+    platforms: Sequence[str],
+    previous: Lock | None,
+    upgrades: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What :func:`envbuild.lock.make.make_lock` wants to know about bases; ``upgrades`` are for it, too."""
+    renewed = upgrades.get("upgrade") or upgrades.get("upgrade_base")
+    kept = previous.base if previous is not None and not renewed else None
+    return {
+        "recipes": offered_bases(session, project, platforms, kept),
+        "installed": image_locker(session, project.settings).packages,
+    }
 
 
 def interpreter_of(

@@ -219,12 +219,10 @@ class Session:
         """Lock ``project``; ``upgrades`` as for :func:`envbuild.lock.make.make_lock`."""
         from datetime import UTC, datetime
 
-        from envbuild.cli.bases import image_locker, offered_bases
+        from envbuild.cli.bases import lock_bases
         from envbuild.lock.make import make_lock
 
         settings = project.settings
-        renewed = upgrades.get("upgrade") or upgrades.get("upgrade_base")
-        kept = previous.base if previous is not None and not renewed else None
         return make_lock(
             project.spec,
             repo=project.repo,
@@ -239,8 +237,7 @@ class Session:
             resolver=self.resolver(project),
             channel_mirrors=settings.channel_mirrors,
             offline=settings.offline,
-            recipes=offered_bases(self, project, platforms, kept),
-            installed=image_locker(self, settings).packages,
+            **lock_bases(self, project, platforms, previous, upgrades),
             builders=partial(self._source_builder, project),
             **upgrades,
         )

@@ -251,7 +251,7 @@ class TestElf:
 
         assert {5} == {elf.number("Py_Version") for elf in found[-1:] if elf is not None}
         assert {None, 5} >= {elf.number("Py_Version") for elf in found if elf is not None}
-        assert found[500] is None
+        assert found[len(whole) // 2] is None
 
     def test_nonsense_is_no_reason_to_fail(self) -> None:
         whole = make_elf(interpreter=LOADER, needed=("a",), numbers={"Py_Version": 5})

@@ -98,7 +98,7 @@ def lay_out(files: Files, root: Path) -> Path:
 def push_image(
     registry: FakeRegistry,
     name: str,
-    layers: Sequence[Files],
+    contents: Sequence[Files],
     *,
     tag: str = "",
     platform: str = "linux/amd64",
@@ -114,7 +114,7 @@ def push_image(
     """
     types = _DOCKER if docker else _OCI
     described, diff_ids = [], []
-    for files in layers:
+    for files in contents:
         data = _tar(files)
         diff_ids.append("sha256:" + hashlib.sha256(data).hexdigest())
         described.append(_blob(registry, name, gzip.compress(data, mtime=0), types["layer"]))
@@ -123,7 +123,7 @@ def push_image(
         "architecture": architecture,
         "os": system,
         "config": {"Env": list(variables)},
-        "history": [{"created_by": f"layer {number}"} for number in range(len(layers))],
+        "history": [{"created_by": f"layer {number}"} for number in range(len(contents))],
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     }
     manifest = {
