@@ -74,6 +74,21 @@ def test_cache_directory_is_absolute_and_expanded(monkeypatch: pytest.MonkeyPatc
             "ENVBUILD_PLATFORMS cannot be 'linux/riscv64': choose from linux/amd64, linux/arm64",
         ),
         (
+            "ENVBUILD_REGISTRY",
+            "team/envs",
+            "ENVBUILD_REGISTRY must be a repository in a registry, like registry.example.org/team/envs",
+        ),
+        (
+            "ENVBUILD_REGISTRY",
+            "https://registry.example.org/team/envs",
+            "ENVBUILD_REGISTRY must be a repository in a registry, like registry.example.org/team/envs",
+        ),
+        (
+            "ENVBUILD_REGISTRY",
+            "registry.example.org/team/envs:main",
+            "ENVBUILD_REGISTRY must be a repository in a registry, like registry.example.org/team/envs",
+        ),
+        (
             "ENVBUILD_ENGINE",
             "lxc",
             "ENVBUILD_ENGINE cannot be 'lxc': choose from auto, bubblewrap, docker, podman",
