@@ -7,7 +7,7 @@ import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -48,6 +48,8 @@ def examine(
     mirrors: Mirrors,
     engines: Sequence[Engine],
     offline: bool,
+    base: str | None = None,
+    find_base: Callable[[str], bool] = lambda name: False,
 ) -> tuple[Check, ...]:
     """Look at everything ``up`` needs.
 
@@ -57,6 +59,8 @@ def examine(
         mirrors: where Debian packages are fetched from.
         engines: in the order of preference.
         offline: leave out what needs the network.
+        base: the image in a registry that the user's configuration names; ``find_base`` tells whether it is
+            there.
     """
     checks = [
         _python(),
@@ -68,6 +72,7 @@ def examine(
     ]
     if not offline:
         checks.append(_debian(mirrors))
+        checks += [_base(base, find_base)] if base is not None else []
     return (*checks, *_engines(engines))
 
 
@@ -172,6 +177,20 @@ def _debian(mirrors: Mirrors) -> Check:
         return Check("Debian mirror", "fail", f"{shown}: {reason}", remedy)
     where = "the snapshot archive, no mirror is known; " if mirrors.at else ""
     return Check("Debian mirror", "ok", f"{where}{shown} answers")
+
+
+def _base(name: str, find: Callable[[str], bool]) -> Check:
+    """Not a failure: a repository may name another one, and what is locked stays as it is."""
+    remedy = "correct ENVBUILD_BASE or `base` in your configuration, or log in to the registry"
+    try:
+        found = find(name)
+    except EnvbuildError as error:
+        return Check("base", "warn", f"{name}: {redact(error.message)}", error.remedy or remedy)
+    return (
+        Check("base", "ok", f"{name} is there")
+        if found
+        else Check("base", "warn", f"there is no {name}", remedy)
+    )
 
 
 def _engines(engines: Sequence[Engine]) -> list[Check]:

@@ -28,11 +28,11 @@ def base() -> None:
 @base.command("list")
 @common_options
 def list_bases(session: Session) -> None:
-    """List the base images on offer."""
+    """List the base images on offer. Any image of a registry can be one, too (--base IMAGE)."""
     from envbuild.base.recipe import load_recipes
     from envbuild.cli.documents import bases_document
 
-    document = bases_document(load_recipes())
+    document = bases_document(load_recipes(), session.settings.base)
     rows = [("NAME", "PYTHON", "DEBIAN", "GLIBC", "PLATFORMS", "SERVER")]
     rows += [
         (
@@ -45,7 +45,9 @@ def list_bases(session: Session) -> None:
         )
         for recipe in document["bases"]
     ]
-    session.console.result(*columns(rows))
+    asked = document["setting"]
+    also = ["", f"The setting `base` names another: {asked}"] if asked else []
+    session.console.result(*columns(rows), *also)
     session.console.document(document)
 
 

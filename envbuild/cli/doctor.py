@@ -19,14 +19,22 @@ __all__ = ["doctor"]
 def doctor(session: Session) -> None:
     """Check what `envbuild up` needs on this machine. Exit code 3: it could not work."""
     from envbuild.doctor import examine
+    from envbuild.image.reference import parse_reference
 
     settings = session.settings
+
+    def find_base(name: str) -> bool:
+        reference = parse_reference(name)
+        return session.registries.repository(reference).head_manifest(reference.version) is not None
+
     checks = examine(
         session.store,
         environment=settings.tool_environment(session.environment),
         mirrors=session.mirrors(settings),
         engines=session.engines(settings),
         offline=settings.offline,
+        base=settings.base,
+        find_base=find_base,
     )
     rows: list[tuple[str, str, str]] = []
     for check in checks:

@@ -398,9 +398,10 @@ def run_document(results: Sequence[Executed], engine: str, seconds: Mapping[str,
     }
 
 
-def bases_document(recipes: Sequence[BaseRecipe]) -> dict[str, Any]:
-    """``base list``: the bases on offer, oldest Python first."""
+def bases_document(recipes: Sequence[BaseRecipe], setting: str | None = None) -> dict[str, Any]:
+    """``base list``: the bases on offer, oldest Python first; ``setting`` is the image of the user."""
     return {
+        "setting": setting,
         "bases": [
             {
                 "name": recipe.name,
@@ -412,5 +413,5 @@ def bases_document(recipes: Sequence[BaseRecipe]) -> dict[str, Any]:
                 "server": list(recipe.server),
             }
             for recipe in recipes
-        ]
+        ],
     }

@@ -492,8 +492,8 @@ class Session:
     def show_problems(self, spec: Spec) -> None:
         """Say what reading found that is no error but should be acted on."""
         for problem in spec.problems:
-            place = ":".join(str(part) for part in (problem.file, problem.line) if part)
-            place += ": " if place else ""
+            place = "".join(f"{part}:" for part in (problem.file, problem.line) if part)
+            place += " " if place else ""
             remedy = f" ({problem.remedy})" if problem.remedy else ""
             if problem.level == "warning":
                 self.console.warn(f"{place}{problem.message}{remedy}")

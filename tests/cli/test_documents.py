@@ -117,7 +117,7 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "cache remove", {**asdict(remove_images(store, stored_images(store))), "dry_run": False}
     damage = Damage("artifacts-v1", "0" * 64, "its name is no digest", 3, (), removed=True)
     yield "cache verify", verify_document(Verified(1, 3, (damage,)), {"verify": 1.0})
-    yield "base list", bases_document(load_recipes())
+    yield "base list", bases_document(load_recipes(), None)
 
 
 def _keys(value: Any) -> set[str]:
