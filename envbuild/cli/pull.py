@@ -74,7 +74,7 @@ def _name(text: str, reference: Reference) -> str:
 
     >>> from envbuild.image.reference import parse_reference
     >>> pinned = "python@sha256:" + "0" * 64
-    >>> _name("python", parse_reference("python")), _name(pinned, parse_reference(pinned))[:21]
+    >>> _name("python", parse_reference("python")), _name(pinned, parse_reference(pinned))[:20]
     ('python', 'python:sha256-000000')
     """
     name, at, digest = text.partition("@")
