@@ -9,11 +9,11 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
+from envbuild.certificates import trusting_context
+
 # A machine may be busy: how long an example takes is no property of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
-
-from envbuild.certificates import trusting_context
 
 
 @pytest.fixture
