@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from envbuild.errors import MachineError
 
@@ -57,7 +58,8 @@ class PodmanService:
         path = self._directory / "podman.sock"
         self.address = f"unix://{path}"
         log = self._directory / "log"
-        with log.open("wb") as output:
+        # Opened for reading now: when the service has ended, the shell has removed it.
+        with log.open("wb") as output, log.open("rb") as said:
             self._process = subprocess.Popen(
                 [
                     *("/bin/sh", "-c", _SHELL, "sh", str(self._directory)),
@@ -70,21 +72,20 @@ class PodmanService:
                 cwd="/",
                 start_new_session=True,  # Ctrl-C is for us, who then end it
             )
-        try:
-            self._wait_until_listening(path, log)
-        except BaseException:
-            self.close()
-            raise
+            try:
+                self._wait_until_listening(path, said)
+            except BaseException:
+                self.close()
+                raise
 
-    def _wait_until_listening(self, path: Path, log: Path) -> None:
+    def _wait_until_listening(self, path: Path, log: BinaryIO) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        with log.open("rb") as output:  # the shell removes it in the end
-            while not _listens(path):
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    lines = output.read().decode(errors="replace").strip().splitlines()
-                    said = lines[-1] if lines else "it does not answer"
-                    raise MachineError(f"podman's service does not start: {said}", code="podman-failed")
-                time.sleep(_POLL_SECONDS)
+        while not _listens(path):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                lines = log.read().decode(errors="replace").strip().splitlines()
+                said = lines[-1] if lines else "it does not answer"
+                raise MachineError(f"podman's service does not start: {said}", code="podman-failed")
+            time.sleep(_POLL_SECONDS)
 
     def close(self) -> None:
         """End it."""
