@@ -90,6 +90,38 @@ def test_a_truncated_file_in_the_cache_is_replaced(index: Index, store: Store) -
         assert entry.data == fetcher.fetch(artifact).read_bytes()
 
 
+@pytest.mark.parametrize("position", [0, 400, -1])
+def test_a_flipped_bit_in_the_cache_is_found_named_and_fetched_anew(
+    index: Index, tmp_path: Path, position: int
+) -> None:
+    """Its size is right. Nothing but its hash tells, whatever kind of file it is."""
+    warnings: list[str] = []
+    store = Store(tmp_path / "cache", warnings.append)
+    store.prepare()
+    entry, artifact = listed(index, padding=500)
+    data = bytearray(entry.data)
+    data[position] ^= 1
+    store.artifact_path(artifact.sha256).write_bytes(data)
+    stage = CountingStage()
+    with Fetcher(store, at(index.base)) as fetcher:
+        path = fetcher.fetch(artifact, stage)
+
+    assert (entry.data, artifact.size, 0) == (path.read_bytes(), stage.done, stage.cached)
+    assert [
+        f"the downloaded file {artifact.sha256} in the cache was damaged and has been removed"
+    ] == warnings
+
+
+def test_offline_a_damaged_file_is_missing(index: Index, store: Store) -> None:
+    entry, artifact = listed(index)
+    store.artifact_path(artifact.sha256).write_bytes(bytes(len(entry.data)))
+
+    with Fetcher(store, at(index.base), offline=True) as fetcher, pytest.raises(RemoteError) as caught:
+        fetcher.fetch(artifact)
+
+    assert caught.value.code == "offline"
+
+
 def test_another_file_than_the_locked_one_is_refused(index: Index, store: Store) -> None:
     entry, artifact = listed(index)
     expected = "0" * 64

@@ -41,6 +41,7 @@ from envbuild.image.blobs import layer_chunks, not_a_layer
 from envbuild.image.finding import Bring, all_here
 from envbuild.image.model import Image, Layer
 from envbuild.progress import Reporter, Stage
+from envbuild.source.text import printable
 from envbuild.store import Store
 from envbuild.store.directory import (
     checked_directory,
@@ -191,7 +192,10 @@ def _unpack_layer(layer: Layer, store: Store, stage: Stage, stopped: threading.E
         stream = TarStream(layer_chunks(store, layer), stage, stopped)
         try:
             files = extract(stream, os.fsencode(tree))
-        except (ValueError, FileExistsError, RecursionError, tarfile.TarError) as error:
+        except FileExistsError as error:
+            name = printable(os.path.relpath(os.fsencode(error.filename), os.fsencode(tree)))
+            raise store.case_collision(name) or not_a_layer(store, layer, str(error)) from error
+        except (ValueError, RecursionError, tarfile.TarError) as error:
             raise not_a_layer(store, layer, str(error)) from error
         stream.finish()
         keep_directory(store, _layer_place(store, layer), scratch, files, {"layers": [layer.diff_id]})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -176,6 +177,10 @@ class GitClient:
         start_repository(git, tree, revision.commit)
         fetch_commit(git, tree, revision, history=wanted.history)
         entries = list_files(git, tree, revision.commit)
+        folded = Counter(entry.path.lower() for entry in entries)
+        alike = next((entry.path for entry in entries if folded[entry.path.lower()] > 1), None)
+        if alike is not None and (collision := self._store.case_collision(printable(alike))):
+            raise collision  # git would write one over the other
         check_out_files(git, tree, revision.commit)
         small = [
             entry.path for entry in entries if entry.mode != b"120000" and 0 < entry.size < MOST_POINTER_BYTES

@@ -88,7 +88,10 @@ class Opener:
 
             def make(tree: Path) -> dict[str, str]:
                 with self.store.temporary_directory() as scratch:
-                    top = unpack(self.store.artifact_path(sha256), scratch, name=shown)
+                    try:
+                        top = unpack(self.store.artifact_path(sha256), scratch, name=shown)
+                    except FileExistsError as error:
+                        raise self.store.case_collision(printable(error.filename)) or error from error
                     top.rename(tree)
                 return {}
 

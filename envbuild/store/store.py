@@ -165,6 +165,16 @@ class Store:
         with disk_errors(self.root):
             write_atomic(path, data, scratch=self.tmp)
 
+    def case_collision(self, name: str) -> MachineError | None:
+        """Why ``name`` is there already, on a disk where names differ by more than case; None on others."""
+        if not (self.root / self.tmp.name.swapcase()).exists():
+            return None
+        return MachineError(
+            f"the disk that holds {self.root} does not tell {name!r} from a name that differs in case only",
+            code="case-collision",
+            remedy="have the cache on a case-sensitive disk (ENVBUILD_CACHE_DIR)",
+        )
+
     def remove_damaged(self, path: Path, what: str) -> None:
         """Take away what is not what its name says, and say so; what needs it will make it again.
 

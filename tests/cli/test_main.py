@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from envbuild.cli.main import run
-from envbuild.errors import MachineError, RemoteError, RepoError, UsageError
+from envbuild.errors import DamagedError, MachineError, RemoteError, RepoError, UsageError
 
 
 def _failing_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException) -> None:
@@ -53,6 +53,33 @@ def test_exit_codes(
     assert code == json.loads(shown.out)["exit_code"]
     assert shown.err.startswith("error: ")
     assert "Traceback" not in shown.err
+
+
+def test_what_was_damaged_in_the_cache_is_made_anew_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same once more, with a word about why."""
+    results = [DamagedError("the blob x was damaged and has been removed", code="damaged-cache"), None]
+
+    def list_once_more(*_: object) -> dict[str, Any]:
+        error = results.pop(0)
+        if error is not None:
+            raise error
+        return {"images": [], "parts": {}, "size": 0}
+
+    monkeypatch.setattr("envbuild.cli.cache_documents.cache_document", list_once_more)
+    monkeypatch.setenv("ENVBUILD_CACHE_DIR", str(tmp_path))
+
+    assert 0 == run(["cache", "list"])
+    assert "warning: the blob x was damaged and has been removed: making it anew\n" == capsys.readouterr().err
+
+
+def test_what_stays_damaged_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _failing_with(monkeypatch, tmp_path, DamagedError("the blob x is missing", code="missing-blob"))
+
+    assert (3, 1) == (run(["cache", "list"]), capsys.readouterr().err.count("error: the blob x is missing"))
 
 
 def test_unexpected_error_shows_its_traceback_with_debug(

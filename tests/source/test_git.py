@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.errors import EnvbuildError, RemoteError, RepoError, UsageError
+from envbuild.errors import EnvbuildError, MachineError, RemoteError, RepoError, UsageError
 from envbuild.source.git import Checkout, GitClient
 from envbuild.source.git_address import git_address
 from envbuild.store import Store
@@ -432,3 +432,39 @@ def test_without_git(client: Client, upstream: Upstream) -> None:
     error = refusal(client({"PATH": "/nonexistent"}), upstream.url)
 
     assert ("no-git", 3) == (error.code, error.exit_code)
+
+
+def test_a_checkout_that_was_altered_is_made_anew(client: Client, upstream: Upstream, store: Store) -> None:
+    """What is in it goes into images."""
+    checkout = client().check_out(git_address(upstream.url))
+    (checkout.path / "notebook.ipynb").write_text("altered")
+    store.checked.clear()  # as in another process
+
+    assert tree(client().check_out(git_address(upstream.url))) == {"notebook.ipynb": "{}\n"}
+
+
+def test_an_altered_checkout_is_not_used_offline(client: Client, upstream: Upstream, store: Store) -> None:
+    checkout = client().check_out(git_address(upstream.url))
+    (checkout.path / "notebook.ipynb").unlink()
+    store.checked.clear()
+
+    with pytest.raises(RemoteError) as caught:
+        client(offline=True).check_out(git_address(upstream.url))
+
+    assert "offline" == caught.value.code
+
+
+def test_names_that_differ_in_case_only_where_the_disk_does_not_tell(
+    client: Client, upstream: Upstream, store: Store
+) -> None:
+    upstream.commit({"README": "1", "readme": "2"})
+    client().check_out(git_address(upstream.url))  # this disk does
+    (store.root / "TMP").mkdir()
+    (place,) = store.checkouts.iterdir()
+    shutil.rmtree(place)
+    store.checked.clear()
+
+    with pytest.raises(MachineError) as caught:
+        client().check_out(git_address(upstream.url))
+
+    assert "case-collision" == caught.value.code

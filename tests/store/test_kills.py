@@ -19,7 +19,7 @@ from envbuild.store.verify import verify
 from tests.support.store_work import WORK, place_for_work
 
 _FORK = multiprocessing.get_context("fork")  # nothing has to be imported again
-_KILLS = 40
+_KILLS = 24
 
 
 def _work(root: Path, outside: Path, seed: int, answers: object = None) -> None:
@@ -79,7 +79,7 @@ def test_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock
 
 @pytest.mark.parametrize("locks", [True, False], ids=["locks", "locks that pretend"])
 def test_kills_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool) -> None:
-    """SIGKILL, now of one that is alone, now of one of several: what is there is whole, what follows right."""
+    """SIGKILL, of one that is alone or one of several: what is there is whole, and what follows right."""
     expected = _expected(tmp_path)
     chance = random.Random(20260701)
     if not locks:
