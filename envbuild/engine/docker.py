@@ -162,6 +162,8 @@ class Docker:
                 code="engine-elsewhere",
                 remedy=f"use {self.daemon.title} on this machine, or --engine bubblewrap",
             )
+        if command.memory is not None and not self.info.get("MemoryLimit"):
+            command = replace(command, memory=None)  # without a control group to do it with
         daemon = replace(self.daemon, rootless=self.rootless)
         return Container(self.client, self.reference(image), command, confinement, daemon)
 

@@ -117,6 +117,8 @@ class Container:
         if mounts:
             # Without this, SELinux hides what is mounted; the other way is to relabel the user's own files.
             host["security_opt"] = [*host.get("security_opt", ()), "label=disable"]
+        if command.memory is not None:
+            host |= {"mem_limit": command.memory, "memswap_limit": command.memory}
         created = self._api.create_container(
             reference,
             environment={

@@ -43,6 +43,8 @@ class Command:
         stdin: whether the process gets the caller's standard input, with a terminal of its own when that
             is one.
         output: a file that gets the process's standard output and error; None: the caller's own.
+        memory: bytes that all processes of it together may use; None: as many as there are. An engine that
+            cannot limit it (bubblewrap) ignores it.
     """
 
     argv: tuple[str, ...]
@@ -53,6 +55,7 @@ class Command:
     port: int | None = None
     stdin: bool = False
     output: Path | None = None
+    memory: int | None = None
 
 
 class Running(Protocol):

@@ -11,7 +11,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import docker
@@ -195,6 +195,16 @@ def test_ports_are_published_on_loopback_only(
         assert container.attrs["HostConfig"]["PortBindings"] == {
             "18765/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18765"}]
         }
+
+
+def test_memory_is_limited_swap_included(
+    engine: Docker, client: docker.DockerClient, image: Image, repository: Path
+) -> None:
+    command = replace(_command(repository, "trap exit TERM; sleep 60 & wait"), memory=64 << 20)
+    with engine.start(image, command):
+        (container,) = client.containers.list()
+        host = client.api.inspect_container(container.id)["HostConfig"]
+        assert (64 << 20, 64 << 20) == (host["Memory"], host["MemorySwap"])
 
 
 def test_a_missing_mount_is_an_error_and_leaves_nothing(
