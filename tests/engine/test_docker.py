@@ -116,6 +116,16 @@ def test_only_what_is_missing_is_sent(engine: Docker, shared_store: Store) -> No
     assert 0 < bump.sent < 20_000
 
 
+def test_a_change_below_other_layers(engine: Docker, shared_store: Store) -> None:
+    """podman finds the layers above by their diff IDs; Docker's own store knows a layer by those below it."""
+    low, changed, above = (os.urandom(size) for size in (300_000, 200_000, 400_000))
+    bump = Counting()
+    engine.prepare(make_image(shared_store, _layers(low, b"old", above)), reporter=Silent())  # type: ignore[arg-type]
+    engine.prepare(make_image(shared_store, _layers(low, changed, above)), reporter=bump)  # type: ignore[arg-type]
+    expected = 600_000 if engine.name == "docker" else 200_000
+    assert expected <= bump.sent < expected + 20_000
+
+
 def test_a_daemon_that_cannot_reach_us_gets_an_archive(
     engine: Docker, client: docker.DockerClient, shared_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

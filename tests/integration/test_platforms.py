@@ -66,16 +66,45 @@ def test_pure_layers_are_shared(document: dict[str, Any], quickstart: Path) -> N
     assert expected <= arm64.keys()
 
 
-def test_binaries_are_for_the_target(document: dict[str, Any], layout: Path) -> None:
-    """The Python in the arm64 image is an arm64 program."""
-    digest = document["platforms"]["linux/arm64"]["layers"][0]["digest"].removeprefix("sha256:")
-    with (layout / "blobs" / "sha256" / digest).open("rb") as blob:
+def _machines(layout: Path, layer: dict[str, Any], pattern: str) -> dict[str, bytes]:
+    """Path -> for which machine it is, of the programs and libraries in a layer that fit."""
+    with (layout / "blobs" / "sha256" / layer["digest"].removeprefix("sha256:")).open("rb") as blob:
         stream = zstandard.ZstdDecompressor().stream_reader(blob)
         with stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            headers = {
-                member.name: content.read(20)
+            return {
+                member.name: content.read(20)[_ELF_MACHINE]
                 for member in archive
-                if re.fullmatch(r"usr/bin/python3\.\d+", member.name)
-                and (content := archive.extractfile(member)) is not None
+                if re.fullmatch(pattern, member.name) and (content := archive.extractfile(member)) is not None
             }
-    assert [_AARCH64] == [header[_ELF_MACHINE] for header in headers.values()]
+
+
+def test_binaries_are_for_the_target(document: dict[str, Any], layout: Path) -> None:
+    """The Python in the arm64 image is an arm64 program."""
+    system = document["platforms"]["linux/arm64"]["layers"][0]
+    assert [_AARCH64] == list(_machines(layout, system, r"usr/bin/python3\.\d+").values())
+
+
+def test_an_index_is_pushed_without_a_machine_of_that_kind(
+    envbuild: Envbuild, document: dict[str, Any], quickstart: Path, registry: str, tmp_path: Path
+) -> None:
+    """``build --push`` for both; what skopeo then gets for arm64 has compiled modules for arm64."""
+    require("skopeo")
+    name = f"{registry}/both:1"
+    both = ("--platform", "linux/amd64", "--platform", "linux/arm64")
+    pushed = envbuild.document("build", quickstart, "--locked", *both, "--push", "-t", name)
+    assert document["digest"] == pushed["digest"] == pushed["pushed"]["digest"]
+    raw = json.loads(output_of("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{name}"))
+    assert {platform: image["digest"] for platform, image in document["platforms"].items()} == {
+        f"{entry['platform']['os']}/{entry['platform']['architecture']}": entry["digest"]
+        for entry in raw["manifests"]
+    }
+    copied = tmp_path / "arm64"
+    choose = ("skopeo", "--override-arch", "arm64", "copy", "--quiet", "--src-tls-verify=false")
+    output_of(*choose, f"docker://{name}", f"oci:{copied}:1")
+    layers = document["platforms"]["linux/arm64"]["layers"]
+    (numpy,) = (
+        layer for layer in layers if any(package.startswith("numpy==") for package in layer["packages"])
+    )
+    machines = _machines(copied, numpy, r".*/numpy/_core/.*\.so")
+    assert machines
+    assert {_AARCH64} == set(machines.values())
