@@ -76,6 +76,8 @@ def build_base(
     from envbuild.attest.attaching import Subject
     from envbuild.base.host import host_platform
     from envbuild.base.recipe import base_images, recipe_named
+    from envbuild.cli.building import lock_builder
+    from envbuild.cli.locking import new_lock
     from envbuild.cli.sharing import environment_reference
     from envbuild.image.finding import without_lost
     from envbuild.lock.lockfile import dump_lock
@@ -93,8 +95,8 @@ def build_base(
         python=(PythonRequest(f"=={recipe.python}", f"{recipe.name}/base.toml"),),
     )
     project = Project(open_repo(str(base_images() / recipe.name)), spec, settings)
-    lock = session.make_lock(project, platforms, None)
-    builder, env = session.builder(lock, settings), environment_id(lock)
+    lock = new_lock(session, project, platforms, None)
+    builder, env = lock_builder(session, lock, settings), environment_id(lock)
     session.layers(settings).consult([*environment_reference(settings, env), *delivery.replaced])
 
     data = dump_lock(lock)

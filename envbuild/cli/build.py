@@ -109,12 +109,14 @@ def _assemble(
     check_reproducible: bool,
 ) -> dict[str, Any]:
     from envbuild.attest.attaching import Subject
+    from envbuild.cli.building import lock_builder
+    from envbuild.cli.locking import project_lock
     from envbuild.cli.sharing import environment_reference
     from envbuild.image.finding import without_lost
     from envbuild.plan import environment_id
 
-    file = session.ensure_lock(project, platforms, locked=locked)
-    builder = session.builder(file.lock, project.settings, project.repo, check=check_reproducible)
+    file = project_lock(session, project, platforms, locked=locked)
+    builder = lock_builder(session, file.lock, project.settings, project.repo, check=check_reproducible)
     env = environment_id(file.lock)
     layers = session.layers(project.settings)
     layers.consult([*environment_reference(project.settings, env), *delivery.replaced])

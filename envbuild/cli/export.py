@@ -48,6 +48,7 @@ def export(session: Session, source: str, form: str, output: Path | None, locked
     """
     from envbuild.base.host import host_platform
     from envbuild.cli.documents import export_document
+    from envbuild.cli.locking import project_lock
     from envbuild.lock.ensure import read_lock
     from envbuild.lock.export import export as render
     from envbuild.lock.export import write_export
@@ -56,7 +57,7 @@ def export(session: Session, source: str, form: str, output: Path | None, locked
     found = read_lock(project.repo, session.store)
     known = tuple(target.platform for target in found.lock.targets) if found else ()
     platforms = project.settings.platforms or known or (host_platform(),)
-    file = session.ensure_lock(project, platforms, locked=locked)
+    file = project_lock(session, project, platforms, locked=locked)
     text = render(file.lock, form, platforms=platforms, locate=session.addresses(file.lock, project.settings))
     if form != "conda-lock" and any(target.conda for target in file.lock.targets):
         session.console.warn(f"the lock has conda packages, which are not in {form}: use conda-lock")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from envbuild.cli.locking import new_lock, project_lock, recompile
 from envbuild.cli.options import (
     common_options,
     lock_options,
@@ -76,12 +77,13 @@ def lock(
     renew = upgrade or packages or upgrade_base or project.settings.exclude_newer
     if check and renew:
         raise click.UsageError("--check goes with no option that changes the lock")
-    project = session.recompile(
-        project, source, platforms, before, check=check, upgrade=upgrade, upgrade_packages=packages
+    project = recompile(
+        session, project, source, platforms, before, check=check, upgrade=upgrade, upgrade_packages=packages
     )
     if renew:
         session.show_problems(project.spec)
-        made = session.make_lock(
+        made = new_lock(
+            session,
             project,
             platforms,
             before,
@@ -91,7 +93,7 @@ def lock(
         )
         file = keep_lock(project.repo, made, store=session.store, reporter=session.console)
     else:
-        file = session.ensure_lock(project, platforms, locked=check)
+        file = project_lock(session, project, platforms, locked=check)
     document = lock_document(file, before, session.console.rounded_seconds)
     session.console.result(*summary(document))
     session.console.document(document)

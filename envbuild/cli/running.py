@@ -16,6 +16,8 @@ __all__ = ["environment_image"]
 def environment_image(session: Session, project: Project, *, locked: bool) -> tuple[Engine, Image]:
     """An engine that works, and this machine's image without the repository's files."""
     from envbuild.base.host import host_platform
+    from envbuild.cli.building import lock_builder
+    from envbuild.cli.locking import project_lock
     from envbuild.cli.sharing import environment_reference
     from envbuild.engine import choose
     from envbuild.engine.network import OnThisNetwork
@@ -29,8 +31,8 @@ def environment_image(session: Session, project: Project, *, locked: bool) -> tu
     engines: Sequence[Engine] = session.engines(project.settings)
     engine = OnThisNetwork(choose(project.settings.engine, engines), session.environment)
     session.console.note(f"engine: {engine.name}")
-    file = session.ensure_lock(project, (platform,), locked=locked)
-    builder = session.builder(file.lock, project.settings, project.repo)
+    file = project_lock(session, project, (platform,), locked=locked)
+    builder = lock_builder(session, file.lock, project.settings, project.repo)
     env = environment_id(file.lock)
     session.layers(project.settings).consult(environment_reference(project.settings, env))
 

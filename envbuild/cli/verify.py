@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envbuild.cli.building import lock_builder
+from envbuild.cli.locking import project_lock
 from envbuild.cli.looking import inspector
 from envbuild.cli.options import (
     common_options,
@@ -67,7 +69,7 @@ def verify(
     verifier = Verifier(
         inspector=inspector(session),
         recipe=partial(_recipe, session, project) if project is not None else None,
-        usual=lambda recipe: session.builder(recipe.lock, settings, recipe.repo),
+        usual=lambda recipe: lock_builder(session, recipe.lock, settings, recipe.repo),
         fresh=partial(_fresh_builder, session, project),
         shared=partial(_shared_image, session),
         reporter=session.console,
@@ -122,7 +124,7 @@ def _signature(signature: dict[str, Any] | None) -> list[tuple[str, str]]:
 def _recipe(session: Session, project: Project, platforms: Sequence[str]) -> Recipe:
     from envbuild.proof.rebuilding import Recipe
 
-    file = session.ensure_lock(project, platforms, locked=True)
+    file = project_lock(session, project, platforms, locked=True)
     return Recipe(file.lock, file.data, project.repo, project.post_build)
 
 
@@ -135,7 +137,7 @@ def _fresh_builder(session: Session, project: Project | None, recipe: Recipe, co
     )
     apart = session.apart(root)
     settings = replace(settings, cache_dir=root, compression=compression, registry=None, registry_cache=False)
-    return apart.builder(recipe.lock, settings, recipe.repo)
+    return lock_builder(apart, recipe.lock, settings, recipe.repo)
 
 
 def _shared_image(session: Session, environment: str) -> Medium | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from envbuild.store import Store
 from tests.integration.conftest import Built
 from tests.support.podman import ROOTLESS_USER, Podman, podman, podman_missing
 from tests.support.programs import Envbuild, output_of, skip_for
@@ -40,10 +41,9 @@ def home(built: Built, scratch: Path, envbuild: Envbuild) -> Path:
     home = scratch / "podman"
     repository = home / built.repository.name
     shutil.copytree(built.repository, repository)
-    cache = home / "cache"
-    shutil.copytree(envbuild.cache / "actions-v1", cache / "actions-v1")
-    blobs = built.layout / "blobs"
-    shutil.copytree(blobs, cache / "store-v1" / "blobs", copy_function=os.link)
+    shared, own = Store(envbuild.cache), Store(home / "cache")
+    shutil.copytree(shared.actions, own.actions)
+    shutil.copytree(built.layout / "blobs", own.blobs.parent, copy_function=os.link)
     for path in (home, *home.rglob("*")):
         if path.is_dir() or repository in path.parents:
             shutil.chown(path, ROOTLESS_USER, ROOTLESS_USER)

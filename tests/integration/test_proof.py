@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from envbuild.registry.push import push_images
 from envbuild.registry.registries import Registries
 from envbuild.store import Blob, Store
 from tests.integration.conftest import Built
-from tests.support.programs import Envbuild, output_of
+from tests.support.programs import Envbuild, output_of, require
+from tests.support.servers import docker_registry
 from tests.support.tampering import Draft, Member
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -132,11 +133,19 @@ def test_an_image_that_travelled_is_proven_and_a_forged_one_is_not(
 
 
 @pytest.mark.docker
+@pytest.fixture
+def another_registry() -> Iterator[str]:
+    """A registry that has no layer Docker could mount instead of compressing its own."""
+    require("docker-registry")
+    with docker_registry() as address:
+        yield address
+
+
 def test_an_image_that_docker_pushed_has_the_same_files(
-    envbuild: Envbuild, built: Built, registry: str, docker_host: str, stranger: Envbuild
+    envbuild: Envbuild, built: Built, another_registry: str, docker_host: str, stranger: Envbuild
 ) -> None:
     """Docker compresses layers itself: no digest is ours, and every file is."""
-    name = f"{registry}/proof/by-docker:1"
+    name = f"{another_registry}/proof/by-docker:1"
     variables = {"DOCKER_HOST": docker_host}
     program = Envbuild(envbuild.cache, environment=variables)
     program.document("build", built.repository, "--locked", "--platform", "linux/amd64", "-t", name, "--load")
