@@ -132,7 +132,6 @@ def test_an_image_that_travelled_is_proven_and_a_forged_one_is_not(
     assert [] == image["config"]
 
 
-@pytest.mark.docker
 @pytest.fixture
 def another_registry() -> Iterator[str]:
     """A registry that has no layer Docker could mount instead of compressing its own."""
@@ -141,6 +140,7 @@ def another_registry() -> Iterator[str]:
         yield address
 
 
+@pytest.mark.docker
 def test_an_image_that_docker_pushed_has_the_same_files(
     envbuild: Envbuild, built: Built, another_registry: str, docker_host: str, stranger: Envbuild
 ) -> None:
