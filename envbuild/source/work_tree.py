@@ -119,9 +119,7 @@ def _commit(places: _Places) -> str | None:
     return None
 
 
-def _compared(
-    places: _Places, commit: str, directory: Path, environment: Mapping[str, str]
-) -> SourceState:
+def _compared(places: _Places, commit: str, directory: Path, environment: Mapping[str, str]) -> SourceState:
     """Compare what git tracks in ``directory`` with the commit, as far as git can be asked."""
     unknown = SourceState(commit)
     try:

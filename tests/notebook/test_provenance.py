@@ -91,7 +91,7 @@ def test_what_only_python_reads_is_kept() -> None:
     ],
 )
 def test_what_is_no_notebook_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - or one of its kinds
+    with pytest.raises(ValueError):
         with_provenance(content, RUN)
 
 
