@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "envbuild"
 ROOMS = (
     "certificates",
     "errors",
+    "quantities",
     "progress",
     "pack.recipe",
     "store",
@@ -31,6 +32,7 @@ ROOMS = (
     "plan",
     "pack.deb",
     "fetch",
+    "contents",
     "base",
     "pack.tar",
     "pack",
@@ -50,6 +52,7 @@ ROOMS = (
     "attest",
     "pull",
     "proof",
+    "report",
     "up",
     "config",
     "doctor",
@@ -140,7 +143,7 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
     "verb",
     [
         *("plan", "lock", "build", "push", "pull", "up", "run", "inspect", "diff", "verify"),
-        *("sbom", "attest", "cache", "base", "doctor", None),
+        *("sbom", "report", "attest", "cache", "base", "doctor", None),
     ],
 )
 def test_help_imports_nothing_heavy(verb: str | None) -> None:

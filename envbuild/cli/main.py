@@ -32,6 +32,7 @@ VERBS = (
     "diff",
     "verify",
     "sbom",
+    "report",
     "attest",
     "cache",
     "base",

@@ -19,7 +19,15 @@ from envbuild.image.streams import as_file
 from envbuild.source import printable
 from envbuild.store import Store
 
-__all__ = ["Aspect", "Content", "Difference", "differences", "file_content", "layer_paths"]
+__all__ = [
+    "Aspect",
+    "Content",
+    "Difference",
+    "differences",
+    "file_content",
+    "layer_members",
+    "layer_paths",
+]
 
 # A layer's uncompressed tar, in chunks; called for every reading of it. Raises ValueError when it is damaged.
 Content = Callable[[], Iterable[bytes]]
@@ -121,7 +129,7 @@ def file_content(layer: Content, name: str, limit: int) -> bytes | None:
         ValueError: the layer is damaged or no tar file.
     """
     found = None
-    for member, content in _read(layer):
+    for member, content in layer_members(layer):
         if member.name == name and content is not None:
             found = content.read(limit)  # the last of several is the one that counts
     return found
@@ -184,7 +192,7 @@ def _attributes(attributes: tuple[tuple[str, str], ...]) -> str:
 
 def _members(layer: Content) -> dict[str, tuple[_Member, ...]]:
     found: dict[str, tuple[_Member, ...]] = {}
-    for member, content in _read(layer):
+    for member, content in layer_members(layer):
         digest = hashlib.sha256()
         while content is not None and (chunk := content.read(_CHUNK)):
             digest.update(chunk)
@@ -208,8 +216,12 @@ def _members(layer: Content) -> dict[str, tuple[_Member, ...]]:
     return found
 
 
-def _read(layer: Content) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-    """The members, each with its content if it is a regular file. Content must be read before the next."""
+def layer_members(layer: Content) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    """The members, each with its content if it is a regular file. Content must be read before the next.
+
+    Raises:
+        ValueError: the layer is damaged or no tar file.
+    """
     stream = as_file(layer())
     try:
         with tarfile.open(

@@ -95,7 +95,10 @@ class Inspector:
             return self._lock_file(place)
         if place.kind == "source":
             return self._repository(place)
-        medium = self.medium(place)
+        return self.look_into(self.medium(place), place.kind, platforms)
+
+    def look_into(self, medium: Medium, kind: PlaceKind, platforms: Sequence[str] = ()) -> Seen:
+        """What is on ``medium``; parameters and errors as for :meth:`look`."""
         entries = medium.entries()
         views = [
             read_image(medium, manifest)
@@ -110,7 +113,7 @@ class Inspector:
         first = images[0].inside
         return Seen(
             name=medium.name,
-            kind=place.kind,
+            kind=kind,
             platforms=tuple(dict.fromkeys(known)) or tuple(view.platform for view in views),
             lock=first.lock,
             lock_bytes=first.lock_bytes,

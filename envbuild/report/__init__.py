@@ -1,0 +1,1 @@
+"""The environment report: one page that says what an environment is, for people."""
