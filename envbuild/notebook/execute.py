@@ -70,6 +70,7 @@ def execute(
     output: Path | None = None,
     timeout: float | None = None,
     parameters: Mapping[str, Any] | None = None,
+    contents: Mapping[str, bytes] | None = None,
 ) -> tuple[Executed, ...]:
     """Run ``notebooks`` one after the other; one that fails does not stop the others.
 
@@ -80,6 +81,8 @@ def execute(
         output: where executed copies are written (:func:`result_path`).
         timeout: seconds a single cell may take; None: as long as it wants.
         parameters: variables (JSON values) set at the beginning, as papermill does.
+        contents: what is executed instead of the file, for some or all of ``notebooks``; still in the
+            file's directory.
 
     Returns:
         One :class:`Executed` per notebook, in order. Its error's code is ``cell-failed`` (with the traceback
@@ -91,7 +94,7 @@ def execute(
     engine.prepare(image, reporter=reporter)
     with store.temporary_directory() as scratch, ExitStack() as opened:
         exchange = _Exchange(scratch / "exchange", len(notebooks), opened)
-        exchange.ask(notebooks, timeout, dict(parameters or {}))
+        exchange.ask(notebooks, timeout, dict(parameters or {}), dict(contents or {}))
         log = scratch / "log"
         command = Command(
             (_PYTHON, _RUNNER, f"{_EXCHANGE}/request.json"),
@@ -149,20 +152,34 @@ class _Exchange:
             opened.enter_context(_shared_file(directory / f"{number}.ipynb")) for number in range(count)
         ]
 
-    def ask(self, notebooks: Sequence[str], timeout: float | None, parameters: dict[str, Any]) -> None:
-        """Write the request."""
+    def ask(
+        self,
+        notebooks: Sequence[str],
+        timeout: float | None,
+        parameters: dict[str, Any],
+        contents: dict[str, bytes],
+    ) -> None:
+        """Write the request, and what is to be executed instead of files of the repository."""
         root = Path("/", recipe.REPO_DIR)
+        paths = {notebook: str(root / notebook) for notebook in notebooks}
+        for number, notebook in enumerate(notebooks):
+            if notebook in contents:
+                self._give(f"{number}.source.ipynb", contents[notebook])
+                paths[notebook] = f"{_EXCHANGE}/{number}.source.ipynb"
         items = [
             {
-                "path": str(root / notebook),
+                "path": paths[notebook],
                 "directory": str((root / notebook).parent),
                 "result": f"{_EXCHANGE}/{number}.ipynb",
             }
             for number, notebook in enumerate(notebooks)
         ]
         request = {"notebooks": items, "timeout": timeout, "parameters": parameters}
-        (self.directory / "request.json").write_text(json.dumps(request), "utf-8")
-        (self.directory / "request.json").chmod(0o644)
+        self._give("request.json", json.dumps(request).encode())
+
+    def _give(self, name: str, content: bytes) -> None:
+        (self.directory / name).write_bytes(content)
+        (self.directory / name).chmod(0o644)
 
     def result(self, number: int) -> bytes:
         """The executed notebook; empty when there is none."""

@@ -105,6 +105,16 @@ def test_an_output_directory_mirrors_the_repository(run: Run, repository: Path, 
     assert [path.name for path in (repository / "sub").iterdir()] == ["a.ipynb"]
 
 
+def test_other_content_runs_in_the_place_of_a_file(run: Run, repository: Path, tmp_path: Path) -> None:
+    """The copy in memory is executed in the directory of the file, which is not read."""
+    write(repository / "sub/a.ipynb", "1/0")
+    write(tmp_path / "prepared.ipynb", "import os; print(os.path.basename(os.getcwd()))")
+    contents = {"sub/a.ipynb": (tmp_path / "prepared.ipynb").read_bytes()}
+    (result,) = run("sub/a.ipynb", output=tmp_path / "out", contents=contents)
+    assert result == Executed("sub/a.ipynb", tmp_path / "out/sub/a.ipynb", None)
+    assert outputs(tmp_path / "out/sub/a.ipynb") == ["sub\n"]
+
+
 def test_a_failing_cell_is_named_and_what_ran_is_kept(run: Run, repository: Path) -> None:
     write(repository / "a.ipynb", "'before'", "1/0", "'after'")
     ((notebook, result, error),) = [(one.notebook, one.result, one.error) for one in run("a.ipynb")]
