@@ -15,7 +15,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ import tomli
 from envbuild.errors import EnvbuildError, RepoError, UsageError
 from envbuild.image.reference import is_reference, is_repository_name
 from envbuild.network.indexes import user_indexes
+from envbuild.outputs.settings import OutputSettings, read_output_settings
 
 __all__ = [
     "OPTIONS",
@@ -63,7 +64,7 @@ class Option:
     """
 
     key: str
-    kind: Literal["text", "list", "number", "switch", "image", "image repository"]
+    kind: Literal["text", "list", "number", "switch", "image", "image repository", "outputs"]
     repository: bool = False
     choices: tuple[str, ...] = ()
     reason: str = "it concerns the machine, not the image"
@@ -101,6 +102,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("network", "list", repository=True, choices=NETWORK_STEPS),
     Option("include", "list", repository=True),
     Option("exclude", "list", repository=True),
+    Option("verify", "outputs", repository=True),
     Option("subdir", "text"),
     Option("engine", "text", choices=ENGINES),
     Option("jobs", "number"),
@@ -131,7 +133,8 @@ class Settings:
     of parallel workers; ``platforms`` is empty when the host's is meant; ``resolver``
     is None when the repository's files decide; ``network`` are the steps that may reach it, ``step_memory``
     (GiB) and ``step_timeout`` (minutes) what each may use; the mirrors and the index are base URLs, None when
-    they are found out at run time. ``registry`` is the repository in a registry that is the shared cache;
+    they are found out at run time. ``verify`` is how outputs are compared.
+    ``registry`` is the repository in a registry that is the shared cache;
     ``registry_cache`` tells whether layers that are found in registries are used, ``plain_http`` which of
     them may be talked to without TLS.
     """
@@ -150,6 +153,7 @@ class Settings:
     network: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    verify: OutputSettings = field(default_factory=OutputSettings)
     subdir: str | None = None
     engine: str = "auto"
     jobs: int = 1
@@ -217,7 +221,7 @@ def load_settings(
     values |= repository or {}
     values |= {name: value for name, value in flags.items() if value is not None and value != ()}
     values["cache_dir"] = Path(values["cache_dir"]).expanduser().absolute()
-    known = {field.name for field in fields(Settings)}
+    known = {one.name for one in fields(Settings)}
     return Settings(**{name: value for name, value in values.items() if name in known})
 
 
@@ -225,7 +229,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for option in OPTIONS:
         text = environment.get(option.variable, "")
-        if not text:
+        if not text or option.kind == "outputs":  # a table does not go into a variable
             continue
         value: Any = text
         if option.kind == "list":
@@ -352,8 +356,15 @@ def _checked(
         trouble = _trouble(option, value)
         if trouble:
             raise error_type(f"{key} {trouble}", code="bad-setting", file=file, line=line)
-        values[option.attribute] = tuple(value) if option.kind == "list" else value
+        values[option.attribute] = _read(option, value)
     return values
+
+
+def _read(option: Option, value: Any) -> Any:
+    """The setting that a checked ``value`` of a file means."""
+    if option.kind == "outputs":
+        return read_output_settings(value)
+    return tuple(value) if option.kind == "list" else value
 
 
 def _trouble(option: Option, value: Any) -> str | None:
@@ -374,6 +385,12 @@ def _trouble(option: Option, value: Any) -> str | None:
         case "image":
             fits = isinstance(value, str) and is_reference(value)
             return None if fits else f"must be an image in a registry, like {IMAGE_EXAMPLE}"
+        case "outputs":
+            try:
+                read_output_settings(value)
+            except ValueError as error:
+                return str(error)
+            return None
         case "text":
             if not isinstance(value, str) or not value:
                 return "must be a text"

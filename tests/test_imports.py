@@ -46,6 +46,7 @@ ROOMS = (
     "builder",
     "backend",
     "notebook",
+    "outputs",
     "post_build",
     "build",
     "inspection",
@@ -72,6 +73,7 @@ HEAVY = (
     "tomli_w",
     "cryptography",
     "nacl",
+    "PIL",
 )
 
 

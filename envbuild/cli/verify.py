@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ from envbuild.cli.options import (
     common_options,
     engine_option,
     jobs_option,
+    locked_option,
     platform_option,
     step_options,
     subdir_option,
 )
+from envbuild.cli.reproducing import reproduce_notebooks, reproduce_options
 from envbuild.cli.session import Project, Session
 from envbuild.cli.text import columns, count
 
@@ -33,21 +35,30 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-@click.command(short_help="Build again from the lock and compare.")
-@click.argument("source", required=False, metavar="[SOURCE]")
+@click.command(short_help="Build again from the lock, or run notebooks again, and compare.")
+@click.argument("arguments", nargs=-1, metavar="[SOURCE] [NOTEBOOK...]")
 @subdir_option
 @click.option("--image", metavar="IMAGE", help="The image to verify. Default: the one in the cache.")
 @click.option(
     "--key", type=click.Path(path_type=Path), metavar="KEY", help="Check its signature with this public key."
 )
 @click.option("--signature", is_flag=True, help="With --key: check only that, and build nothing.")
+@reproduce_options
+@locked_option
 @platform_option
 @engine_option
 @jobs_option
 @step_options
 @common_options
 def verify(
-    session: Session, source: str | None, image: str | None, key: Path | None, signature: bool
+    session: Session,
+    arguments: tuple[str, ...],
+    image: str | None,
+    key: Path | None,
+    signature: bool,
+    notebooks: bool,
+    locked: bool,
+    **wishes: Any,
 ) -> None:
     """Build SOURCE again from its lock, with nothing that was built before, and compare with an image.
 
@@ -55,7 +66,39 @@ def verify(
     builds are compared. With --image alone an environment image is verified with the lock inside it. Exit
     code 0: every byte is what the lock says. 1: something is not; the first file that differs is named. With
     --key an image in a registry must be signed, too; 4: it is not.
+
+    With --notebooks nothing is built twice: the notebooks of SOURCE, all or those that are named, are run
+    in its environment, and what they give is compared with the outputs that are stored in them. Exit code 1:
+    one of them fails, or gives something else.
     """
+    source, named = _split(arguments)
+    if notebooks:
+        if image is not None or key is not None or signature:
+            raise click.UsageError("--notebooks goes with neither --image nor --key nor --signature")
+        reproduce_notebooks(session, source or ".", named, locked=locked, wishes=wishes)
+    else:
+        _refuse_notebooks(named, {"locked": locked, **wishes})
+        _verify_image(session, source, image, key, signature)
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """``(source, notebooks)``: a first argument that is a notebook means the current directory."""
+    if not arguments or arguments[0].endswith(".ipynb"):
+        return None, arguments
+    return arguments[0], arguments[1:]
+
+
+def _refuse_notebooks(named: Sequence[str], wishes: Mapping[str, Any]) -> None:
+    if named:
+        raise click.UsageError("to verify notebooks, add --notebooks")
+    given = sorted(name for name, value in wishes.items() if value)
+    if given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} goes with --notebooks")
+
+
+def _verify_image(
+    session: Session, source: str | None, image: str | None, key: Path | None, signature: bool
+) -> None:
     checked = _checked(session, image, key, signature)
     if signature and checked is not None:
         _tell_signature(session, checked)

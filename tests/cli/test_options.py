@@ -105,6 +105,7 @@ def test_every_setting_with_an_option_is_spelled_alike() -> None:
         "name",
         "pypi_index",
         "conda_channels",
+        "verify",
         "debian_mirror",
         "debian_security_mirror",
         "repo2docker_base_image",
