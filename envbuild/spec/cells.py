@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from envbuild.source.text import clean, quote
 from envbuild.spec.pep508 import parse_requirement
 
-__all__ = ["Install", "find_installs", "find_modules", "find_written_module"]
+__all__ = [
+    "Import",
+    "Install",
+    "conditional_lines",
+    "find_imports",
+    "find_installs",
+    "find_written_module",
+    "parse_cell",
+    "python_text",
+]
 
 # Cell magics whose body is Python that runs with the notebook's packages. The body of any other is not.
 _PYTHON_CELLS = frozenset(
@@ -39,6 +48,10 @@ _IMPORT_LINE = re.compile(
 # Syntax trees are some hundred times larger than the code.
 _PARSED_LENGTH = 200_000
 _IMPORT_ERRORS = frozenset({"BaseException", "Exception", "ImportError", "ModuleNotFoundError"})
+# In the condition of an `if`: what is imported under it is not for every machine. Colab's own package is only
+# there, and many notebooks ask for it by a variable.
+_CONDITIONS = frozenset({"TYPE_CHECKING", "find_spec", "modules", "platform", "system", "version_info"})
+_COLAB = re.compile(r"colab|kaggle|pyodide|emscripten", re.IGNORECASE)
 
 # Options of pip, conda and mamba whose value is the next word.
 _OPTIONS_WITH_VALUE = """
@@ -60,6 +73,14 @@ class Install:
     others: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Import:
+    """``a.b`` of ``import a.b`` and of ``from a import b``, and the 1-based line in the cell."""
+
+    module: str
+    line: int
+
+
 def find_installs(source: str) -> list[Install]:
     """The ``%pip install`` (``!pip``, ``python -m pip``, ``%conda``, …) lines of a cell."""
     if "install" not in source:
@@ -76,29 +97,63 @@ def find_installs(source: str) -> list[Install]:
     return found
 
 
-def find_modules(source: str) -> set[str]:
-    """The dotted names a cell imports: ``a.b`` for ``import a.b`` and for ``from a import b``.
+def find_imports(source: str) -> list[Import]:
+    """What a cell imports when it runs.
 
-    Left out: relative imports, and imports that may fail (inside of ``try`` … ``except ImportError``).
+    Left out: relative imports, imports that may fail (inside of ``try`` … ``except ImportError``), and those
+    that are not for every machine (``if TYPE_CHECKING``, ``if sys.platform == …``, ``if IN_COLAB``).
     A cell that is not valid Python, or is very long, is searched line by line.
     """
     if "import" not in source:
-        return set()
+        return []
+    code = python_text(source)
+    if code is None or "import" not in code:
+        return []
+    tree = _parse(code)
+    return list(_search_imports(code) if tree is None else _walk_imports(tree))
+
+
+def parse_cell(source: str) -> ast.Module | None:
+    """The syntax tree of a cell, with the cell's own line numbers.
+
+    None when the cell is not Python (a cell magic says so, or it does not parse), or is very long.
+    """
+    code = python_text(source)
+    return None if code is None else _parse(code)
+
+
+def conditional_lines(tree: ast.Module) -> frozenset[int]:
+    """The lines of ``tree`` (a cell's) that are not for every machine, as for :func:`find_imports`."""
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and _is_conditional(node.test):
+            lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        elif isinstance(node, ast.Try) and any(map(_catches_import_error, node.handlers)):
+            for handler in node.handlers:
+                lines.update(range(handler.lineno, (handler.end_lineno or handler.lineno) + 1))
+    return frozenset(lines)
+
+
+def python_text(source: str) -> str | None:
+    """A cell's Python, line by line: what is IPython's is replaced by something harmless.
+
+    None when a cell magic says that it is something else.
+    """
     magic = _CELL_MAGIC.match(source)
     if magic is not None:
         if magic[1] not in _PYTHON_CELLS:
-            return set()
-        source = source[magic.end() :]
-    code = "\n".join(_python_lines(source))
-    if "import" not in code:
-        return set()
+            return None
+        source = "\n" * magic[0].count("\n") + source[magic.end() :]
+    return "\n".join(_python_lines(source))
+
+
+def _parse(code: str) -> ast.Module | None:
     if len(code) > _PARSED_LENGTH:
-        return set(_search_modules(code))
+        return None
     try:
-        tree = ast.parse(code)
+        return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set(_search_modules(code))
-    return set(_walk_modules(tree))
+        return None
 
 
 def find_written_module(source: str) -> str | None:
@@ -137,21 +192,41 @@ def _python_lines(source: str) -> Iterator[str]:
             yield line
 
 
-def _walk_modules(tree: ast.AST) -> Iterator[str]:
+def _walk_imports(tree: ast.AST) -> Iterator[Import]:
     todo = [tree]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (Import(alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.module and not node.level:
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                yield from (Import(f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
         elif isinstance(node, ast.Try) and any(map(_catches_import_error, node.handlers)):
             todo += [*node.handlers, *node.orelse, *node.finalbody]
+        elif isinstance(node, ast.If) and _is_conditional(node.test):
+            continue
         else:
             # Imports are statements: nothing below an expression can be one.
             statements = (ast.stmt, ast.excepthandler, ast.match_case)
             todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, statements)]
+
+
+def _is_conditional(test: ast.expr) -> bool:
+    """Whether what is under ``if test`` (or its ``else``) is not for every machine."""
+    for node in ast.walk(test):
+        if isinstance(node, ast.Name):
+            name = node.id
+        elif isinstance(node, ast.Attribute):
+            name = node.attr
+            if name == "name" and isinstance(node.value, ast.Name) and node.value.id == "os":
+                return True
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value
+        else:
+            continue
+        if name in _CONDITIONS or _COLAB.search(name):
+            return True
+    return False
 
 
 def _catches_import_error(handler: ast.ExceptHandler) -> bool:
@@ -159,17 +234,17 @@ def _catches_import_error(handler: ast.ExceptHandler) -> bool:
     return any(kind is None or (isinstance(kind, ast.Name) and kind.id in _IMPORT_ERRORS) for kind in kinds)
 
 
-def _search_modules(code: str) -> Iterator[str]:
-    for line in code.split("\n"):
+def _search_imports(code: str) -> Iterator[Import]:
+    for number, line in enumerate(code.split("\n"), 1):
         if not (match := _IMPORT_LINE.match(line)):
             continue
         if match[1]:
             for part in match[1].split(","):
                 name = part.split()[0] if part.split() else ""
                 if name and not name.startswith("."):
-                    yield name
+                    yield Import(name, number)
         else:
-            yield f"{match[2]}.{match[3] or '*'}"
+            yield Import(f"{match[2]}.{match[3] or '*'}", number)
 
 
 def _parse_install(number: int, match: re.Match[str]) -> Install:

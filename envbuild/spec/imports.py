@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import tomli
 
-__all__ = ["distribution_of", "imported_name"]
+__all__ = ["brought_by", "distribution_of", "imported_name"]
 
 # Modules that only some supported Python has: the answer must not depend on the one envbuild runs on.
 _STDLIB_SOMETIMES = """
@@ -23,9 +24,13 @@ _STDLIB = sys.stdlib_module_names | frozenset(_STDLIB_SOMETIMES.split()) | {"__m
 
 
 @cache
+def _tables() -> dict[str, Any]:
+    return tomli.loads((resources.files("envbuild.spec") / "imports.toml").read_text("utf-8"))
+
+
+@cache
 def _distributions() -> dict[str, str]:
-    data = tomli.loads((resources.files("envbuild.spec") / "imports.toml").read_text("utf-8"))
-    table: dict[str, str] = data["distributions"]
+    table: dict[str, str] = _tables()["distributions"]
     return table
 
 
@@ -53,3 +58,13 @@ def distribution_of(name: str) -> str:
     ('scikit-learn', 'numpy', '')
     """
     return _distributions().get(name, name)
+
+
+@cache
+def brought_by(name: str) -> frozenset[str]:
+    """Canonical names of distributions that as a rule bring what provides ``name`` along.
+
+    >>> "pandas" in brought_by("numpy"), brought_by("seaborn")
+    (True, frozenset())
+    """
+    return frozenset(_tables()["brought_by"].get(name, ()))

@@ -18,6 +18,7 @@ __all__ = [
     "EngineBuild",
     "Execution",
     "FileUse",
+    "ImportLine",
     "InstallLine",
     "Notebook",
     "OtherKernel",
@@ -218,6 +219,18 @@ class FileUse:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportLine:
+    """An import in a notebook cell: ``module`` is dotted, ``a.b`` also for ``from a import b``.
+
+    ``cell`` and ``line`` as for :class:`InstallLine`.
+    """
+
+    module: str
+    cell: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class InstallLine:
     """A ``%pip install`` (or ``!pip``, ``%conda``, ...) line in a notebook cell.
 
@@ -235,7 +248,8 @@ class Notebook:
     """One notebook: what it needs to be opened and run.
 
     ``path`` is for people (printable, see :func:`envbuild.source.printable`). ``imports`` are the names that
-    decide where a module comes from (``numpy``, ``google.cloud.storage``), without the standard library.
+    decide where a module comes from (``numpy``, ``google.cloud.storage``), without the standard library;
+    ``import_lines`` are the imports one by one, with it, and without modules that the notebook writes.
     ``script_requirements`` and ``script_python`` are those of a PEP 723 block.
     """
 
@@ -247,6 +261,7 @@ class Notebook:
     installs: tuple[InstallLine, ...] = ()
     script_requirements: tuple[Requirement, ...] = ()
     script_python: str | None = None
+    import_lines: tuple[ImportLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +303,8 @@ class Spec:
     ``other_kernels`` are those of notebooks in other languages, ``kernel_packages`` the packages of the index
     that are added for them. ``base`` is the registry's image to build on. ``post_build`` is the path of a
     script that runs when everything else is in the image. ``executions`` says what will run, in this order.
+    ``packages`` are the canonical names that the file which declares the dependencies declares or locks, None
+    when it is not known (there is no such file, or it could not be read).
     """
 
     name: str
@@ -310,3 +327,4 @@ class Spec:
     kernel_packages: tuple[str, ...] = ()
     files: tuple[FileUse, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
+    packages: frozenset[str] | None = None

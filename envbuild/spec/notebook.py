@@ -15,10 +15,10 @@ import msgspec
 from envbuild.errors import RepoError
 from envbuild.source import Repo, printable
 from envbuild.source.text import clean, quote
-from envbuild.spec.cells import find_installs, find_modules, find_written_module
+from envbuild.spec.cells import find_imports, find_installs, find_written_module
 from envbuild.spec.findings import Findings
 from envbuild.spec.imports import imported_name
-from envbuild.spec.model import InstallLine, Notebook
+from envbuild.spec.model import ImportLine, InstallLine, Notebook
 from envbuild.spec.script import ScriptBlock, read_script_block
 
 __all__ = ["PYTHON_LANGUAGES", "read_notebook"]
@@ -119,12 +119,12 @@ def read_notebook(repo: Repo, path: str, findings: Findings) -> Notebook:
 
 
 def _with_code(notebook: Notebook, document: _Document, findings: Findings) -> Notebook:
-    modules: set[str] = set()
+    imports: list[ImportLine] = []
     written: set[str | None] = set()
     installs: list[InstallLine] = []
     block = ScriptBlock()
     for number, code in document.code_cells():
-        modules |= find_modules(code)
+        imports += [ImportLine(found.module, number, found.line) for found in find_imports(code)]
         written.add(find_written_module(code))
         for install in find_installs(code):
             installs.append(InstallLine(install.text, install.requirements, number, install.line))
@@ -149,10 +149,16 @@ def _with_code(notebook: Notebook, document: _Document, findings: Findings) -> N
         kernel=notebook.kernel,
         language=notebook.language,
         language_version=notebook.language_version,
-        imports=tuple(sorted({imported_name(module) for module in modules} - {"", *written})),
+        imports=tuple(sorted({imported_name(item.module) for item in imports} - {"", *written})),
         installs=tuple(installs),
         script_requirements=block.requirements,
         script_python=block.python,
+        import_lines=tuple(
+            sorted(
+                (item for item in imports if item.module.partition(".")[0] not in written),
+                key=lambda item: (item.cell, item.line, item.module),
+            )
+        ),
     )
 
 

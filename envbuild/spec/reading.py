@@ -98,6 +98,7 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         kernel_packages=other.requirements,
         files=findings.files,
         problems=findings.problems,
+        packages=declared.packages,
     )
 
 

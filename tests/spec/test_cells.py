@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuild.spec.cells import find_installs, find_modules, find_written_module
+from envbuild.spec.cells import find_imports, find_installs, find_written_module
+
+
+def modules_of(source: str) -> set[str]:
+    return {found.module for found in find_imports(source)}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,7 @@ from envbuild.spec.cells import find_installs, find_modules, find_written_module
     ],
 )
 def test_find_modules(source: str, modules: set[str]) -> None:
-    assert modules == find_modules(source)
+    assert modules == modules_of(source)
 
 
 def test_imports_that_may_fail_are_not_needed() -> None:
@@ -67,11 +71,11 @@ def test_imports_that_may_fail_are_not_needed() -> None:
         except ValueError:
             pass
     """
-    assert {"numpy", "needed"} == find_modules(textwrap.dedent(source))
+    assert {"numpy", "needed"} == modules_of(textwrap.dedent(source))
 
 
 def test_long_cells_are_searched_without_parsing() -> None:
-    assert {"a"} == find_modules("import a\n" + "x = 1\n" * 100_000)
+    assert {"a"} == modules_of("import a\n" + "x = 1\n" * 100_000)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +182,7 @@ PIECES = st.sampled_from(
 
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join)))
 def test_any_text_is_a_cell(source: str) -> None:
-    find_modules(source)
+    find_imports(source)
     find_installs(source)
     find_written_module(source)
 
@@ -197,5 +201,5 @@ def test_any_text_is_a_cell(source: str) -> None:
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
 def test_hostile_cells_end(source: str) -> None:
     """None of these may take more than a moment, or more stack than there is."""
-    find_modules(source)
+    find_imports(source)
     find_installs(source)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from envbuild.errors import RepoError
 from envbuild.source import Repo
 from envbuild.spec.findings import Findings
-from envbuild.spec.model import InstallLine, Notebook, Problem, Requirement
+from envbuild.spec.model import ImportLine, InstallLine, Notebook, Problem, Requirement
 from envbuild.spec.notebook import read_notebook
 from tests.spec.conftest import Files
 from tests.spec.documents import notebook, notebook_3
@@ -45,6 +45,11 @@ def test_everything_a_notebook_says(read: Read, findings: Findings) -> None:
         installs=(InstallLine("pip install seaborn", ("seaborn",), cell=3, line=1),),
         script_requirements=(Requirement("pandas>=2", "n.ipynb"),),
         script_python=">=3.12",
+        import_lines=(
+            ImportLine("numpy", cell=1, line=1),
+            ImportLine("os", cell=1, line=1),
+            ImportLine("sklearn.svm.SVC", cell=1, line=2),
+        ),
     ) == read(text)
     assert () == findings.problems
 
