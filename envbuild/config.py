@@ -34,6 +34,7 @@ __all__ = [
     "load_settings",
     "parse_repository_config",
     "read_user_config",
+    "repository_table",
     "setting_place",
     "user_config_path",
 ]
@@ -49,6 +50,9 @@ IMAGE_EXAMPLE = "registry.example.org/team/python:3.12"
 _TRUSTED = "layers found in a registry are used as they are, so who names it decides what runs"
 
 _ATTESTED = "what is said about an image is said by whoever builds it"
+
+# Tables of a repository's file that belong to one verb, which reads them itself.
+_TABLES = frozenset({"check"})
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
@@ -314,6 +318,17 @@ def setting_place(key: str, *, pyproject: str | None, own: str | None) -> tuple[
     return ("pyproject.toml", _line_of(pyproject or "", "tool.envbuild", key)) if key in section else None
 
 
+def repository_table(name: str, *, pyproject: str | None, own: str | None) -> tuple[Any, str | None]:
+    """The table ``name`` in a repository's configuration of envbuild, unchecked, and the file it is in.
+
+    Parameters: as for :func:`parse_repository_config`, which found nothing wrong with them.
+    """
+    if own is not None:
+        return _toml(own, "envbuild.toml", RepoError).get(name), "envbuild.toml"
+    tool = _toml(pyproject or "", "pyproject.toml", RepoError).get("tool", {})
+    return tool.get("envbuild", {}).get(name), "pyproject.toml"
+
+
 def _toml(text: str, file: str, error_type: type[EnvbuildError]) -> dict[str, Any]:
     try:
         return tomli.loads(text)
@@ -332,6 +347,8 @@ def _checked(
     error_type = RepoError if from_repository else UsageError
     values: dict[str, Any] = {}
     for key, value in table.items():
+        if from_repository and key in _TABLES:
+            continue
         line = _line_of(text, section, key)
         option = _BY_KEY.get(key)
         if option is None:

@@ -54,6 +54,7 @@ ROOMS = (
     "pull",
     "proof",
     "report",
+    "check",
     "up",
     "config",
     "doctor",
@@ -74,6 +75,7 @@ HEAVY = (
     "cryptography",
     "nacl",
     "PIL",
+    "detect_secrets",
 )
 
 
@@ -145,7 +147,7 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
     "verb",
     [
         *("plan", "lock", "build", "push", "pull", "up", "run", "inspect", "diff", "verify"),
-        *("sbom", "report", "attest", "cache", "base", "doctor", None),
+        *("check", "sbom", "report", "attest", "cache", "base", "doctor", None),
     ],
 )
 def test_help_imports_nothing_heavy(verb: str | None) -> None:

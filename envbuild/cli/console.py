@@ -102,6 +102,10 @@ class Console:
         if self.machine:
             self._write_result(json.dumps(value, indent=2) + "\n")
 
+    def print(self, text: str) -> None:
+        """Print ``text``, a whole document of whatever kind, on stdout."""
+        self._write_result(text)
+
     def _write_result(self, text: str) -> None:
         # A stdout that cannot show a character shows an escape instead of failing halfway.
         encoding = self._stdout.encoding or "utf-8"

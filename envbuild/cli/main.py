@@ -28,6 +28,7 @@ VERBS = (
     "pull",
     "up",
     "run",
+    "check",
     "inspect",
     "diff",
     "verify",

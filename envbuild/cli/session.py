@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from envbuild.spec import Spec
     from envbuild.store import Store
 
-__all__ = ["SETTINGS", "Project", "Session"]
+__all__ = ["MOST_CONFIG_BYTES", "SETTINGS", "Project", "Session"]
 
 # Command line options that are settings; every other option belongs to its verb.
 SETTINGS = frozenset(option.attribute for option in OPTIONS)
-_MOST_CONFIG_BYTES = 1_000_000
+MOST_CONFIG_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Session:
 
         def text(name: str) -> str | None:
             return (
-                repo.read(name, _MOST_CONFIG_BYTES).decode("utf-8", "replace") if repo.exists(name) else None
+                repo.read(name, MOST_CONFIG_BYTES).decode("utf-8", "replace") if repo.exists(name) else None
             )
 
         files = {"pyproject": text("pyproject.toml"), "own": text("envbuild.toml")}
