@@ -77,7 +77,7 @@ def up(
             },
             mounts=(Mount(repository, f"/{recipe.REPO_DIR}", writable=True),),
             owner=repository.stat().st_uid,
-            port=chosen,
+            ports=(chosen,),
             output=log,
         )
         with engine.start(image, command) as running:

@@ -47,6 +47,7 @@ ROOMS = (
     "backend",
     "notebook",
     "outputs",
+    "launch",
     "post_build",
     "build",
     "inspection",
@@ -146,7 +147,7 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
 @pytest.mark.parametrize(
     "verb",
     [
-        *("plan", "lock", "build", "push", "pull", "up", "run", "inspect", "diff", "verify"),
+        *("plan", "lock", "build", "push", "pull", "up", "run", "kernel", "inspect", "diff", "verify"),
         *("check", "sbom", "report", "attest", "cache", "base", "doctor", None),
     ],
 )

@@ -29,6 +29,7 @@ VERBS = (
     "up",
     "run",
     "check",
+    "kernel",
     "inspect",
     "diff",
     "verify",

@@ -44,7 +44,7 @@ def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             child = command.get_command(context, name)
-            if child is not None:
+            if child is not None and not child.hidden:
                 yield from _sections(child, click.Context(child, info_name=name, parent=context))
         return
     yield f"\n## {context.command_path}\n\n"

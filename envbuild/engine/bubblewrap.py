@@ -12,21 +12,15 @@ import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from envbuild.engine.bubblewrap_container import (
-    KERNEL_FILES,
-    Contained,
-    environment_options,
-    mount_options,
-)
+from envbuild.engine.bubblewrap_container import Contained
 from envbuild.engine.bubblewrap_tool import find_bubblewrap
 from envbuild.engine.model import Command
 from envbuild.engine.mount_points import check_mount_points
-from envbuild.engine.terminal import TERM, gets_terminal
 from envbuild.engine.trees import unpack
+from envbuild.engine.unpacked import Unpacked
 from envbuild.errors import MachineError
 from envbuild.image.finding import Bring, all_here
 from envbuild.image.model import Image
-from envbuild.pack import recipe
 from envbuild.progress import Reporter, Silent
 from envbuild.store import Store
 
@@ -74,36 +68,21 @@ class Bubblewrap:
 
     def start(self, image: Image, command: Command) -> Contained:
         """See :meth:`envbuild.engine.model.Engine.start`."""
+        return self.unpacked(image, [mount.target for mount in command.mounts]).start(command)
+
+    def unpacked(self, image: Image, targets: Iterable[str]) -> Unpacked:
+        """``image``, which was prepared, ready to be started with mounts at ``targets`` (absolute paths).
+
+        Raises:
+            RepoError: one of them is behind a link of the image.
+            MachineError: bubblewrap does not work here.
+        """
         config = json.loads(self._store.read_blob(image.config.digest))["config"]
         trees = unpack(image, self._store, Silent(), self.bring)
-        check_mount_points(trees, [mount.target for mount in command.mounts])
-        options = [
-            *_namespaces(),
-            *_root(trees),
-            *mount_options(command.mounts),
-            *environment_options(config.get("Env") or (), _terminal(command), command.env),
-            *("--chdir", command.workdir),
-        ]
-        argv = [*(config.get("Entrypoint") or ()), *command.argv]
-        return Contained(self.tool(), options, argv, command)
-
-
-def _namespaces() -> list[str]:
-    user = ["--unshare-user", "--uid", str(recipe.UID), "--gid", str(recipe.GID)]
-    # The image's own init (tini) is process 1: it gets our signals and reaps what is orphaned.
-    return ["--unshare-all", "--share-net", *user, "--die-with-parent", "--as-pid-1"]
-
-
-def _root(trees: Iterable[Path]) -> list[str]:
-    options = []
-    for tree in trees:
-        options += ["--overlay-src", str(tree)]
-    options += ["--tmp-overlay", "/", *KERNEL_FILES, "--dev", "/dev", "--ro-bind-try", "/sys", "/sys"]
-    options += ["--perms", "1777", "--tmpfs", "/tmp"]
-    for file in ("/etc/resolv.conf", "/etc/hosts"):
-        options += ["--ro-bind-try", file, file]
-    return options
-
-
-def _terminal(command: Command) -> dict[str, str]:
-    return {"TERM": TERM} if gets_terminal(command) else {}
+        check_mount_points(trees, targets)
+        return Unpacked(
+            self.tool(),
+            tuple(map(str, trees)),
+            tuple(config.get("Env") or ()),
+            tuple(config.get("Entrypoint") or ()),
+        )

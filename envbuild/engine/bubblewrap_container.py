@@ -11,6 +11,7 @@ import termios
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,7 @@ from envbuild.errors import MachineError
 
 __all__ = ["KERNEL_FILES", "Contained", "environment_options", "mount_options"]
 
+_KILLED = 128 + signal.SIGKILL
 # When root starts bwrap, processes inside are still root for the files of /proc, whatever their number in
 # the namespace: there they could set the host's kernel parameters. bwrap itself covers only some of them.
 _KERNEL_SETTINGS = ("/proc/sys", "/proc/fs", "/proc/mtrr", "/proc/scsi", "/proc/acpi", "/proc/sysrq-trigger")
@@ -72,6 +74,7 @@ class Contained:
         descriptors: Sequence[int] = (),
     ) -> None:
         self._resources = ExitStack()
+        self._killed_before = _killed_for_memory()
         with ExitStack() as opened:
             arguments = opened.enter_context(_anonymous_file(options))
             report_reader, report_writer = os.pipe()
@@ -119,12 +122,17 @@ class Contained:
         """See :meth:`envbuild.engine.model.Running.wait`."""
         return _exit_code(self._process.wait())
 
+    def send_signal(self, number: int) -> None:
+        """See :meth:`envbuild.engine.model.Running.send_signal`; the image's init passes it on."""
+        if self._first is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, number)
+
     def terminate(self, grace: float = GRACE_SECONDS) -> None:
         """See :meth:`envbuild.engine.model.Running.terminate`."""
         try:
             if self._process.poll() is None and self._first is not None:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._first, signal.SIGTERM)
+                self.send_signal(signal.SIGTERM)
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(grace)
         finally:
@@ -135,9 +143,11 @@ class Contained:
         """End everything at once. May be called while another thread waits."""
         # bwrap's death is the death of process 1, and that of everything in its PID namespace.
         self._process.kill()
-        if self._first is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
+
+    def ran_out_of_memory(self) -> bool:
+        """See :meth:`envbuild.engine.model.Running.ran_out_of_memory`: something did on this machine."""
+        return self.poll() == _KILLED and _killed_for_memory() > self._killed_before
 
     def __enter__(self) -> Self:
         return self
@@ -179,6 +189,15 @@ def _first_process(report: bytes) -> tuple[int | None, int | None]:
         return number, os.pidfd_open(number)
     except (ValueError, KeyError, ProcessLookupError):
         return None, None
+
+
+def _killed_for_memory() -> int:
+    """How many processes were killed for lack of memory since this machine started; 0 if nobody knows."""
+    try:
+        counters = Path("/proc/vmstat").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in counters.splitlines() if line.startswith("oom_kill ")), 0)
 
 
 def _exit_code(code: int) -> int:

@@ -21,6 +21,15 @@ __all__ = ["Confinement", "Container", "Daemon", "docker_errors", "docker_failed
 
 _EXPORT_CHUNK = 1 << 20
 _KILLED = 137
+# For a process that ends with ours: our end of the container's standard input is closed by our end, whatever
+# that was, and then all is killed. Who waits for that is no child of the process, and no signal but that one
+# ends it.
+_TIED = """
+exec 3<&0 </dev/null
+( (trap '' HUP INT TERM; cat <&3 >/dev/null; kill -s KILL -- -1) 2>/dev/null & )
+exec 3<&-
+exec "$@"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,7 @@ class Container:
             Mount(mount.target, str(mount.source), type="bind", read_only=not mount.writable)
             for mount in command.mounts
         ]
-        ports = {} if command.port is None else {command.port: ("127.0.0.1", command.port)}
+        ports = {port: ("127.0.0.1", port) for port in command.ports}
         step, host = (
             _step_options(command, confinement, self._daemon) if confinement is not None else ({}, {})
         )
@@ -126,7 +135,7 @@ class Container:
             },
             working_dir=command.workdir,
             ports=list(ports),
-            stdin_open=command.stdin,
+            stdin_open=command.stdin or command.tied,
             tty=terminal,
             labels=docker_session.labels(),
             host_config=self._api.create_host_config(
@@ -140,7 +149,7 @@ class Container:
     def _attach(self, command: Command, terminal: bool) -> None:
         # Before the start, so that nothing is missed.
         self._socket = self._api.attach_socket(
-            self._id, {"stdin": int(command.stdin), "stdout": 1, "stderr": 1, "stream": 1}
+            self._id, {"stdin": int(command.stdin or command.tied), "stdout": 1, "stderr": 1, "stream": 1}
         )
         # The SDK gives a reader of the socket; what has to be closed is the response that it came with.
         self._resources.callback(self._socket._response.close)
@@ -194,6 +203,13 @@ class Container:
                 self._code = int(self._api.wait(self._id, timeout=None)["StatusCode"])
         return self._code
 
+    def send_signal(self, number: int) -> None:
+        """See :meth:`envbuild.engine.model.Running.send_signal`; the image's init passes it on."""
+        from docker.errors import APIError
+
+        with suppress(APIError):  # it has ended
+            self._api.kill(self._id, signal=number)
+
     def terminate(self, grace: float = GRACE_SECONDS) -> None:
         """See :meth:`envbuild.engine.model.Running.terminate`."""
         from docker.errors import NotFound
@@ -209,7 +225,7 @@ class Container:
             self._api.kill(self._id)
 
     def ran_out_of_memory(self) -> bool:
-        """Whether a process of it was ended for lack of memory."""
+        """See :meth:`envbuild.engine.model.Running.ran_out_of_memory`."""
         if not self._daemon.tells_memory:
             # Nothing inside can kill a container's first process: when we did not, it was the kernel.
             return self.wait() == _KILLED
@@ -254,7 +270,8 @@ def _start_options(command: Command, rootless: bool) -> dict[str, Any]:
     owner = None if command.owner is None else f"{command.owner}:{recipe.GID}"
     if owner is not None and rootless:
         owner = "0:0"  # the calling user, outside; the image's users are nobody who owns a file there
-    return {"command": list(command.argv), "user": owner}
+    argv = ["/bin/sh", "-c", _TIED, "sh", *command.argv] if command.tied else list(command.argv)
+    return {"command": argv, "user": owner}
 
 
 def _step_options(

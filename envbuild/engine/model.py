@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from envbuild.image.model import Image
 from envbuild.pack import recipe
-from envbuild.progress import Reporter
+
+if TYPE_CHECKING:
+    from envbuild.image.model import Image
+    from envbuild.progress import Reporter
 
 __all__ = ["GRACE_SECONDS", "Command", "Engine", "Mount", "Running"]
 
@@ -38,13 +40,15 @@ class Command:
         mounts: what of the host it sees. Nothing else is visible to it.
         owner: the numeric user its files in writable mounts should belong to. Engines that cannot act for
             another user (bubblewrap) run as the calling user and ignore it.
-        port: a TCP port of this machine's 127.0.0.1 that reaches the same port of the process, which must
+        ports: TCP ports of this machine's 127.0.0.1 that reach the same ports of the process, which must
             listen on the engine's :attr:`Engine.listen_address`.
         stdin: whether the process gets the caller's standard input, with a terminal of its own when that
             is one.
         output: a file that gets the process's standard output and error; None: the caller's own.
         memory: bytes that all processes of it together may use; None: as many as there are. An engine that
             cannot limit it (bubblewrap) ignores it.
+        tied: the process ends with ours however ours ends, also by ``kill -9``. The image needs ``sh`` and
+            ``cat`` for that. Without it, an engine with a daemon runs the process on until the next envbuild.
     """
 
     argv: tuple[str, ...]
@@ -52,10 +56,11 @@ class Command:
     workdir: str = "/" + recipe.REPO_DIR
     mounts: tuple[Mount, ...] = ()
     owner: int | None = None
-    port: int | None = None
+    ports: tuple[int, ...] = ()
     stdin: bool = False
     output: Path | None = None
     memory: int | None = None
+    tied: bool = False
 
 
 class Running(Protocol):
@@ -67,8 +72,14 @@ class Running(Protocol):
     def wait(self) -> int:
         """Wait for the end and return the exit code."""
 
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process and its process group; nothing happens when it has ended."""
+
     def terminate(self, grace: float = GRACE_SECONDS) -> None:
         """Ask the process to end (SIGTERM); after ``grace`` seconds, or when interrupted, kill all of it."""
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether a process of it, which has ended, was killed for lack of memory; as far as can be known."""
 
     def __enter__(self) -> Self: ...
 

@@ -200,7 +200,7 @@ def test_an_exception_ends_and_removes_the_container(
 def test_ports_are_published_on_loopback_only(
     engine: Docker, image: Image, repository: Path, client: docker.DockerClient
 ) -> None:
-    with engine.start(image, _command(repository, "trap exit TERM; sleep 60 & wait", port=18765)):
+    with engine.start(image, _command(repository, "trap exit TERM; sleep 60 & wait", ports=(18765,))):
         (container,) = client.containers.list()
         assert container.attrs["HostConfig"]["PortBindings"] == {
             "18765/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18765"}]

@@ -27,10 +27,17 @@ class FakeRunning:
         self.terminated = 0
 
     def poll(self) -> int | None:
-        return self.process.poll()
+        code = self.process.poll()
+        return None if code is None else _exit_code(code)
 
     def wait(self) -> int:
-        return self.process.wait()
+        return _exit_code(self.process.wait())
+
+    def send_signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def ran_out_of_memory(self) -> bool:
+        return False
 
     def terminate(self, grace: float = 5) -> None:
         self.terminated += 1
@@ -44,6 +51,10 @@ class FakeRunning:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.terminate()
+
+
+def _exit_code(code: int) -> int:
+    return 128 - code if code < 0 else code
 
 
 class FakeEngine:
