@@ -69,13 +69,19 @@ def lock_document(file: LockFile, previous: Lock | None, seconds: Mapping[str, f
         "name": lock.name,
         "python": next((of.conda_python for of in lock.targets if of.conda_python), lock.base.python),
         "base": lock.base.name,
-        "base_digest": lock.base.image.digest if lock.base.image else None,
+        "base_digest": _base_digest(lock),
+        "previous_base": previous.base.name if previous else None,
+        "previous_base_digest": _base_digest(previous) if previous else None,
         "cutoff": lock.cutoff,
         "kernels": list(lock.kernels),
         "platforms": {target.platform: target.versions for target in lock.targets},
         "changes": _changes(previous, lock),
         "seconds": dict(seconds),
     }
+
+
+def _base_digest(lock: Lock) -> str | None:
+    return lock.base.image.digest if lock.base.image else None
 
 
 def _changes(previous: Lock | None, lock: Lock) -> list[dict[str, str | None]]:

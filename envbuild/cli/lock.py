@@ -20,6 +20,8 @@ from envbuild.cli.text import count
 
 __all__ = ["lock", "summary"]
 
+_DIGITS = len("sha256:") + 12  # enough to tell two apart
+
 
 @click.command(short_help="Pin everything, in envbuild.lock.")
 @source_argument
@@ -124,6 +126,9 @@ def summary(document: dict[str, Any]) -> list[str]:
     if document["up_to_date"]:
         return ["envbuild.lock is up to date"]
     lines = []
+    before, after = _base(document, "previous_base"), _base(document, "base")
+    if before != after:
+        lines.append(f"  base {before} -> {after}")
     for change in document["changes"]:
         old, new = change["before"], change["after"]
         lines.append(f"  {change['name']} " + (f"{old} -> {new}" if old and new else new or f"{old} removed"))
@@ -133,3 +138,8 @@ def summary(document: dict[str, Any]) -> list[str]:
         f"on {', '.join(document['platforms'])}",
         *(lines if document["previous"] else ()),
     ]
+
+
+def _base(document: dict[str, Any], key: str) -> str:
+    digest = document[f"{key}_digest"]
+    return f"{document[key]} ({digest[:_DIGITS]})" if digest else str(document[key])

@@ -11,7 +11,13 @@ from envbuild.image.base_config import BaseConfig
 from envbuild.pack.additions import DIRECTORIES
 from envbuild.registry_base.dpkg import Installed, read_status
 from envbuild.registry_base.elf import MACHINES
-from envbuild.registry_base.python import Unfit, find_python, libc_version, python_version
+from envbuild.registry_base.python import (
+    Unfit,
+    check_libraries,
+    find_python,
+    libc_version,
+    python_version,
+)
 from envbuild.registry_base.root import Root
 
 __all__ = ["Findings", "inspect"]
@@ -65,6 +71,7 @@ def inspect(root: Root, config: BaseConfig, platform: str) -> Findings:
         )
     glibc = libc_version(root, python)
     version = python_version(root, python, config.variables)
+    check_libraries(root, python, config.variables)
     if not _PATH.fullmatch(python.path):
         raise Unfit(
             "base-python-private",

@@ -20,7 +20,7 @@ from envbuild.registry.places import remember_place
 from envbuild.registry.registries import Registries
 from envbuild.registry_base.dpkg import Installed
 from envbuild.registry_base.inspect import Findings, inspect
-from envbuild.registry_base.manifests import ImageManifest, read_config, resolve_platforms
+from envbuild.registry_base.manifests import ImageManifest, lost_base, read_config, resolve_platforms
 from envbuild.registry_base.python import Unfit
 from envbuild.registry_base.root import Root
 from envbuild.spec.model import BaseRequest
@@ -29,7 +29,7 @@ from envbuild.store import Store
 
 __all__ = ["ImageLocker", "image_recipe", "manylinux"]
 
-_VERSION: Final = 1  # of what is remembered about an image
+_VERSION: Final = 2  # of what is remembered about an image
 # The manylinux policies that resolvers know (uv's --python-platform).
 _POLICIES: Final = (17, 28, *range(31, 41))
 # What is taken from Debian's packages is linked to nothing.
@@ -76,10 +76,12 @@ class ImageLocker:
                 images = {platform: earlier.platforms[platform] for platform in platforms}
                 image = BaseImage(request.reference, earlier.digest, images)
                 return image_recipe(image, kept.python, kept.glibc, newest)
-            pinned = reference.with_digest(earlier.digest) if earlier is not None else reference
-            digest, manifests = resolve_platforms(
-                pinned, self.registries().repository(reference), sorted(platforms)
-            )
+            wanted = sorted(platforms)
+            if earlier is not None:
+                digest, manifests = self._kept(reference, earlier.digest, wanted)
+            else:
+                repository = self.registries().repository(reference)
+                digest, manifests = resolve_platforms(reference, repository, wanted, self.store)
             seen = {
                 platform: self._look_at(manifest, reference, platform)
                 for platform, manifest in manifests.items()
@@ -107,9 +109,20 @@ class ImageLocker:
         if known is not None:
             return known[1].packages
         reference = parse_reference(base.reference)
-        repository = self.registries().repository(reference)
-        _, manifests = resolve_platforms(reference.with_digest(image.digest), repository, [platform])
+        _, manifests = self._kept(reference, image.digest, [platform])
         return self._look_at(manifests[platform], reference, platform)[1].packages
+
+    def _kept(
+        self, reference: Reference, digest: str, platforms: Sequence[str]
+    ) -> tuple[str, dict[str, ImageManifest]]:
+        """As :func:`resolve_platforms`, for the image ``digest`` that a lock has."""
+        repository = self.registries().repository(reference)
+        try:
+            return resolve_platforms(reference.with_digest(digest), repository, platforms, self.store)
+        except RepoError as error:
+            if error.code != "base-missing":
+                raise
+            raise lost_base(reference, digest) from error
 
     def _look_at(
         self, manifest: ImageManifest, reference: Reference, platform: str
@@ -133,14 +146,13 @@ class ImageLocker:
         from envbuild.engine.trees import unpack_foreign
 
         repository = self.registries().repository(reference)
-        config = read_config(manifest, reference, repository)
+        config = read_config(manifest, reference, repository, self.store)
         if config.platform != platform:
             raise RepoError(
                 f"{reference} says it is for {platform}, and is for {config.platform}",
                 code="base-wrong-architecture",
                 remedy="tell who makes the image, and use another one",
             )
-        repository.fetch_blob(manifest.config.digest, manifest.config.size, self.store)
         for descriptor in manifest.layers:
             remember_place(self.store, descriptor.digest, reference.name)
         layers = _layers(manifest, config, str(reference))

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from envbuild.errors import RepoError
+from envbuild.errors import RemoteError, RepoError
 from envbuild.image.base_config import BaseConfig, parse_config
+from envbuild.image.blobs import blob_chunks
 from envbuild.image.config import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE
 from envbuild.image.descriptor import Descriptor, parse_descriptor
 from envbuild.image.model import layer_compression
@@ -19,8 +20,16 @@ from envbuild.image.reference import Reference
 from envbuild.pack import recipe
 from envbuild.registry.repository import DOCKER_INDEX_TYPE, DOCKER_MANIFEST_TYPE, Manifest, Repository
 from envbuild.source.text import clean
+from envbuild.store import Store
 
-__all__ = ["ImageManifest", "checked_config", "parse_manifest", "read_config", "resolve_platforms"]
+__all__ = [
+    "ImageManifest",
+    "checked_config",
+    "lost_base",
+    "parse_manifest",
+    "read_config",
+    "resolve_platforms",
+]
 
 _DOCKER_CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 _INDEXES = (INDEX_TYPE, DOCKER_INDEX_TYPE)
@@ -41,13 +50,13 @@ class ImageManifest:
 
 
 def resolve_platforms(
-    reference: Reference, repository: Repository, platforms: Sequence[str]
+    reference: Reference, repository: Repository, platforms: Sequence[str], store: Store
 ) -> tuple[str, dict[str, ImageManifest]]:
     """The digest that ``reference`` stands for, and the manifest of its image for each of ``platforms``.
 
     Raises:
         RepoError: there is no such image, it is not for one of the platforms, or it is not a container image.
-        RemoteError: the registry failed.
+        RemoteError: the registry failed, or has lost a part of the image.
     """
     top = repository.manifest(reference.version)
     if top is None:
@@ -56,7 +65,7 @@ def resolve_platforms(
         found = _of_index(top, reference)
     elif top.media_type in _MANIFESTS:
         image = parse_manifest(top, reference)
-        found = {read_config(image, reference, repository).platform: image.manifest}
+        found = {read_config(image, reference, repository, store).platform: image.manifest}
     else:
         raise _error(
             "base-unreadable",
@@ -77,10 +86,10 @@ def resolve_platforms(
             top if found[platform].digest == top.digest else repository.manifest(found[platform].digest)
         )
         if manifest is None:
-            raise _error(
-                "base-missing",
+            raise RemoteError(
                 f"the registry has lost the image of {reference} for {platform}, {found[platform].digest}",
-                "try again later; if it goes on, use another image",
+                code="base-missing",
+                remedy="try again later; if it goes on, use another image",
             )
         images[platform] = parse_manifest(manifest, reference)
     return top.digest, images
@@ -137,16 +146,19 @@ def parse_manifest(manifest: Manifest, reference: Reference) -> ImageManifest:
     return ImageManifest(descriptor, manifest.data, config, tuple(layers))
 
 
-def read_config(image: ImageManifest, reference: Reference, repository: Repository) -> BaseConfig:
-    """The config of ``image``.
+def read_config(
+    image: ImageManifest, reference: Reference, repository: Repository, store: Store
+) -> BaseConfig:
+    """The config of ``image``, which is in ``store`` from then on.
 
     Raises:
         RepoError: it is not one of a container image, or does not fit the manifest.
+        RemoteError: the registry failed.
     """
     if image.config.size > _LARGEST_CONFIG:
         raise _unreadable(reference, f"its config has {image.config.size} bytes")
-    data = b"".join(repository.blob_chunks(image.config.digest, image.config.size))
-    return checked_config(image, data, reference)
+    repository.fetch_blob(image.config.digest, image.config.size, store)
+    return checked_config(image, b"".join(blob_chunks(store, image.config.digest)), reference)
 
 
 def checked_config(image: ImageManifest, data: bytes, reference: Reference) -> BaseConfig:
@@ -160,6 +172,15 @@ def checked_config(image: ImageManifest, data: bytes, reference: Reference) -> B
             reference, f"it has {len(image.layers)} layers, and its config {len(config.diff_ids)}"
         )
     return config
+
+
+def lost_base(reference: Reference, digest: str) -> RemoteError:
+    """The error for a registry that has the image ``digest``, which a lock has, no longer."""
+    return RemoteError(
+        f"{reference.name} no longer has the image that the lock has as its base, {digest}",
+        code="base-missing",
+        remedy="take a newer one with `envbuild lock --upgrade-base`, or ask who runs the registry",
+    )
 
 
 def _object(data: bytes, reference: Reference) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from envbuild.errors import RemoteError, RepoError
+from envbuild.errors import RepoError
 from envbuild.image.base_config import BaseConfig
 from envbuild.image.blobs import blob_chunks
 from envbuild.image.reference import Reference, parse_reference
@@ -12,7 +12,7 @@ from envbuild.lock.model import BaseImage, ImageLayer, PlatformImage
 from envbuild.registry.places import remember_place
 from envbuild.registry.registries import Registries
 from envbuild.registry.repository import Manifest
-from envbuild.registry_base.manifests import checked_config, parse_manifest
+from envbuild.registry_base.manifests import checked_config, lost_base, parse_manifest
 from envbuild.store import Store
 
 __all__ = ["pinned_config", "remember_image"]
@@ -77,16 +77,8 @@ def _blob(
         if manifest:
             found = repository.manifest(digest)
             if found is None:
-                raise _lost(reference, digest)
+                raise lost_base(reference, digest)
             store.put_blob(found.data)
         else:
             repository.fetch_blob(digest, size, store)
     return b"".join(blob_chunks(store, digest))
-
-
-def _lost(reference: Reference, digest: str) -> RemoteError:
-    return RemoteError(
-        f"{reference.name} no longer has the image that the lock has as its base, {digest}",
-        code="base-missing",
-        remedy="take a newer one with `envbuild lock --upgrade-base`, or ask who runs the registry",
-    )

@@ -11,7 +11,7 @@ from typing import Final
 from envbuild.registry_base.elf import Elf, parse_elf
 from envbuild.registry_base.root import Root
 
-__all__ = ["FoundPython", "Unfit", "find_python", "libc_version", "python_version"]
+__all__ = ["FoundPython", "Unfit", "check_libraries", "find_python", "libc_version", "python_version"]
 
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LARGEST_PROGRAM: Final = 1 << 29
@@ -28,6 +28,10 @@ _NEEDED_MODULES: Final = (
     "ssl.py",
 )
 _LIBC: Final = re.compile(rb"GNU C Library [^\n\0]{0,200}? version (2\.\d{1,3})\b")
+# Of those that PEP 600 has wheels expect of every system, the ones that are not glibc's own and that the
+# Jupyter server's wheels link to.
+_EXPECTED: Final = ("libgcc_s.so.1", "libstdc++.so.6")
+_LARGEST_CACHE: Final = 1 << 24
 _LIBRARY_PLACES: Final = ("/usr/local/lib", "/usr/local/lib64", "/usr/lib64", "/lib64", "/usr/lib", "/lib")
 _TRIPLETS: Final = {62: "x86_64-linux-gnu", 183: "aarch64-linux-gnu"}
 
@@ -157,13 +161,7 @@ def python_version(root: Root, python: FoundPython, variables: Mapping[str, str]
 def _programs(root: Root, python: FoundPython, variables: Mapping[str, str]) -> Iterator[tuple[Elf, bytes]]:
     """The program, and the ``libpython`` that it links to."""
     yield python.elf, root.read(python.path, _LARGEST_PROGRAM) or b""
-    directory = posixpath.dirname(python.path)
-    places = [
-        path.replace("$ORIGIN", directory).replace("${ORIGIN}", directory) for path in python.elf.search
-    ]
-    places += variables.get("LD_LIBRARY_PATH", "").split(":")
-    triplet = _TRIPLETS.get(python.elf.machine, "")
-    places += [f"{directory}/../lib", f"/usr/lib/{triplet}", f"/lib/{triplet}", *_LIBRARY_PLACES]
+    places = _library_places(python, variables)
     for name in python.elf.needed:
         if not name.startswith("libpython3"):
             continue
@@ -173,6 +171,36 @@ def _programs(root: Root, python: FoundPython, variables: Mapping[str, str]) -> 
             if data is not None and elf is not None:
                 yield elf, data
                 break
+
+
+def _library_places(python: FoundPython, variables: Mapping[str, str]) -> list[str]:
+    """Where libraries are looked for, as far as that is known without reading ld.so.cache."""
+    directory = posixpath.dirname(python.path)
+    places = [
+        path.replace("$ORIGIN", directory).replace("${ORIGIN}", directory) for path in python.elf.search
+    ]
+    places += variables.get("LD_LIBRARY_PATH", "").split(":")
+    triplet = _TRIPLETS.get(python.elf.machine, "")
+    return [*places, f"{directory}/../lib", f"/usr/lib/{triplet}", f"/lib/{triplet}", *_LIBRARY_PLACES]
+
+
+def check_libraries(root: Root, python: FoundPython, variables: Mapping[str, str]) -> None:
+    """Refuse an image without the libraries that compiled wheels take for granted (PEP 600).
+
+    Raises:
+        Unfit: one is not there.
+    """
+    places = [place for place in _library_places(python, variables) if place.startswith("/")]
+    cache = root.read("/etc/ld.so.cache", _LARGEST_CACHE) or b""
+    for name in _EXPECTED:
+        if f"{name}\0".encode() in cache or any(root.is_file(f"{place}/{name}") for place in places):
+            continue
+        raise Unfit(
+            "base-lacks-library",
+            f"has no {name}, which wheels with compiled code, Jupyter's too, expect of every system",
+            "use an image that has it, or add it: in Debian it is in the packages libgcc-s1 and libstdc++6,"
+            " in Fedora in libgcc and libstdc++",
+        )
 
 
 def _release(number: int) -> str:

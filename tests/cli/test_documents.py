@@ -46,6 +46,7 @@ from envbuild.store.images import record_image, stored_images
 from envbuild.store.prune import prune
 from envbuild.store.sharing import remove_images
 from envbuild.store.verify import Damage, Verified
+from tests.support.base_images import REFERENCE, lock_on_image
 from tests.support.locks import small_lock, small_wheel
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas.md"
@@ -196,6 +197,20 @@ def test_conda_and_debian_packages_are_listed_with_the_wheels() -> None:
     assert ["python", "r-base", "zlib"] == [change["name"] for change in document["changes"]]
     assert "3.12.4" == document["python"]
     assert "locked 4 packages for Python 3.12.4 on linux/amd64" == summary(document)[0]
+
+
+def test_another_base_is_said_with_its_digest() -> None:
+    """The name of a registry's image stays when its tag has moved."""
+    before = lock_on_image()
+    image = before.base.image
+    assert image is not None
+    moved = replace(image, digest="sha256:" + "5" * 64)
+    after = replace(before, base=replace(before.base, image=moved))
+
+    lines = summary(lock_document(LockFile(after, b"", None), before, {}))
+
+    short = image.digest[: len("sha256:") + 12]
+    assert [f"  base {REFERENCE} ({short}) -> {REFERENCE} (sha256:555555555555)"] == lines[1:]
 
 
 def test_shared_bytes_are_those_of_other_images(tmp_path: Path) -> None:

@@ -51,6 +51,22 @@ def test_one_without_dpkg_bash_and_authorities(tmp_path: Path) -> None:
     assert ("/bin/sh", "", "", ()) == (found.shell, found.distribution, found.certificates, found.packages)
 
 
+@pytest.mark.parametrize("library", ["libgcc_s.so.1", "libstdc++.so.6"])
+def test_libraries_that_wheels_take_for_granted_have_to_be_there(tmp_path: Path, library: str) -> None:
+    with pytest.raises(Unfit, match="expect of every system") as caught:
+        look(tmp_path, without(slim(), f"usr/lib64/{library}"))
+
+    assert "base-lacks-library" == caught.value.code
+    assert f"has no {library}, which" in caught.value.reason
+
+
+def test_libraries_may_be_where_only_the_loaders_cache_says(tmp_path: Path) -> None:
+    files = without(slim(), "usr/lib64/libgcc_s", "usr/lib64/libstdc")
+    cache = b"glibc-ld.so.cache1.1\0libgcc_s.so.1\0/opt/libgcc_s.so.1\0libstdc++.so.6\0/opt/libstdc++.so.6\0"
+
+    assert "3.12.4" == look(tmp_path, added(files, **{"etc__ld.so.cache": cache})).python
+
+
 def test_authorities_as_fedora_has_them(tmp_path: Path) -> None:
     files = added(without(slim(), "etc/ssl"), etc__pki__tls__certs="ca")
     files["etc/pki/tls/ca/ca-bundle.crt"] = b"authority"

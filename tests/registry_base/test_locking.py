@@ -116,6 +116,29 @@ class TestWhatIsKept:
         assert before == locker.lock(request(registry), [AMD64], locked(before), NEWEST)
         assert asked == len(registry.requests)
 
+    def test_a_digest_that_the_registry_has_lost_is_the_registrys_fault(
+        self, registry: FakeRegistry, locker: ImageLocker
+    ) -> None:
+        """Not that of the repository, whose name is right."""
+        push_image(registry, NAME, [slim()], tag="3.12")
+        before = locker.lock(request(registry), [AMD64], None, NEWEST)
+        lost = replace(image_of(before), digest=OTHER)
+
+        with pytest.raises(RemoteError, match="no longer has the image") as caught:
+            locker.lock(request(registry), [AMD64, ARM64], replace(locked(before), image=lost), NEWEST)
+
+        assert "base-missing" == caught.value.code
+        assert "--upgrade-base" in (caught.value.remedy or "")
+
+    def test_manifest_and_config_are_fetched_once(self, registry: FakeRegistry, locker: ImageLocker) -> None:
+        push_image(registry, NAME, [slim()], tag="3.12")
+
+        locker.lock(request(registry), [AMD64], None, NEWEST)
+
+        assert ["get-manifest", "get-blob", "get-blob"] == [
+            one.kind for one in registry.requests if one.kind.startswith("get-")
+        ]
+
     def test_an_upgrade_asks_again(self, registry: FakeRegistry, locker: ImageLocker) -> None:
         push_image(registry, NAME, [slim("3.12.4")], tag="3.12")
         locker.lock(request(registry), [AMD64], None, NEWEST)

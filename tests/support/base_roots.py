@@ -59,6 +59,8 @@ def slim(python: str = "3.12.4", glibc: str = "2.36", platform: str = "linux/amd
         "bin/bash": b"",
         loader.strip("/"): make_elf(platform),
         f"{loader.rpartition('/')[0].strip('/')}/libc.so.6": make_elf(platform, text=banner),
+        "usr/lib64/libgcc_s.so.1": b"",
+        "usr/lib64/libstdc++.so.6": b"",
         f"usr/local/bin/python{minor}": make_elf(platform, interpreter=loader, needed=(library, "libc.so.6")),
         "usr/local/bin/python3": f"python{minor}",
         "usr/local/bin/python": "python3",
