@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.integration.conftest import Built
-from tests.support.programs import Envbuild, install, version_of
+from tests.support.programs import Envbuild, install, other_python
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
 _BUILD = ("--locked", "--platform", "linux/amd64")
-
-
-def _other_python() -> str:
-    """A Python of another minor version than this one, or a skip."""
-    beside = Path(sys.base_prefix).parent  # where pyenv and uv keep all of theirs
-    candidates = [str(path) for path in sorted(beside.glob("*/bin/python3.1[1-9]"))]
-    candidates += filter(None, (shutil.which(f"python3.{minor}") for minor in range(11, 20)))
-    for candidate in candidates:
-        if version_of(candidate) not in {None, f"3.{sys.version_info[1]}"}:
-            return candidate
-    pytest.skip("only one version of Python here")
 
 
 def test_process_settings_do_not_matter(built: Built, downloads_only: Callable[[str], Envbuild]) -> None:
@@ -45,7 +32,7 @@ def test_host_python_does_not_matter(
     built: Built, downloads_only: Callable[[str], Envbuild], scratch: Path
 ) -> None:
     """Bytecode is made by the image's Python, never by the one that envbuild runs on."""
-    program = install(_other_python(), scratch / "other-python")
+    program = install(other_python(), scratch / "other-python")
     document = Envbuild(downloads_only("other").cache, program).document("build", built.repository, *_BUILD)
     assert built.document["digest"] == document["digest"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import pytest
 
 from tests.support.servers import missing
 
-__all__ = ["Envbuild", "install", "output_of", "require", "skip_for", "version_of"]
+__all__ = ["Envbuild", "install", "other_python", "output_of", "require", "skip_for", "version_of"]
 
 _PROJECT = Path(__file__).parents[2]
 _PROGRAM = Path(sys.executable).with_name("envbuild")
@@ -56,6 +57,17 @@ def version_of(interpreter: str) -> str | None:
     command = [interpreter, "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def other_python() -> str:
+    """A Python of another minor version than this one, or a skip."""
+    beside = Path(sys.base_prefix).parent  # where pyenv and uv keep all of theirs
+    candidates = [str(path) for path in sorted(beside.glob("*/bin/python3.1[1-9]"))]
+    candidates += filter(None, (shutil.which(f"python3.{minor}") for minor in range(11, 20)))
+    for candidate in candidates:
+        if version_of(candidate) not in {None, f"3.{sys.version_info[1]}"}:
+            return candidate
+    pytest.skip("only one version of Python here")
 
 
 def install(interpreter: str, directory: Path) -> Path:
