@@ -260,9 +260,10 @@ class AptLayer:
 class GlueLayer:
     """What belongs to no package: virtual environments' skeletons, kernelspecs, entry point, lock.
 
-    ``python`` is exact, ``executable`` where the base has it (``/usr/bin/python3.11``). ``own_server``: the
-    Jupyter server is in the user's environment, and there is no other. ``conda`` are the packages of a conda
-    prefix, ``other_kernels`` those of other languages: name of the kernelspec and how it is had.
+    ``python`` is exact, ``executable`` where the base has it (``/usr/bin/python3.11``), ``environment`` the
+    environment's id. ``own_server``: the Jupyter server is in the user's environment, and there is no other.
+    ``conda`` are the packages of a conda prefix, ``other_kernels`` those of other languages: name of the
+    kernelspec and how it is had.
     """
 
     name: str
@@ -271,6 +272,7 @@ class GlueLayer:
     executable: str
     kernels: tuple[str, ...]
     lock: bytes
+    environment: str
     own_server: bool
     conda: tuple[CondaPackage, ...] = ()
     other_kernels: tuple[tuple[str, Way], ...] = ()
@@ -290,6 +292,7 @@ class GlueLayer:
                 "executable": self.executable,
                 "kernels": list(self.kernels),
                 "lock": hashlib.sha256(self.lock).hexdigest(),
+                "environment": self.environment,
                 "own_server": self.own_server,
                 "other_kernels": [[name, *way.argv] for name, way in self.other_kernels],
             },

@@ -329,6 +329,7 @@ def make_plan(lock: Lock, platform: str, lock_bytes: bytes, projects: Iterable[W
             base.executable(platform),
             lock.kernels,
             lock_bytes,
+            environment_id(lock),
             own_server,
             target.conda,
             _other_kernels(lock, target),

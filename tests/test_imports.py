@@ -21,6 +21,7 @@ ROOMS = (
     "quantities",
     "progress",
     "pack.recipe",
+    "fingerprint.program",
     "store",
     "source",
     "network",
@@ -48,6 +49,7 @@ ROOMS = (
     "notebook",
     "outputs",
     "launch",
+    "fingerprint",
     "post_build",
     "build",
     "inspection",
@@ -148,7 +150,7 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
     "verb",
     [
         *("plan", "lock", "build", "push", "pull", "up", "run", "kernel", "inspect", "diff", "verify"),
-        *("check", "sbom", "report", "attest", "cache", "base", "doctor", None),
+        *("fingerprint", "check", "sbom", "report", "attest", "cache", "base", "doctor", None),
     ],
 )
 def test_help_imports_nothing_heavy(verb: str | None) -> None:

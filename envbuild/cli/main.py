@@ -33,6 +33,7 @@ VERBS = (
     "inspect",
     "diff",
     "verify",
+    "fingerprint",
     "sbom",
     "report",
     "attest",

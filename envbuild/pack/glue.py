@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+from envbuild.fingerprint import program
 from envbuild.kernel.languages import Way
 from envbuild.kernel.specs import kernel_json, kernel_names, other_kernel_json, valid_kernel_name
 from envbuild.lock.model import CondaPackage
@@ -9,9 +13,11 @@ from envbuild.pack import recipe
 from envbuild.pack.conda_meta import history
 from envbuild.pack.tar import Entry, directory, file, symlink
 
-__all__ = ["ENTRYPOINT", "LOCK_PATH", "glue_entries", "pyvenv_cfg"]
+__all__ = ["ENTRYPOINT", "FINGERPRINT", "IDENTITY_PATH", "LOCK_PATH", "glue_entries", "pyvenv_cfg"]
 
 ENTRYPOINT = "usr/local/bin/envbuild-entrypoint"
+FINGERPRINT = "usr/local/bin/envbuild-fingerprint"
+IDENTITY_PATH = "usr/share/envbuild/environment.json"
 LOCK_PATH = "usr/share/envbuild/envbuild.lock"
 
 # Hubs run images under any UID and mount anything over $HOME, so nothing may be taken for granted here.
@@ -106,6 +112,17 @@ def _environment(python: str, executable: str, conda: tuple[CondaPackage, ...]) 
     return entries
 
 
+def _fingerprint_program() -> bytes:
+    """The program for people in a container; it tells about the user's Python, not the server's."""
+    return f"#!/{recipe.ENV_PREFIX}/bin/python3\n".encode() + Path(program.__file__).read_bytes()
+
+
+def _identity(environment: str) -> bytes:
+    """What the environment is called, for what runs in it: labels cannot be seen from inside."""
+    content = {"environment": environment, "recipe": recipe.VERSION}
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
 def glue_entries(
     *,
     name: str,
@@ -114,6 +131,7 @@ def glue_entries(
     executable: str,
     kernels: tuple[str, ...],
     lock: bytes,
+    environment: str,
     own_server: bool,
     conda: tuple[CondaPackage, ...] = (),
     other_kernels: tuple[tuple[str, Way], ...] = (),
@@ -124,7 +142,7 @@ def glue_entries(
         name: the project's kernelspec name; ``display_name`` is for people.
         python: the exact version (``3.11.2``), ``executable`` where the base has it.
         kernels: further kernelspec names, as notebooks use them.
-        lock: the lock file, to be kept in the image.
+        lock: the lock file, to be kept in the image; ``environment`` is its environment's id.
         own_server: the Jupyter server is in the user's environment; then its own place leads there.
         conda: the packages of a conda prefix, which the environment then is.
         other_kernels: names of the kernelspecs of other languages, and how each kernel is had.
@@ -139,7 +157,9 @@ def glue_entries(
             else _virtual_environment(recipe.SERVER_PREFIX, python, executable)
         ),
         file(ENTRYPOINT, _entrypoint(bool(conda)).encode(), executable=True),
+        file(FINGERPRINT, _fingerprint_program(), executable=True),
         file(LOCK_PATH, lock),
+        file(IDENTITY_PATH, _identity(environment)),
         directory(recipe.HOME),
         directory(recipe.REPO_DIR),
     ]

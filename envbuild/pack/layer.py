@@ -74,6 +74,7 @@ def _pack(
                 executable=layer.executable,
                 kernels=layer.kernels,
                 lock=layer.lock,
+                environment=layer.environment,
                 own_server=layer.own_server,
                 conda=layer.conda,
                 other_kernels=layer.other_kernels,

@@ -48,6 +48,7 @@ class Studio:
                 executable=lock.base.executable(platform),
                 kernels=lock.kernels,
                 lock=data,
+                environment="env-0123456789abcdef",
                 own_server=False,
             )
         packages = [(wheel.name, wheel.version) for wheel in lock.targets[0].wheels]

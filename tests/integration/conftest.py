@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.conda_real import real_channel
+from tests.support.jupyterhub import HubPrograms
 from tests.support.lock_tools import LockTools
 from tests.support.programs import Envbuild, install, require, version_of
 from tests.support.servers import containerd, docker_daemon, docker_registry, scratch_directory
@@ -139,12 +140,25 @@ def downloads_only(envbuild: Envbuild, built: Built, scratch: Path) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def tools(envbuild: Envbuild, scratch: Path) -> LockTools:
-    """The tools, kept with the cache that the tests share if that is kept."""
+def other_programs(envbuild: Envbuild, scratch: Path) -> Path:
+    """Where tests install programs of others; kept with the cache that the tests share if that is kept."""
     directory = (
         envbuild.cache.with_name(envbuild.cache.name + "-tools")
         if "ENVBUILD_TEST_CACHE" in os.environ
         else scratch / "lock-tools"
     )
     directory.mkdir(exist_ok=True)
-    return LockTools(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tools(other_programs: Path) -> LockTools:
+    """Tools that lock."""
+    return LockTools(other_programs)
+
+
+@pytest.fixture(scope="session")
+def hub_programs(other_programs: Path) -> HubPrograms:
+    """JupyterHub and its proxy."""
+    require("npm", "node")
+    return HubPrograms(other_programs)

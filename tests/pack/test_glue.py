@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from envbuild.fingerprint import program
 from envbuild.kernel.languages import chosen_way
 from envbuild.kernel.specs import kernel_names
 from envbuild.lock.model import Artifact, CondaPackage
-from envbuild.pack.glue import ENTRYPOINT, LOCK_PATH, glue_entries
+from envbuild.pack import recipe
+from envbuild.pack.glue import ENTRYPOINT, FINGERPRINT, IDENTITY_PATH, LOCK_PATH, glue_entries
 from envbuild.pack.tar import complete
+
+GOLDEN = "66c32ac0582304573d4ebdbdb0b6dc8e38a4cf545aee299728cc326f1a00dff1"
 
 
 def glue(**changes: object) -> dict[str, bytes]:
@@ -24,6 +29,7 @@ def glue(**changes: object) -> dict[str, bytes]:
         "executable": "/usr/bin/python3.11",
         "kernels": ("conda-env-x-py",),
         "lock": b"version = 1\n",
+        "environment": "env-0123456789abcdef",
         "own_server": False,
         **changes,
     }
@@ -75,6 +81,18 @@ def test_with_a_server_in_the_environment_the_servers_place_leads_there() -> Non
 
     assert files["srv/jupyter"] == b"/srv/env"
     assert not [path for path in files if path.startswith("srv/jupyter/")]
+
+
+def test_what_runs_in_the_image_can_tell_what_it_is() -> None:
+    """The program is the one that `envbuild fingerprint` starts; a change needs a new recipe version."""
+    files = glue()
+
+    script = files[FINGERPRINT]
+    assert b"#!/srv/env/bin/python3\n" + Path(program.__file__).read_bytes() == script
+    assert {"environment": "env-0123456789abcdef", "recipe": recipe.VERSION} == json.loads(
+        files[IDENTITY_PATH]
+    )
+    assert (4, GOLDEN) == (recipe.VERSION, hashlib.sha256(script).hexdigest())
 
 
 def test_kernel_names_are_safe_and_differ_by_more_than_case() -> None:

@@ -24,11 +24,20 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ServerError", "containerd", "docker_daemon", "docker_registry", "missing", "scratch_directory"]
+__all__ = [
+    "ServerError",
+    "containerd",
+    "docker_daemon",
+    "docker_registry",
+    "free_port",
+    "missing",
+    "scratch_directory",
+    "server_process",
+]
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30
@@ -74,7 +83,7 @@ def docker_daemon(*, programs: Sequence[Path] = ()) -> Iterator[str]:
         def ready() -> bool:
             return _answers_on(directory / "docker.sock")
 
-        with _process(command, directory, ready, programs):
+        with server_process(command, directory, ready, programs):
             yield host
 
 
@@ -95,7 +104,7 @@ def docker_registry(
         access_log: where it writes a line for every answer.
     """
     with scratch_directory() as directory:
-        port = _free_port()
+        port = free_port()
         configuration: dict[str, Any] = {
             "version": "0.1",
             "log": {"level": "info" if access_log else "warn"},
@@ -126,7 +135,7 @@ def docker_registry(
             except (urllib.error.URLError, ConnectionError):
                 return False
 
-        with _process(["docker-registry", "serve", str(file)], directory, ready, log=access_log):
+        with server_process(["docker-registry", "serve", str(file)], directory, ready, log=access_log):
             yield f"127.0.0.1:{port}"
 
 
@@ -142,7 +151,7 @@ def containerd() -> Iterator[Path]:
             f'[grpc]\naddress = "{address}"\n[debug]\nlevel = "warn"\n'
         )
         command = ["containerd", "--config", str(configuration)]
-        with _process(command, directory, lambda: _answers_on(address)):
+        with server_process(command, directory, lambda: _answers_on(address)):
             yield address
 
 
@@ -158,12 +167,13 @@ def scratch_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _process(
+def server_process(
     command: list[str],
     directory: Path,
     ready: Callable[[], bool],
     programs: Sequence[Path] = (),
     log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Run ``command`` until the block ends; its output goes to ``log``, by default ``directory/log``."""
     path = _search_path(programs)
@@ -175,7 +185,7 @@ def _process(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, **(environment or {})},
             start_new_session=True,  # Ctrl-C reaches the tests, which then stop the server
         )
     try:
@@ -223,7 +233,8 @@ def _answers_on(address: Path) -> bool:
         return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on, chosen by the kernel."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

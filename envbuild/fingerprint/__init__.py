@@ -1,0 +1,1 @@
+"""What an environment is, seen from inside: taken in an image, saved, compared."""
