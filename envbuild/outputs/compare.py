@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from envbuild.outputs.notebook import Display, Outputs
@@ -165,6 +165,10 @@ def _displays(
     if not kinds:
         return _other_kind(where, old, now)
     found = _texts(where, kinds[0], str(old[kinds[0]]), str(now[kinds[0]]), rules)
+    if found and kinds[0] == "text/html" and "text/plain" in both:
+        # What differs is easier to see in a table of text than in its markup.
+        plain = _texts(where, "text/plain", str(old["text/plain"]), str(now["text/plain"]), rules)
+        return replace(plain[0], stored=found[0].stored, new=found[0].new) if plain else found[0]
     return found[0] if found else None
 
 

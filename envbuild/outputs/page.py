@@ -16,6 +16,7 @@ from importlib.resources import files
 from envbuild.outputs.compare import Difference, Shown
 from envbuild.outputs.pictures import BITMAPS
 from envbuild.outputs.verdict import CellVerdict, NotebookVerdict
+from envbuild.quantities import count
 
 __all__ = ["report_page"]
 
@@ -69,7 +70,7 @@ def report_page(name: str, verdicts: Sequence[NotebookVerdict]) -> str:
 def _summary(verdicts: Sequence[NotebookVerdict]) -> str:
     counts = {outcome: sum(one.outcome == outcome for one in verdicts) for outcome in _OUTCOMES}
     parts = [f"{amount} {_OUTCOMES[outcome]}" for outcome, amount in counts.items() if amount]
-    return f"{_amount(len(verdicts), 'notebook')} executed again: {', '.join(parts)}."
+    return f"{count(len(verdicts), 'notebook')} executed again: {', '.join(parts)}."
 
 
 def _contents(verdicts: Sequence[NotebookVerdict]) -> Iterator[str]:
@@ -100,7 +101,7 @@ def _notebook(number: int, verdict: NotebookVerdict) -> Iterator[str]:
 
 def _cells(verdict: NotebookVerdict) -> str:
     compared = verdict.count("same", "differs")
-    parts = [f"{verdict.count('same')} of {_amount(compared, 'cell')} that were compared give the same"]
+    parts = [f"{verdict.count('same')} of {count(compared, 'cell')} that were compared give the same"]
     for state, text in _STATES.items():
         amount = sum(cell.state == state for cell in verdict.cells)
         if amount:
@@ -165,7 +166,3 @@ def _line(line: str) -> str:
 
 def _cut(text: str, longest: int = _LONGEST_TEXT) -> str:
     return text if len(text) <= longest else text[:longest] + "\n…"
-
-
-def _amount(amount: int, singular: str) -> str:
-    return f"{amount:,} {singular}{'' if amount == 1 else 's'}"

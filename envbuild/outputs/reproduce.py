@@ -128,6 +128,9 @@ def _judge(
         failure = RepoError("what was executed has other cells", code="not-executed", file=path)
     if failure is not None:
         cells = _partial(before, after, rules, settings)
+        failed = [cell for cell, one in zip(before, cells, strict=False) if one.state == "failed"]
+        if failed and failed[0].outputs.failure is not None:
+            failure.remedy = "if the cell is meant to fail, tag it `raises-exception`"
         return Reproduced(NotebookVerdict(path, "failed", cells, failure))
     pairs = [(cell, new) for cell, new in zip(before, after, strict=True) if cell.source.strip()]
     cells = tuple(_cell(*pair, rules, settings) for pair in pairs)

@@ -14,10 +14,10 @@ from envbuild.source.text import clean, quote
 __all__ = ["TextRules", "compare_texts", "diff_lines"]
 
 _SPACE = re.compile(r"[ \t\u00a0]+")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LINE_END = re.compile(r"[ \t]+$", re.MULTILINE)
-# What differs and is longer is told without looking for numbers in it.
-_LONGEST = 4_000_000
-_LONGEST_DIFF = 20_000
+# How long finding the lines that differ takes grows with the square.
+_LONGEST_DIFF = 2_000
 _MOST_LINES = 400
 _CONTEXT = 2
 
@@ -39,8 +39,8 @@ class TextRules:
 def compare_texts(stored: str, new: str, rules: TextRules) -> str | None:
     """What differs, in a few words; None when the two are the same.
 
-    Spaces count as one space, because columns are as wide as the numbers in them; at the ends of lines and of
-    the text they do not count.
+    Spaces count as one space, because columns are as wide as the numbers in them. At the ends of lines they
+    do not count, nor do empty lines at the end of the text and a terminal's colours.
     """
     if stored == new:
         return None
@@ -49,11 +49,16 @@ def compare_texts(stored: str, new: str, rules: TextRules) -> str | None:
     stored, new = _normal(stored), _normal(new)
     if stored == new:
         return None
-    if max(len(stored), len(new)) > _LONGEST:
-        return "a long text is another one"
-    wrong = _wrong_tokens(stored, new, rules)
-    if wrong is None:
-        return _first_line(stored, new, rules)
+    before, after = stored.split("\n"), new.split("\n")
+    if len(before) != len(after):
+        return _first_line(before, after, rules)
+    wrong: list[tuple[Token, Token]] = []
+    for line, new_line in zip(before, after, strict=True):
+        if line != new_line:
+            found = _wrong_tokens(line, new_line, rules)
+            if found is None:
+                return _first_line(before, after, rules)
+            wrong += found
     if not wrong:
         return None
     if all(old.kind == now.kind == "number" for old, now in wrong):
@@ -63,7 +68,7 @@ def compare_texts(stored: str, new: str, rules: TextRules) -> str | None:
 
 
 def _wrong_tokens(stored: str, new: str, rules: TextRules) -> list[tuple[Token, Token]] | None:
-    """The tokens that are not the same; None when something else is not."""
+    """The tokens of a line that are not the same; None when something else is not."""
     parts, tokens = split_tokens(stored, rules.kinds)
     new_parts, new_tokens = split_tokens(new, rules.kinds)
     if len(tokens) != len(new_tokens) or not all(map(_same_literal, parts, new_parts)):
@@ -77,24 +82,34 @@ def diff_lines(stored: str, new: str, rules: TextRules) -> list[str]:
 
     A new line that is the same but for what may differ is shown as it is stored.
     """
-    before, after = (text.rstrip("\n").split("\n")[:_LONGEST_DIFF] for text in (stored, new))
+    before, after = (_COLOUR.sub("", text).rstrip("\n").split("\n") for text in (stored, new))
+    start = _common(before, after)
+    end = _common(before[start:][::-1], after[start:][::-1])
+    parts = [lines[max(0, start - _CONTEXT) : len(lines) - end + _CONTEXT] for lines in (before, after)]
+    more = max(0, *(len(part) - _LONGEST_DIFF for part in parts))
+    before, after = (part[:_LONGEST_DIFF] for part in parts)
     if len(before) == len(after):
         after = [
             old if compare_texts(old, now, rules) is None else now
             for old, now in zip(before, after, strict=True)
         ]
+    # The first three lines name files and the first place.
     lines = [
-        line
-        for line in unified_diff(before, after, n=_CONTEXT, lineterm="")
-        if not line.startswith(("---", "+++"))
+        "…" if line.startswith("@@") else line
+        for line in [*unified_diff(before, after, n=_CONTEXT, lineterm="")][3:]
     ]
-    shown = [line if not line.startswith("@@") else "…" for line in lines[1 : _MOST_LINES + 1]]
-    more = len(lines) - 1 - len(shown)
-    return [*shown, f"… and {more} more lines"] if more > 0 else shown
+    more += len(lines[_MOST_LINES:])
+    return [*lines[:_MOST_LINES], *([f"… and {more} more lines"] if more else [])]
+
+
+def _common(before: Sequence[str], after: Sequence[str]) -> int:
+    """How many lines at the beginning are the same."""
+    pairs = enumerate(zip(before, after, strict=False))
+    return next((index for index, pair in pairs if pair[0] != pair[1]), min(len(before), len(after)))
 
 
 def _normal(text: str) -> str:
-    return _LINE_END.sub("", _SPACE.sub(" ", text)).strip("\n")
+    return _LINE_END.sub("", _SPACE.sub(" ", _COLOUR.sub("", text))).rstrip("\n")
 
 
 def _same_literal(stored: str, new: str) -> bool:
@@ -123,8 +138,7 @@ def _distance(stored: str, new: str) -> float:
     return abs(first - second) / abs(first)
 
 
-def _first_line(stored: str, new: str, rules: TextRules) -> str:
-    before, after = stored.split("\n"), new.split("\n")
+def _first_line(before: Sequence[str], after: Sequence[str], rules: TextRules) -> str:
     number = next(
         (
             index

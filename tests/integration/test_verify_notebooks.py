@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,11 @@ _CELLS = (
 
 @pytest.fixture(scope="module")
 def repository(envbuild: Envbuild, quickstart: Path, scratch: Path) -> Path:
-    """The quickstart, with outputs, and a notebook that was changed after its outputs were stored."""
+    """The quickstart, with outputs; a notebook that was changed since they were stored; one that fails."""
     made = scratch / "outputs" / quickstart.name  # the name is locked, too
     shutil.copytree(quickstart, made)
-    cells = [code(source, count=None) for source, _, _ in _CELLS]
     path = made / "changed.ipynb"
-    path.write_text(json.dumps(notebook(*cells)))
+    path.write_text(json.dumps(notebook(*(code(source, count=None) for source, _, _ in _CELLS))))
     done = envbuild.run("verify", "--notebooks", made, "--locked", "--accept")
     assert 0 == done.returncode, done.stderr
     assert 2 == done.stdout.count("nothing to compare: ")
@@ -44,48 +44,58 @@ def repository(envbuild: Envbuild, quickstart: Path, scratch: Path) -> Path:
     for cell, (_, changed, _) in zip(document["cells"], _CELLS, strict=True):
         cell["source"] = changed or cell["source"]
     path.write_text(json.dumps(document))
+    (made / "fails.ipynb").write_text(json.dumps(notebook(code("1"), code("1/0"), code("2"))))
     return made
 
 
-def test_outputs_are_the_same_again(envbuild: Envbuild, repository: Path) -> None:
-    before = (repository / "analysis.ipynb").read_bytes()
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What came of verifying the repository: by notebook, the rest of the document, messages, the report."""
 
-    done = envbuild.run("verify", "--notebooks", repository, "analysis.ipynb", "--locked")
+    notebooks: dict[str, dict[str, Any]]
+    document: dict[str, Any]
+    messages: str
+    page: str
 
-    assert (0, "same: analysis.ipynb: 5 cells\n") == (done.returncode, done.stdout), done.stderr
-    assert before == (repository / "analysis.ipynb").read_bytes()
+
+@pytest.fixture(scope="module")
+def verified(envbuild: Envbuild, repository: Path, scratch: Path) -> Verified:
+    before = {path.name: path.read_bytes() for path in repository.glob("*.ipynb")}
+    page = scratch / "report.html"
+    done = envbuild.run("verify", "--notebooks", repository, "--locked", "--report", page, "--json")
+    assert 1 == done.returncode, done.stderr
+    assert before == {path.name: path.read_bytes() for path in repository.glob("*.ipynb")}
+    document: dict[str, Any] = json.loads(done.stdout)
+    notebooks = {one["notebook"]: one for one in document["notebooks"]}
+    return Verified(notebooks, document, done.stderr, page.read_text("utf-8"))
 
 
-def test_every_difference_is_found_and_no_other(envbuild: Envbuild, repository: Path, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
+def test_outputs_are_the_same_again(verified: Verified) -> None:
+    """Tables, numbers and a plot of the quickstart."""
+    one = verified.notebooks["analysis.ipynb"]
 
-    done = envbuild.run(
-        "verify", "--notebooks", repository, "changed.ipynb", "--locked", "--report", page, "--json"
+    assert ("same", None, ["same"] * 5) == (
+        one["outcome"],
+        one["error"],
+        [cell["state"] for cell in one["cells"]],
     )
 
-    document: dict[str, Any] = json.loads(done.stdout)
-    assert (1, False, "outputs-differ") == (done.returncode, document["reproduced"], document["error"])
-    (verdict,) = document["notebooks"]
-    assert [state for _, _, state in _CELLS] == [cell["state"] for cell in verdict["cells"]]
-    differences = [one for cell in verdict["cells"] for one in cell["differences"]]
-    assert ["text", "picture"] == [one["kind"] for one in differences]
+
+def test_every_difference_is_found_and_no_other(verified: Verified) -> None:
+    one = verified.notebooks["changed.ipynb"]
+
+    assert ("differs", "outputs-differ") == (one["outcome"], one["error"]["error"])
+    assert [state for _, _, state in _CELLS] == [cell["state"] for cell in one["cells"]]
+    differences = [difference for cell in one["cells"] for difference in cell["differences"]]
+    assert ["text", "picture"] == [difference["kind"] for difference in differences]
     assert "number 2.02 instead of 2.0 (1 %)" == differences[0]["summary"]
-    assert 3 == page.read_text("utf-8").count('src="data:image/png;base64,')
+    assert 3 == verified.page.count('src="data:image/png;base64,')
 
 
-def test_a_failure_is_not_a_difference(envbuild: Envbuild, repository: Path) -> None:
-    path = repository / "fails.ipynb"
-    path.write_text(json.dumps(notebook(code("1"), code("1/0"), code("2"))))
+def test_a_failure_is_not_a_difference(verified: Verified) -> None:
+    one = verified.notebooks["fails.ipynb"]
 
-    done = envbuild.run("verify", "--notebooks", repository, "fails.ipynb", "--locked", "--json")
-
-    document: dict[str, Any] = json.loads(done.stdout)
-    (verdict,) = document["notebooks"]
-    assert (1, "notebook-failed", "cell-failed") == (
-        done.returncode,
-        document["error"],
-        verdict["error"]["error"],
-    )
-    assert ["differs", "failed", "not-reached"] == [cell["state"] for cell in verdict["cells"]]
-    assert "cell 2 (In [2]) failed: ZeroDivisionError" in done.stderr
-    path.unlink()
+    assert ("failed", "cell-failed") == (one["outcome"], one["error"]["error"])
+    assert ["differs", "failed", "not-reached"] == [cell["state"] for cell in one["cells"]]
+    assert "cell 2 (In [2]) failed: ZeroDivisionError" in verified.messages
+    assert (False, "notebook-failed") == (verified.document["reproduced"], verified.document["error"])

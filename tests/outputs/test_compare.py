@@ -135,6 +135,15 @@ def test_live_output_with_data_is_compared() -> None:
     assert ["output 1: data: y[0]: 2 instead of 1"] == differences([stored], [new])
 
 
+def test_a_table_is_shown_as_text() -> None:
+    """Its HTML differs; the lines of its text say how."""
+    stored = outputs(display(text_html="<td>2.0</td>", text_plain="0  2.0"))
+    new = outputs(display(text_html="<td>2.5</td>", text_plain="0  2.5"))
+    (found,) = compare_outputs(stored, new, RULES).differences
+
+    assert (("-0  2.0", "+0  2.5"), "text/html") == (found.lines, found.stored and found.stored.kind)
+
+
 def test_packed_arrays_are_numbers() -> None:
     """As plotly 6 writes them."""
     packed = {"dtype": "f8", "bdata": "mpmZmZmZuT8AAAAAAAAAQA=="}

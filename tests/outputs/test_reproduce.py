@@ -141,6 +141,16 @@ def test_a_failed_notebook_is_another_outcome(repo: Repo) -> None:
     assert None is first.executed
 
 
+def test_a_cell_that_failed_already_is_to_be_tagged(repo: Repo) -> None:
+    (repo.root / "a.ipynb").write_bytes(content(code("fails", error("E", "x"))))
+
+    (result,) = run(repo, Kernel({}))
+
+    assert "if the cell is meant to fail, tag it `raises-exception`" == getattr(
+        result.verdict.error, "remedy", ""
+    )
+
+
 def test_nothing_to_compare_is_said(repo: Repo) -> None:
     (repo.root / "a.ipynb").write_bytes(content(code("a", count=None)))
 

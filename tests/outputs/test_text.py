@@ -92,3 +92,21 @@ def test_two_places_have_a_gap_between_them() -> None:
     new = stored.replace("a", "A").replace("k", "K")
 
     assert ["-a", "+A", " b", " c", "…", " i", " j", "-k", "+K"] == diff_lines(stored, new, TEXT)
+
+
+def test_lines_that_look_like_the_head_of_a_diff_are_shown() -> None:
+    assert ["--- a", "+-- b"] == diff_lines("-- a", "-- b", TEXT)
+    assert [] == diff_lines("same\n", "same", TEXT)
+
+
+def test_a_long_difference_is_cut() -> None:
+    stored, new = ("\n".join(f"{word} {number % 50}" for number in range(100_000)) for word in ("a", "b"))
+    lines = diff_lines(stored, new, TEXT)
+
+    assert (401, "-a 0") == (len(lines), lines[0])
+    assert lines[-1].endswith("more lines")
+
+
+def test_colours_do_not_count() -> None:
+    assert None is compare_texts("\x1b[31mred\x1b[0m", "red", TEXT)
+    assert ["-red", "+blue"] == diff_lines("\x1b[31mred\x1b[0m", "\x1b[34mblue\x1b[0m", TEXT)
