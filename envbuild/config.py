@@ -106,6 +106,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("network", "list", repository=True, choices=NETWORK_STEPS),
     Option("include", "list", repository=True),
     Option("exclude", "list", repository=True),
+    Option("inputs", "list", repository=True),
     Option("verify", "outputs", repository=True),
     Option("subdir", "text"),
     Option("engine", "text", choices=ENGINES),
@@ -157,6 +158,7 @@ class Settings:
     network: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     verify: OutputSettings = field(default_factory=OutputSettings)
     subdir: str | None = None
     engine: str = "auto"

@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # each verb needs few of these, and loading them all would ta
     from envbuild.lock.difference import Change
     from envbuild.lock.ensure import LockFile
     from envbuild.lock.model import Lock
-    from envbuild.notebook.execute import Executed
     from envbuild.plan import Plan
     from envbuild.pull import Pulled
     from envbuild.registry.publish import Published
@@ -39,7 +38,6 @@ __all__ = [
     "pull_document",
     "push_document",
     "pushed_document",
-    "run_document",
     "sbom_document",
 ]
 
@@ -385,22 +383,6 @@ def _image(image: Image) -> dict[str, Any]:
             }
             for layer in image.layers
         ],
-    }
-
-
-def run_document(results: Sequence[Executed], engine: str, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """``run``: what became of each notebook."""
-    return {
-        "engine": engine,
-        "notebooks": [
-            {
-                "notebook": result.notebook,
-                "result": str(result.result) if result.result else None,
-                "error": result.error.to_json() if result.error else None,
-            }
-            for result in results
-        ],
-        "seconds": dict(seconds),
     }
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import keyword
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from envbuild.cli.options import (
+    SIZE,
     CommandWithRest,
+    chain,
     common_options,
     engine_option,
-    jobs_option,
     lock_options,
     locked_option,
     plain_http_option,
@@ -25,37 +27,105 @@ from envbuild.cli.options import (
 )
 from envbuild.cli.session import Session
 
+if TYPE_CHECKING:
+    from envbuild.notebook.execute import Executed
+
 __all__ = ["run"]
+
+_LEAST_MEMORY = 256_000_000  # what a kernel and the program that talks to it cannot do without
+
+_what_options = chain(
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Where executed notebooks go. Default: beside the originals, as NAME.executed.ipynb.",
+    ),
+    click.option("--html", is_flag=True, help="Also write each executed notebook as a page."),
+    click.option(
+        "--junit",
+        type=click.Path(path_type=Path, dir_okay=False, writable=True),
+        metavar="FILE",
+        help="Write the results as JUnit's XML, for CI.",
+    ),
+    click.option(
+        "-p",
+        "--parameter",
+        "parameters",
+        nargs=2,
+        multiple=True,
+        metavar="NAME VALUE",
+        help="A variable the notebooks start with; VALUE is JSON, or else text. Repeatable.",
+    ),
+    click.option(
+        "-f",
+        "--parameters",
+        "parameter_files",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        metavar="FILE",
+        help="A YAML file of such variables; repeatable, the last counts, and -p before all.",
+    ),
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="PATTERN",
+        help="Data files whose digests are recorded in what is executed; repeatable.",
+    ),
+    click.option("--times/--no-times", default=True, help="Whether start and duration are recorded as well."),
+)
+_how_options = chain(
+    click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        help="Notebooks that run at once. Default: one.",
+    ),
+    click.option("--fail-fast", is_flag=True, help="Begin no other notebook when one has failed."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="For each cell. Default: none.",
+    ),
+    click.option(
+        "--total-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="For all notebooks together. Default: none.",
+    ),
+    click.option(
+        "--memory", type=SIZE, metavar="SIZE", help="What each notebook may use, like 2G. Default: anything."
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be done with notebooks: the options that only they have."""
+
+    notebooks: tuple[str, ...]
+    output: Path | None
+    html: bool
+    junit: Path | None
+    parameters: Mapping[str, Any]
+    times: bool
+    fail_fast: bool
+    timeout: float | None
+    total_timeout: float | None
+    memory: int | None
 
 
 @click.command(cls=CommandWithRest, short_help="Run notebooks, or any command.")
 @click.argument("arguments", nargs=-1, metavar="[SOURCE] [NOTEBOOK...]")
 @subdir_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Where executed notebooks go. Default: beside the originals, as NAME.executed.ipynb.",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="For each cell. Default: none.",
-)
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    nargs=2,
-    multiple=True,
-    metavar="NAME VALUE",
-    help="A variable the notebooks start with; VALUE is JSON, or else text.",
-)
+@_what_options
+@_how_options
 @engine_option
 @locked_option
-@jobs_option
 @registry_options
 @plain_http_option
 @lock_options
@@ -65,57 +135,54 @@ __all__ = ["run"]
 def run(
     session: Session,
     arguments: tuple[str, ...],
-    output: Path | None,
-    timeout: float | None,
     parameters: tuple[tuple[str, str], ...],
+    parameter_files: tuple[Path, ...],
     locked: bool,
+    **options: Any,
 ) -> None:
     """Run notebooks from top to bottom in the repository's environment, or the command after --.
 
-    Notebooks are not changed; what comes of them is written elsewhere. Exit code 1: one of them failed.
+    NOTEBOOK is a path, a directory or a pattern; without any, all notebooks of SOURCE run. They are not
+    changed; what comes of them is written elsewhere. Exit code 1: one of them failed.
     """
     command = rest_of_command_line()
-    values = _values(parameters)
     source, notebooks = _split(arguments)
-    if command is None and not notebooks:
-        raise click.UsageError("name a notebook, or a command after --")
     if command is not None and (notebooks or not command or session.console.machine):
         raise click.UsageError(
             "a command after -- goes with neither notebooks nor --json, and must not be empty"
         )
     if command is not None:
         _run_command(session, source, command, locked=locked)
-    else:
-        _run_notebooks(session, source, notebooks, output, timeout, values, locked=locked)
+        return
+    values = _values(parameters, parameter_files)
+    _run_notebooks(session, source, _Wanted(notebooks, parameters=values, **options), locked=locked)
 
 
 def _split(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """``(source, notebooks)``: a first argument that is a notebook means the current directory."""
-    if not arguments or arguments[0].endswith(".ipynb"):
-        return ".", arguments
-    return arguments[0], arguments[1:]
+    """``(source, notebooks)``: when the first is a notebook or a pattern, the current directory is meant."""
+    from envbuild.notebook.select import is_pattern
+
+    if not arguments:
+        return ".", ()
+    first = arguments[0]
+    named = first.endswith(".ipynb") or (
+        is_pattern(first) and "://" not in first and not Path(first).exists()
+    )
+    return (".", arguments) if named else (first, arguments[1:])
 
 
-def _values(parameters: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """The variables of ``--parameter``.
+def _values(parameters: Sequence[tuple[str, str]], files: Sequence[Path]) -> dict[str, Any]:
+    """The variables of ``--parameters`` and ``--parameter``, the last one of a name.
 
-    >>> _values((("n", "3"), ("label", "a b"), ("flag", "true")))
+    >>> _values([("n", "3"), ("label", "a b"), ("flag", "true")], [])
     {'n': 3, 'label': 'a b', 'flag': True}
     """
+    from envbuild.notebook.parameters import parse_value, read_parameters
+
     values: dict[str, Any] = {}
-    for name, text in parameters:
-        if not name.isidentifier() or keyword.iskeyword(name):
-            raise click.UsageError(f"{name!r} is not the name of a variable")
-        try:
-            # The parser's NaN and Infinity are neither JSON nor Python.
-            values[name] = json.loads(text, parse_constant=_refuse)
-        except ValueError:
-            values[name] = text
-    return values
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
+    for path in files:
+        values |= read_parameters(path)
+    return values | {name: parse_value(text) for name, text in parameters}
 
 
 def _run_command(session: Session, source: str, command: tuple[str, ...], *, locked: bool) -> None:
@@ -129,40 +196,83 @@ def _run_command(session: Session, source: str, command: tuple[str, ...], *, loc
     raise click.exceptions.Exit(code)
 
 
-def _run_notebooks(
-    session: Session,
-    source: str,
-    notebooks: tuple[str, ...],
-    output: Path | None,
-    timeout: float | None,
-    parameters: dict[str, Any],
-    *,
-    locked: bool,
-) -> None:
-    from envbuild.cli.documents import run_document
+def _run_notebooks(session: Session, source: str, wanted: _Wanted, *, locked: bool) -> None:
+    from envbuild.cli.run_documents import run_document
     from envbuild.cli.running import environment_image
-    from envbuild.notebook.execute import execute
-    from envbuild.notebook.select import select_notebook
+    from envbuild.notebook.execute import Evidence, execute
+    from envbuild.notebook.inputs import hash_inputs
+    from envbuild.notebook.parameters import check_names
+    from envbuild.notebook.places import check_places
+    from envbuild.notebook.select import select_notebooks
+    from envbuild.source import Repo
+    from envbuild.source.work_tree import source_state
 
+    if wanted.memory is not None and wanted.memory < _LEAST_MEMORY:
+        raise click.UsageError(f"--memory is at least {_LEAST_MEMORY // 10**6}M, for the kernel alone")
+    console = session.console
     project = session.project(source)
-    selected = [select_notebook(project.repo, notebook, Path.cwd()) for notebook in notebooks]
+    selected = select_notebooks(project.repo, wanted.notebooks, Path.cwd(), wanted.output)
+    check_names(wanted.parameters, selected, project.spec.notebooks)
+    if not wanted.notebooks:
+        console.note(f"notebooks: {len(selected)}")
+    directory = session.working_directory(project)
+    check_places(directory, selected, wanted.output)
     engine, image = environment_image(session, project, locked=locked)
+    inputs = hash_inputs(Repo(directory), project.settings.inputs, console)
+    begun = time.monotonic()
     results = execute(
         image,
-        session.working_directory(project),
+        directory,
         selected,
         engine=engine,
         store=session.store,
-        reporter=session.console,
-        output=output,
-        timeout=timeout,
-        parameters=parameters,
+        reporter=console,
+        output=wanted.output,
+        timeout=wanted.timeout,
+        parameters=wanted.parameters,
+        jobs=session.settings.jobs if session.given("jobs") else 1,
+        total_timeout=wanted.total_timeout,
+        memory=wanted.memory,
+        fail_fast=wanted.fail_fast,
+        pages=wanted.html,
+        evidence=Evidence(source_state(project.repo, session.environment), inputs, wanted.times),
     )
-    for result in results:
-        if result.error is not None:
-            session.console.message(result.error)
-        elif result.result is not None:
-            session.console.result(str(result.result))
-    session.console.document(run_document(results, engine.name, session.console.rounded_seconds))
+    seconds = time.monotonic() - begun
+    _tell(session, results, seconds)
+    if wanted.junit is not None:
+        _write_junit(wanted.junit, results, seconds, image.image_id, engine.name)
+    console.document(run_document(results, engine.name, console.rounded_seconds))
     if any(result.error for result in results):
         raise click.exceptions.Exit(1)
+
+
+def _tell(session: Session, results: Sequence[Executed], seconds: float) -> None:
+    console = session.console
+    for result in results:
+        if result.error is not None:
+            console.message(result.error)
+        console.result(*(str(path) for path in (result.result, result.page) if path and not result.error))
+    if len(results) > 1:
+        failed = sum(result.error is not None for result in results)
+        skipped = sum(result.skipped for result in results)
+        parts = [f"{len(results) - failed - skipped} passed"]
+        parts += [f"{number} {what}" for number, what in ((failed, "failed"), (skipped, "skipped")) if number]
+        console.note(f"notebooks: {', '.join(parts)} in {seconds:.1f} s")
+
+
+def _write_junit(path: Path, results: Sequence[Executed], seconds: float, image: str, engine: str) -> None:
+    from envbuild.errors import MachineError
+    from envbuild.notebook.junit import junit_report
+    from envbuild.store.disk import write_atomic
+
+    report = junit_report(results, seconds=seconds, properties={"image": image, "engine": engine})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, report)
+    except OSError as error:
+        raise MachineError(
+            f"the report cannot be written: {error.strerror}",
+            code="not-writable",
+            file=str(path),
+            remedy="name a file you may write with --junit",
+        ) from error

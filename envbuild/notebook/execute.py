@@ -1,62 +1,71 @@
 """Headless execution in the environment image: notebooks, or any command.
 
-Notebooks run with their own directory as working directory, on the kernel they name, and are not changed:
-what comes of them is written to other files (like nbconvert and papermill do). The code in them is not
-trusted, so what it leaves for us is read through files we opened before it started, never by name.
+Notebooks run with their own directory as working directory, on the kernel they name, each in a container of
+its own, and are not changed: what comes of them is written to other files (like nbconvert and papermill do).
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from envbuild.engine.model import Command, Engine, Mount, Running
-from envbuild.errors import MachineError, RepoError
+from envbuild.engine.model import Command, Engine, Mount
+from envbuild.errors import RepoError
 from envbuild.image.model import Image
+from envbuild.notebook.batch import Batch
+from envbuild.notebook.exchange import LARGEST_RESULT, Exchange, Task
+from envbuild.notebook.failures import failure_error
+from envbuild.notebook.parameters import parameter_cells, redacted
+from envbuild.notebook.places import check_places, page_path, result_path, write_result
+from envbuild.notebook.provenance import Provenance, with_provenance
 from envbuild.pack import recipe
 from envbuild.progress import Reporter, Stage
-from envbuild.source.log import last_lines, plain_text
+from envbuild.source.text import printable
+from envbuild.source.work_tree import SourceState
 from envbuild.store import Store
-from envbuild.store.disk import write_atomic
 
-__all__ = ["Executed", "execute", "result_path", "run_command"]
+__all__ = ["Evidence", "Executed", "execute", "result_path", "run_command"]
 
 _PYTHON = f"/{recipe.SERVER_PREFIX}/bin/python3"
-_EXCHANGE = "/run/envbuild/exchange"
-_RUNNER = "/run/envbuild/runner.py"
-_POLL_SECONDS = 0.05
-_LONGEST_EVENT = 1 << 20
-_LARGEST_RESULT = 1 << 30
+_KILLED = 137
 
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """One notebook that was run: ``notebook`` as it was given, where its ``result`` was written (None when
-    it was not even started), and the ``error``, if it did not run to its end."""
+    """One notebook: as it was given, where its ``result`` was written (None when there is none), and the
+    ``error``, if it did not run to its end.
+
+    ``page`` is where it was written as HTML. ``seconds`` are those of its container, ``cells`` how many came
+    to their end. ``skipped`` tells that it was not begun because another one had failed.
+    """
 
     notebook: str
     result: Path | None
     error: RepoError | None
+    page: Path | None = None
+    seconds: float = 0.0
+    cells: int = 0
+    skipped: bool = False
 
 
-def result_path(repository: Path, notebook: str, output: Path | None) -> Path:
-    """Where the executed copy of ``notebook`` (relative to ``repository``) goes.
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is recorded in executed notebooks besides what is known here anyway.
 
-    Below ``output`` it keeps its relative path; without one it is put beside the notebook:
-
-    >>> str(result_path(Path("/repo"), "a/b.ipynb", Path("/out")))
-    '/out/a/b.ipynb'
-    >>> str(result_path(Path("/repo"), "a/b.ipynb", None))
-    '/repo/a/b.executed.ipynb'
+    ``source`` is the state of the repository, ``inputs`` path -> digest of the data it declares
+    (:func:`envbuild.notebook.inputs.hash_inputs`). Without ``times`` the same run gives the same file.
     """
-    if output is not None:
-        return output / notebook
-    return (repository / notebook).with_suffix(".executed.ipynb")
+
+    source: SourceState = field(default_factory=SourceState)
+    inputs: Mapping[str, str] | None = None
+    times: bool = True
 
 
 def execute(
@@ -71,8 +80,14 @@ def execute(
     timeout: float | None = None,
     parameters: Mapping[str, Any] | None = None,
     contents: Mapping[str, bytes] | None = None,
+    jobs: int = 1,
+    total_timeout: float | None = None,
+    memory: int | None = None,
+    fail_fast: bool = False,
+    pages: bool = False,
+    evidence: Evidence | None = None,
 ) -> tuple[Executed, ...]:
-    """Run ``notebooks`` one after the other; one that fails does not stop the others.
+    """Run ``notebooks``; one that fails does not stop the others, unless with ``fail_fast``.
 
     Parameters:
         image: the environment image, without the repository's files.
@@ -83,38 +98,63 @@ def execute(
         parameters: variables (JSON values) set at the beginning, as papermill does.
         contents: what is executed instead of the file, for some or all of ``notebooks``; still in the
             file's directory.
+        jobs: how many run at once.
+        total_timeout: seconds after which none runs any more.
+        memory: bytes that each may have, with all its processes.
+        fail_fast: begin no other notebook when one has failed.
+        pages: also write each as HTML.
+        evidence: what is recorded in them; None: what is known here, and times.
 
     Returns:
-        One :class:`Executed` per notebook, in order. Its error's code is ``cell-failed`` (with the traceback
-        in ``detail``), ``cell-timeout``, ``kernel-died``, ``no-kernel``, ``unreadable`` or ``not-executed``.
+        One :class:`Executed` per notebook, in order. Its error's code is one of those in docs/running.md.
 
     Raises:
+        UsageError: a result would take the place of a notebook.
         MachineError: the engine fails, or a result cannot be written.
+        KeyboardInterrupt: what ran until then was written.
     """
+    evidence = evidence or Evidence()
+    check_places(repository, notebooks, output)
     engine.prepare(image, reporter=reporter)
-    with store.temporary_directory() as scratch, ExitStack() as opened:
-        exchange = _Exchange(scratch / "exchange", len(notebooks), opened)
-        exchange.ask(notebooks, timeout, dict(parameters or {}), dict(contents or {}))
-        log = scratch / "log"
-        command = Command(
-            (_PYTHON, _RUNNER, f"{_EXCHANGE}/request.json"),
-            mounts=(
-                Mount(repository, f"/{recipe.REPO_DIR}", writable=True),
-                Mount(exchange.directory, _EXCHANGE, writable=True),
-                Mount(Path(__file__).with_name("runner.py"), _RUNNER),
-            ),
-            owner=repository.stat().st_uid,
-            output=log,
+    task = Task(
+        timeout=timeout,
+        memory=memory,
+        parameters=parameter_cells(parameters) if parameters else None,
+        page=pages,
+    )
+    record = _record(image, store, parameters or {}, evidence)
+
+    with reporter.stage("run", unit="cells") as stage:
+        progress = _Display(stage)
+
+        def work(number: int) -> Executed:
+            notebook = notebooks[number]
+            content = (contents or {}).get(notebook)
+            asked = replace(task, notebook=f"/{recipe.REPO_DIR}/{notebook}", content=content)
+            run = _Run(notebook, asked, record, evidence.times, image, repository, output)
+            executed = run.execute(engine, store, progress, lambda: batch.stopped)
+            if len(notebooks) > 1:
+                reporter.note(_told(executed))
+            return executed
+
+        batch: Batch[Executed] = Batch(
+            work,
+            len(notebooks),
+            jobs=jobs,
+            last=lambda executed: fail_fast and executed.error is not None,
+            seconds=total_timeout,
         )
-        with reporter.stage("run", unit="cells") as stage, engine.start(image, command) as running:
-            failures = _follow(running, exchange, notebooks, stage)
-        results = []
-        for number, notebook in enumerate(notebooks):
-            failure = failures.get(number, _UNTOLD)
-            written = _write_result(exchange.result(number), result_path(repository, notebook, output))
-            error = _error(notebook, failure, written, log) if failure is not None else None
-            results.append(Executed(notebook, written, error))
-        return tuple(results)
+        try:
+            batch.run()
+        except KeyboardInterrupt:
+            for executed in batch.outcomes.values():
+                if executed.error is not None and executed.error.remedy:
+                    reporter.note(f"{printable(executed.notebook)}: {executed.error.remedy}")
+            raise
+    return tuple(
+        batch.outcomes.get(number) or _not_begun(notebook, over=batch.stopped == "total-timeout")
+        for number, notebook in enumerate(notebooks)
+    )
 
 
 def run_command(
@@ -136,143 +176,165 @@ def run_command(
         return running.wait()
 
 
-_UNTOLD = {"kind": "not-executed", "message": "the process that runs notebooks ended before its turn"}
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One notebook that is to run."""
+
+    notebook: str
+    task: Task
+    record: Provenance
+    times: bool
+    image: Image
+    repository: Path
+    output: Path | None
+
+    def execute(
+        self, engine: Engine, store: Store, display: _Display, stopped: Callable[[], str | None]
+    ) -> Executed:
+        """Run it to its end, or until ``stopped`` says why not."""
+        with store.temporary_directory() as scratch, ExitStack() as opened:
+            exchange = Exchange(scratch / "exchange", opened)
+            exchange.ask(self.task)
+            log = scratch / "log"
+            command = Command(
+                exchange.arguments(_PYTHON),
+                mounts=(Mount(self.repository, f"/{recipe.REPO_DIR}", writable=True), *exchange.mounts),
+                owner=self.repository.stat().st_uid,
+                output=log,
+                memory=self.task.memory,
+            )
+            line = display.line(self.notebook)
+            begun, clock = datetime.now(UTC), time.monotonic()
+            try:
+                with engine.start(self.image, command) as running:
+                    code = exchange.follow(running, line, lambda: stopped() is not None)
+            finally:
+                line.close()
+            seconds = time.monotonic() - clock
+            failure = exchange.failure()
+            if failure is not None and stopped() is not None and failure.get("kind") != "cell-failed":
+                failure["kind"] = stopped()
+            elif code == _KILLED and self.task.memory is not None and not exchange.ended:
+                failure = {"kind": "out-of-memory"}
+            record = self.record
+            if self.times:
+                started = begun.isoformat(timespec="seconds").replace("+00:00", "Z")
+                record = replace(record, started=started, seconds=round(seconds, 3))
+            content, failure = _checked(exchange.result(), record, failure)
+            written = self._write(content)
+            page = self._write_page(exchange.page(), written)
+            error = failure_error(self.notebook, failure, written, log) if failure is not None else None
+        return Executed(self.notebook, written, error, page, round(seconds, 3), line.cells_done)
+
+    def _write(self, content: bytes) -> Path | None:
+        if not content:
+            return None
+        path = result_path(self.repository, self.notebook, self.output)
+        write_result(path, content)
+        return path
+
+    def _write_page(self, content: bytes, result: Path | None) -> Path | None:
+        if not content or result is None or len(content) > LARGEST_RESULT:
+            return None
+        write_result(page_path(result), content)
+        return page_path(result)
 
 
-class _Exchange:
-    """The directory through which we talk to ``runner.py``; see there."""
-
-    def __init__(self, directory: Path, count: int, opened: ExitStack) -> None:
-        directory.mkdir()
-        # The container's user may be another than ours; nobody else gets here through the parent.
-        directory.chmod(0o777)
-        self.directory = directory
-        self.events = opened.enter_context(_shared_file(directory / "events"))
-        self._results = [
-            opened.enter_context(_shared_file(directory / f"{number}.ipynb")) for number in range(count)
-        ]
-
-    def ask(
-        self,
-        notebooks: Sequence[str],
-        timeout: float | None,
-        parameters: dict[str, Any],
-        contents: dict[str, bytes],
-    ) -> None:
-        """Write the request, and what is to be executed instead of files of the repository."""
-        root = Path("/", recipe.REPO_DIR)
-        paths = {notebook: str(root / notebook) for notebook in notebooks}
-        for number, notebook in enumerate(notebooks):
-            if notebook in contents:
-                self._give(f"{number}.source.ipynb", contents[notebook])
-                paths[notebook] = f"{_EXCHANGE}/{number}.source.ipynb"
-        items = [
-            {
-                "path": paths[notebook],
-                "directory": str((root / notebook).parent),
-                "result": f"{_EXCHANGE}/{number}.ipynb",
-            }
-            for number, notebook in enumerate(notebooks)
-        ]
-        request = {"notebooks": items, "timeout": timeout, "parameters": parameters}
-        self._give("request.json", json.dumps(request).encode())
-
-    def _give(self, name: str, content: bytes) -> None:
-        (self.directory / name).write_bytes(content)
-        (self.directory / name).chmod(0o644)
-
-    def result(self, number: int) -> bytes:
-        """The executed notebook; empty when there is none."""
-        return self._results[number].read(_LARGEST_RESULT)
-
-
-def _shared_file(path: Path) -> IO[bytes]:
-    stream = path.open("xb+")
-    path.chmod(0o666)
-    return stream
-
-
-def _follow(
-    running: Running, exchange: _Exchange, notebooks: Sequence[str], stage: Stage
-) -> dict[int, dict[str, Any] | None]:
-    """Report progress until the runner ends: number of each notebook that ended -> its failure or None."""
-    failures: dict[int, dict[str, Any] | None] = {}
-    ended = False
-    pending = b""
-    while not ended:
-        ended = running.poll() is not None
-        pending += exchange.events.read(_LONGEST_EVENT)
-        *lines, pending = pending.split(b"\n")
-        for event in _events(lines):
-            number = event.get("notebook")
-            if not isinstance(number, int) or not 0 <= number < len(notebooks):
-                continue
-            if event.get("event") == "started" and isinstance(event.get("cells"), int):
-                stage.detail(notebooks[number])
-                stage.add_total(event["cells"])
-            elif event.get("event") == "cell":
-                stage.advance(1)
-            elif event.get("event") == "ended":
-                failure = event.get("failure")
-                failures[number] = failure if isinstance(failure, dict) else None
-        if not ended:
-            time.sleep(_POLL_SECONDS)
-    return failures
-
-
-def _events(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            yield event
-
-
-def _write_result(content: bytes, path: Path) -> Path | None:
+def _checked(
+    content: bytes, record: Provenance, failure: dict[str, Any] | None
+) -> tuple[bytes, dict[str, Any] | None]:
+    """The executed notebook with its record, empty if it is none, and the failure, which that may be."""
+    if len(content) > LARGEST_RESULT:
+        return b"", failure or {"kind": "too-much-output"}
     if not content:
-        return None
+        return b"", failure or {"kind": "not-written", "message": "nothing was left"}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content)
-    except OSError as error:
-        raise MachineError(
-            f"the executed notebook cannot be written: {error.strerror}",
-            code="not-writable",
-            file=str(path),
-            remedy="name a directory you may write to with -o",
-        ) from error
-    return path
+        return with_provenance(content, record), failure
+    except ValueError as error:
+        return b"", failure or {"kind": "not-written", "message": f"what was left is no notebook: {error}"}
 
 
-# What runner.py calls a failure -> message and remedy, with the place in the notebook and what was said.
-_FAILURES = {
-    "cell-failed": ("{place} failed: {said}", None),
-    "cell-timeout": ("{place} took longer than allowed", "raise --timeout, or leave it out"),
-    "kernel-died": ("the kernel died in {place}", "it may have run out of memory"),
-    "no-kernel": ("the environment lacks its kernel: {said}", "lock the environment again"),
-    "unreadable": ("it is not a notebook that can be run: {said}", None),
-    "not-executed": ("{place} could not be run: {said}", None),
-}
-
-
-def _error(notebook: str, failure: Mapping[str, Any], written: Path | None, log: Path) -> RepoError:
-    code = str(failure.get("kind"))
-    if code not in _FAILURES:
-        code = "not-executed"
-    said = plain_text(str(failure.get("message"))).strip()
-    cell = failure.get("cell")
-    place = f"cell {cell} (In [{failure.get('count')}])" if isinstance(cell, int) else "the notebook"
-    message, remedy = _FAILURES[code]
-    detail = plain_text(str(failure.get("traceback") or ""))
-    if not detail and code in ("kernel-died", "not-executed"):
-        detail = last_lines(log)
-    remedies = [remedy, None if written is None else f"what was run until then is in {written}"]
-    return RepoError(
-        message.format(place=place, said=said.partition("\n")[0]),
-        code=code,
-        file=notebook,
-        remedy="; ".join(filter(None, remedies)) or None,
-        detail=detail or None,
+def _record(image: Image, store: Store, parameters: Mapping[str, Any], evidence: Evidence) -> Provenance:
+    # An image that a container engine has built has other labels, or none.
+    config = json.loads(store.read_blob(image.config.digest))
+    labels = config.get("config", {}).get("Labels") or {}
+    return Provenance(
+        image_id=image.image_id,
+        platform=image.platform,
+        environment=labels.get("dev.envbuild.env"),
+        lock=labels.get("dev.envbuild.lock.digest"),
+        parameters=redacted(parameters),
+        commit=evidence.source.commit,
+        dirty=evidence.source.dirty,
+        inputs=evidence.inputs or {},
     )
+
+
+def _not_begun(notebook: str, *, over: bool) -> Executed:
+    if not over:
+        return Executed(notebook, None, None, skipped=True)
+    error = RepoError(
+        "the time for all notebooks was over before its turn",
+        code="total-timeout",
+        file=notebook,
+        remedy="raise --total-timeout, or run fewer notebooks",
+    )
+    return Executed(notebook, None, error)
+
+
+def _told(executed: Executed) -> str:
+    outcome = "passed" if executed.error is None else executed.error.message
+    return f"{printable(executed.notebook)}: {outcome} ({executed.cells} cells in {executed.seconds:.1f} s)"
+
+
+class _Display:
+    """The stage that all notebooks share."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._lines: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def line(self, notebook: str) -> _Line:
+        """What is shown for one of them."""
+        self.show(notebook, "starting")
+        return _Line(self, self._stage, notebook)
+
+    def show(self, notebook: str, text: str | None) -> None:
+        """Say ``text`` about ``notebook``, or nothing any more."""
+        with self._lock:
+            if text is None:
+                self._lines.pop(notebook, None)
+            else:
+                self._lines[notebook] = f"{notebook}: {text}"
+            self._stage.detail("; ".join(self._lines.values()))
+
+
+class _Line:
+    """See :class:`envbuild.notebook.exchange.Progress`."""
+
+    def __init__(self, display: _Display, stage: Stage, notebook: str) -> None:
+        self._display = display
+        self._stage = stage
+        self._notebook = notebook
+        self._cells = 0
+        self.cells_done = 0
+
+    def started(self, cells: int) -> None:
+        """The kernel is about to start; so many cells will run."""
+        self._cells += max(0, cells)
+        self._stage.add_total(max(0, cells))
+
+    def cell(self, number: int) -> None:
+        """The cell that is this one of them runs."""
+        self._display.show(self._notebook, f"cell {number} of {self._cells}")
+
+    def done(self) -> None:
+        """It came to its end."""
+        if self.cells_done < self._cells:
+            self.cells_done += 1
+            self._stage.advance(1)
+
+    def close(self) -> None:
+        """Nothing more happens to this notebook."""
+        self._display.show(self._notebook, None)

@@ -23,9 +23,9 @@ from envbuild.cli.documents import (
     plan_document,
     pull_document,
     push_document,
-    run_document,
 )
 from envbuild.cli.lock import summary
+from envbuild.cli.run_documents import run_document
 from envbuild.errors import RepoError
 from envbuild.image.descriptor import Descriptor
 from envbuild.image.model import Image, Layer

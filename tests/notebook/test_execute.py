@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from envbuild.engine.model import Command
 from envbuild.errors import MachineError
-from envbuild.notebook.execute import Executed, execute, run_command
+from envbuild.notebook.execute import Evidence, Executed, execute, run_command
+from envbuild.notebook.provenance import read_provenance
 from envbuild.progress import Silent
+from envbuild.source.work_tree import SourceState
 from envbuild.store import Store
-from tests.support.engines import EMPTY_IMAGE, FakeEngine
+from envbuild.store.disk import space_errors
+from tests.support.engines import EMPTY_IMAGE, FakeEngine, labelled_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -56,7 +60,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(store: Store, repository: Path) -> Run:
     def call(*notebooks: str, engine: FakeEngine | None = None, **more: Any) -> tuple[Executed, ...]:
         return execute(
-            EMPTY_IMAGE,
+            labelled_image(store, env="env-1"),
             repository,
             notebooks,
             engine=engine or FakeEngine(_runner),
@@ -91,7 +95,9 @@ def test_the_executed_copy_is_written_beside_and_the_notebook_stays(run: Run, re
     write(repository / "a.ipynb", "x = 20", "x + 22")
     before = (repository / "a.ipynb").read_bytes()
     (result,) = run("a.ipynb")
-    assert result == Executed("a.ipynb", repository / "a.executed.ipynb", None)
+    expected = Executed("a.ipynb", repository / "a.executed.ipynb", None, seconds=result.seconds, cells=2)
+    assert expected == result
+    assert result.seconds > 0
     assert outputs(repository / "a.executed.ipynb") == ["42"]
     assert (repository / "a.ipynb").read_bytes() == before
 
@@ -111,7 +117,7 @@ def test_other_content_runs_in_the_place_of_a_file(run: Run, repository: Path, t
     write(tmp_path / "prepared.ipynb", "import os; print(os.path.basename(os.getcwd()))")
     contents = {"sub/a.ipynb": (tmp_path / "prepared.ipynb").read_bytes()}
     (result,) = run("sub/a.ipynb", output=tmp_path / "out", contents=contents)
-    assert result == Executed("sub/a.ipynb", tmp_path / "out/sub/a.ipynb", None)
+    assert (tmp_path / "out/sub/a.ipynb", None) == (result.result, result.error)
     assert outputs(tmp_path / "out/sub/a.ipynb") == ["sub\n"]
 
 
@@ -120,7 +126,7 @@ def test_a_failing_cell_is_named_and_what_ran_is_kept(run: Run, repository: Path
     ((notebook, result, error),) = [(one.notebook, one.result, one.error) for one in run("a.ipynb")]
     assert error is not None
     assert (notebook, error.code, error.file) == ("a.ipynb", "cell-failed", "a.ipynb")
-    assert error.message == "cell 3 (In [2]) failed: ZeroDivisionError: division by zero"
+    assert error.message == "cell 3 (In [2]), line 1, failed: ZeroDivisionError: division by zero"
     assert "----> 1 1/0" in (error.detail or "")
     assert "\x1b" not in (error.detail or "")
     assert result is not None
@@ -185,8 +191,8 @@ def test_what_is_no_notebook_is_told(run: Run, repository: Path) -> None:
 @pytest.mark.slow
 def test_the_same_run_gives_the_same_file(run: Run, repository: Path, tmp_path: Path) -> None:
     write(repository / "a.ipynb", "print('x')", "1 + 1")
-    run("a.ipynb", output=tmp_path / "one")
-    run("a.ipynb", output=tmp_path / "two")
+    for place in ("one", "two"):
+        run("a.ipynb", output=tmp_path / place, evidence=Evidence(times=False))
     assert (tmp_path / "one/a.ipynb").read_bytes() == (tmp_path / "two/a.ipynb").read_bytes()
 
 
@@ -222,8 +228,8 @@ def test_progress_counts_code_cells(store: Store, repository: Path) -> None:
             yield Stage()
 
     write(repository / "a.ipynb", "1", "2", "3")
-    engine = FakeEngine(_runner)
-    execute(EMPTY_IMAGE, repository, ["a.ipynb"], engine=engine, store=store, reporter=Counting())
+    engine, image = FakeEngine(_runner), labelled_image(store)
+    execute(image, repository, ["a.ipynb"], engine=engine, store=store, reporter=Counting())
     assert counts == {"total": 3, "done": 3}
 
 
@@ -235,15 +241,128 @@ def test_nothing_is_left_behind(run: Run, store: Store, repository: Path) -> Non
     assert sorted(path.name for path in repository.iterdir()) == ["a.executed.ipynb", "a.ipynb"]
 
 
-@pytest.mark.slow
-def test_an_output_that_cannot_be_written_is_an_error_that_names_it(
+def test_an_output_that_cannot_be_written_is_an_error_before_anything_runs(
     run: Run, repository: Path, tmp_path: Path
 ) -> None:
     write(repository / "a.ipynb", "1")
     (tmp_path / "out").write_text("a file")
+    engine = FakeEngine(_runner)
     with pytest.raises(MachineError) as caught:
-        run("a.ipynb", output=tmp_path / "out")
+        run("a.ipynb", output=tmp_path / "out", engine=engine)
     assert (caught.value.code, caught.value.file) == ("not-writable", str(tmp_path / "out/a.ipynb"))
+    assert [] == engine.commands
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_an_error_that_names_the_file(
+    run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        with space_errors(path.parent):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    write(repository / "a.ipynb", "1")
+    monkeypatch.setattr("envbuild.notebook.places.write_atomic", full)
+    with pytest.raises(MachineError) as caught:
+        run("a.ipynb")
+    assert "disk-full" == caught.value.code
+
+
+@pytest.mark.slow
+def test_the_run_is_recorded_and_credentials_are_not(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "year, api_token")
+    evidence = Evidence(SourceState("c" * 40, True), {"data.csv": "sha256:1"})
+    parameters = {"year": 2020, "api_token": "hunter2"}
+    (result,) = run("a.ipynb", evidence=evidence, parameters=parameters)
+    assert result.result is not None
+    notebook = nbformat.read(result.result, as_version=4)
+    record = read_provenance(notebook.metadata)
+    assert record is not None
+    assert ("env-1", "linux/amd64", "c" * 40, True) == (
+        record.environment,
+        record.platform,
+        record.commit,
+        record.dirty,
+    )
+    assert {"year": 2020, "api_token": "***"} == record.parameters
+    assert {"data.csv": "sha256:1"} == record.inputs
+    assert result.seconds == record.seconds
+    injected = notebook.cells[0]
+    assert "# Parameters\nyear = 2020\napi_token = '***'" == injected.source
+    assert ["(2020, 'hunter2')"] == outputs(result.result)  # what the notebook itself prints is its own
+
+
+@pytest.mark.slow
+def test_nothing_of_an_earlier_run_is_kept(run: Run, repository: Path) -> None:
+    write(repository / "a.ipynb", "1/0", "2")
+    notebook = nbformat.read(repository / "a.ipynb", as_version=4)
+    notebook.cells[2].outputs = [new_output("stream", text="old")]
+    notebook.cells[2].execution_count = 7
+    nbformat.write(notebook, repository / "a.ipynb")
+    run("a.ipynb")
+    last = nbformat.read(repository / "a.executed.ipynb", as_version=4).cells[2]
+    assert ([], None) == (last.outputs, last.execution_count)
+
+
+@pytest.mark.slow
+def test_what_ran_until_the_time_was_over_is_kept_and_the_rest_is_not_begun(
+    run: Run, repository: Path
+) -> None:
+    write(repository / "a.ipynb", "'before'", "import time\nwhile True: time.sleep(1)")
+    write(repository / "b.ipynb", "1")
+    first, second = run("a.ipynb", "b.ipynb", total_timeout=8)
+    assert first.error is not None
+    assert second.error is not None
+    assert ("total-timeout", "total-timeout") == (first.error.code, second.error.code)
+    assert "the time for all notebooks was over in cell 3 (In [2])" == first.error.message
+    assert first.result is not None
+    assert ["'before'"] == outputs(first.result)[:1]
+    assert second.result is None
+
+
+@pytest.mark.slow
+def test_notebooks_run_at_once_each_in_a_container_of_its_own(run: Run, repository: Path) -> None:
+    """Each waits for what the other writes."""
+    wait = "import os, time\nopen('{}', 'w').close()\nwhile not os.path.exists('{}'): time.sleep(0.05)"
+    write(repository / "a.ipynb", wait.format("one", "two"))
+    write(repository / "b.ipynb", wait.format("two", "one"))
+    engine = FakeEngine(_runner)
+    results = run("a.ipynb", "b.ipynb", jobs=2, timeout=60, engine=engine)
+    assert [None, None] == [result.error for result in results]
+    assert 2 == len(engine.commands)
+
+
+def test_with_fail_fast_no_other_is_begun(run: Run, repository: Path) -> None:
+    write(repository / "b.ipynb", "1")
+    (repository / "a.ipynb").write_text("{")
+    first, second = run("a.ipynb", "b.ipynb", fail_fast=True)
+    assert first.error is not None
+    assert Executed("b.ipynb", None, None, skipped=True) == second
+
+
+@pytest.mark.slow
+def test_a_kernel_that_needs_too_much_memory_is_told_as_that(run: Run, repository: Path) -> None:
+    """There is no container here: all processes of this machine count."""
+    write(repository / "a.ipynb", "import time; time.sleep(60)")
+    engine = FakeEngine(_runner)
+    (result,) = run("a.ipynb", memory=1, engine=engine)
+    assert result.error is not None
+    assert "out-of-memory" == result.error.code
+    assert 1 == engine.commands[0].memory
+
+
+@pytest.mark.slow
+def test_endless_output_ends(run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("envbuild.notebook.exchange._MOST_OUTPUT", 1_000_000)
+    write(repository / "a.ipynb", "while True: print('x' * 10_000)")
+    (result,) = run("a.ipynb")
+    assert result.error is not None
+    assert ("too-much-output", "cell 2 (In [1]) wrote too much output, so the kernel was ended") == (
+        result.error.code,
+        result.error.message,
+    )
+    assert result.result is not None
+    assert 500_000 < result.result.stat().st_size < 10_000_000
 
 
 # What follows: programs that do in the container what the code of a hostile notebook could.
@@ -260,7 +379,7 @@ def _hostile(body: str) -> FakeEngine:
 def test_a_result_that_became_a_link_is_not_followed(run: Run, repository: Path, tmp_path: Path) -> None:
     write(repository / "a.ipynb", "1")
     (tmp_path / "secret").write_text("secret")
-    engine = _hostile(f"os.remove('0.ipynb'); os.symlink({str(tmp_path / 'secret')!r}, '0.ipynb')")
+    engine = _hostile(f"os.remove('result.ipynb'); os.symlink({str(tmp_path / 'secret')!r}, 'result.ipynb')")
     (result,) = run("a.ipynb", engine=engine)
     assert result.result is None
     assert not (repository / "a.executed.ipynb").exists()
@@ -272,11 +391,11 @@ def test_a_result_that_became_a_link_is_not_followed(run: Run, repository: Path,
         "not json",
         "[]",
         "7",
-        json.dumps({"notebook": 5, "event": "ended", "failure": None}),
-        json.dumps({"notebook": -1, "event": "ended", "failure": None}),
-        json.dumps({"notebook": "0", "event": "ended"}),
-        json.dumps({"event": "started", "notebook": 0, "cells": "many"}),
-        json.dumps({"notebook": 0, "event": ["ended"]}),
+        "[" * 100_000,
+        json.dumps({"event": "started", "cells": "many"}),
+        json.dumps({"event": "started", "cells": -7}),
+        json.dumps({"event": "done"}),
+        json.dumps({"event": ["ended"]}),
     ],
 )
 def test_nonsense_among_the_events_is_passed_over(run: Run, repository: Path, line: str) -> None:
@@ -289,7 +408,7 @@ def test_nonsense_among_the_events_is_passed_over(run: Run, repository: Path, li
 
 def test_a_failure_of_the_wrong_shape_is_a_failure(run: Run, repository: Path) -> None:
     write(repository / "a.ipynb", "1")
-    event = {"notebook": 0, "event": "ended", "failure": {"kind": ["x"], "cell": "y", "message": None}}
+    event = {"event": "ended", "failure": {"kind": ["x"], "cell": "y", "message": None}}
     engine = _hostile(f"open('events', 'a').write({json.dumps(event)!r} + chr(10))")
     (result,) = run("a.ipynb", engine=engine)
     assert result.error is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,11 +13,18 @@ from typing import Self
 from envbuild.engine.model import Command
 from envbuild.image.model import Image
 from envbuild.progress import Reporter
-from envbuild.store import Blob
+from envbuild.store import Blob, Store
 
-__all__ = ["EMPTY_IMAGE", "FakeEngine", "FakeRunning"]
+__all__ = ["EMPTY_IMAGE", "FakeEngine", "FakeRunning", "labelled_image"]
 
 EMPTY_IMAGE = Image("linux/amd64", Blob("sha256:0", 0), Blob("sha256:0", 0), ())
+
+
+def labelled_image(store: Store, **labels: str) -> Image:
+    """An image without layers, whose config is in ``store``; ``env`` is the label ``dev.envbuild.env``."""
+    named = {f"dev.envbuild.{name}": value for name, value in labels.items()}
+    config = store.put_blob(json.dumps({"config": {"Labels": named}}).encode())
+    return Image("linux/amd64", config, Blob("sha256:0", 0), ())
 
 
 class FakeRunning:
