@@ -120,10 +120,10 @@ def reproduce_notebooks(
 
 
 def _selected(project: Project, notebooks: Sequence[str]) -> list[str]:
-    from envbuild.notebook.select import select_notebook
+    from envbuild.notebook.select import select_notebooks
 
     if notebooks:
-        return [select_notebook(project.repo, notebook, Path.cwd()) for notebook in notebooks]
+        return list(select_notebooks(project.repo, notebooks, Path.cwd()))
     found = [notebook.path for notebook in project.spec.notebooks if project.repo.exists(notebook.path)]
     if not found:
         raise RepoError(
