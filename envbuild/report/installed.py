@@ -128,7 +128,9 @@ class _Attribution:
             if metadata is None:
                 continue
             files = [name, *map(self._merged, debian_files(self.notes[name]))]
-            if f"usr/share/doc/{metadata.name}/copyright" in self.sizes:
+            folder = f"usr/share/doc/{metadata.name}"
+            # Packages from one source may share it by a link to the directory of one of them.
+            if f"{folder}/copyright" in self.sizes or folder in self.sizes:
                 metadata = replace(metadata, licence=DEBIAN)
             # Who upgrades a package rewrites its list; a layer that has the list has its files.
             if any(file in self.sizes for file in files[1:]):

@@ -154,18 +154,19 @@ def _sum(rows: Iterable[PackageRow]) -> int:
 
 
 def _package_table(part: Part, rows: Sequence[PackageRow], report: Report, *, several: bool) -> Markup:
-    heads = (
-        element("th", "Package", scope="col"),
-        element("th", "Version", scope="col"),
-        element("th", "Licence", scope="col"),
-        element("th", "Size", scope="col", class_="number"),
-    )
+    # On a phone the style lays rows out as blocks; some browsers then forget that it is a table, hence roles.
+    heads = [
+        element("th", title, scope="col", role="columnheader", class_=kind)
+        for title, kind in (("Package", None), ("Version", None), ("Licence", None), ("Size", "number"))
+    ]
+    body = [_package(row, report, several=several) for row in rows]
     return element(
         "table",
         element("caption", f"Packages: {PARTS[part]}", class_="hidden"),
-        element("thead", element("tr", heads)),
-        element("tbody", [_package(row, report, several=several) for row in rows]),
+        element("thead", element("tr", heads, role="row"), role="rowgroup"),
+        element("tbody", body, role="rowgroup"),
         class_="packages sortable",
+        role="table",
     )
 
 
@@ -178,25 +179,31 @@ def _package(row: PackageRow, report: Report, *, several: bool) -> Markup:
         element("span", "conda", class_="tag") if package.kind == "conda" else None,
         element("span", package.summary, class_="summary") if package.summary else None,
         scope="row",
+        role="rowheader",
         data_sort=package.name.lower(),
     )
     licence = package.licence
     return element(
         "tr",
         name,
-        element("td", package.version, data_sort=_version_key(package.version), class_="version"),
+        element(
+            "td", package.version, data_sort=_version_key(package.version), class_="version", role="cell"
+        ),
         element(
             "td",
             licence.text if licence else element("span", "not stated", class_="quiet"),
             data_sort=licence.text.lower() if licence else "\uffff",
             class_="licence",
+            role="cell",
         ),
         element(
             "td",
             _row_size(row, report, several=several),
             class_="number",
             data_sort=str(row.largest if row.largest is not None else -1),
+            role="cell",
         ),
+        role="row",
     )
 
 
@@ -233,7 +240,7 @@ def licences_section(report: Report) -> Content:
                 licence.text if licence else "not stated",
                 None
                 if licence is None or licence.spdx or licence == DEBIAN
-                else element("span", "as stated", class_="tag"),
+                else (" ", element("span", "as stated", class_="tag")),
                 scope="row",
                 data_sort=licence.text.lower() if licence else "\uffff",
             ),

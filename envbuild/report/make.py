@@ -9,6 +9,7 @@ from datetime import datetime
 
 from envbuild.inspection.inspector import Seen
 from envbuild.inspection.medium import Medium
+from envbuild.layers import REPOSITORY_TITLE
 from envbuild.lock.model import Lock
 from envbuild.plan import environment_id
 from envbuild.progress import Reporter
@@ -18,6 +19,7 @@ from envbuild.report.reading import read_platform
 from envbuild.source import Origin, Repo
 from envbuild.source.text import printable
 from envbuild.spec.model import Spec
+from envbuild.spec.post_build import STEP as POST_BUILD
 from envbuild.store import Store
 
 __all__ = ["image_report", "repository_report"]
@@ -50,7 +52,7 @@ def repository_report(
     return Report(
         name=spec.name,
         title=spec.display_name,
-        facts=(*_source_facts(repo.origin), *_facts(seen, platforms)),
+        facts=(*_source_facts(repo.origin, spec), *_facts(seen, platforms)),
         platforms=platforms,
         notebooks=notebooks,
         commands=tuple(_repository_commands(repo.origin, spec, platforms, notebooks)),
@@ -86,11 +88,17 @@ def _lock_digest(seen: Seen) -> str | None:
     return None if data is None else "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def _source_facts(origin: Origin | None) -> list[Fact]:
-    if origin is None:
-        return []
-    facts = [Fact("Source", origin.url), Fact("Revision", origin.revision, code=True)]
-    return [*facts, Fact("Directory", origin.subdirectory)] if origin.subdirectory else facts
+def _source_facts(origin: Origin | None, spec: Spec) -> list[Fact]:
+    facts = []
+    if origin is not None:
+        facts = [Fact("Source", origin.url), Fact("Revision", origin.revision, code=True)]
+    if origin is not None and origin.subdirectory:
+        facts.append(Fact("Directory", origin.subdirectory))
+    files = {item.file for item in (*spec.requirements, *(spec.conda.packages if spec.conda else ()))}
+    files |= {item.file for item in spec.sources} | {item.file for item in spec.apt}
+    files |= {whole.path for whole in (spec.adopted, spec.engine_build) if whole is not None}
+    asked = "imports of the notebooks" if spec.inferred else ", ".join(sorted(files))
+    return [*facts, Fact("Asked for in", asked)] if asked else facts
 
 
 def _facts(seen: Seen, platforms: Sequence[PlatformReport]) -> list[Fact]:
@@ -167,6 +175,12 @@ def _repository_commands(
     return commands
 
 
+def _source_of(seen: Seen) -> str:
+    """What has to be named to make an image again, beside its lock."""
+    titles = {layer.title for image in seen.images for layer in image.view.layers if layer.ours}
+    return " SOURCE" if titles & {REPOSITORY_TITLE, POST_BUILD} else ""
+
+
 def _image_commands(seen: Seen) -> list[Command]:
     name = shlex.quote(seen.name)
     commands = [Command(f"envbuild inspect {name}", "shows labels, layers and what is attached")]
@@ -182,6 +196,6 @@ def _image_commands(seen: Seen) -> list[Command]:
     if seen.lock is not None:
         commands += [
             Command(f"envbuild lock --from {name} --print > envbuild.lock", "gets the lock that is in it"),
-            Command(f"envbuild verify --image {name}", "makes it again from that lock and compares"),
+            Command(f"envbuild verify{_source_of(seen)} --image {name}", "makes it again and compares"),
         ]
     return commands

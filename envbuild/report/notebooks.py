@@ -81,7 +81,7 @@ def notebook_entries(
     """
     known = {notebook.path for notebook in notebooks}
     traces = [trace for place in (repo, *results) for trace in _traces(place)]
-    copies = {trace.path for trace in traces if trace.of != trace.path and trace.of in known}
+    copies = {path for path in known if path.endswith(_COPY) and _original(path) in known}
     last: dict[str, _Trace] = {}
     for trace in sorted(traces, key=lambda trace: (_started(trace.provenance), trace.path)):
         last[trace.of if trace.of in known else trace.path] = trace
@@ -121,8 +121,12 @@ def _trace(repo: Repo, path: str) -> _Trace | None:
         return None
     failed = next((number for number, cell in enumerate(document.cells, 1) if cell.failed), None)
     shown = printable(path)
-    of = shown.removesuffix(_COPY) + _ENDING if shown.endswith(_COPY) else shown
-    return _Trace(of, shown, provenance, failed)
+    return _Trace(_original(shown), shown, provenance, failed)
+
+
+def _original(path: str) -> str:
+    """The notebook that an executed copy is of."""
+    return path.removesuffix(_COPY) + _ENDING if path.endswith(_COPY) else path
 
 
 def _run(trace: _Trace, lock_digest: str | None) -> Run:

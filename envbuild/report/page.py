@@ -106,8 +106,9 @@ def _hash(text: str) -> str:
 def _header(report: Report) -> Markup:
     packages = sum(len(report.rows(part)) for part in PARTS)
     platforms = ", ".join(platform.platform for platform in report.platforms)
-    sizes = [platform.size for platform in report.platforms]
-    size = byte_size(max(sizes)) if sizes else ""
+    largest = "up to " if len(report.platforms) > 1 else ""
+    size = byte_size(max((platform.size for platform in report.platforms), default=0))
+    download = byte_size(max((platform.stored for platform in report.platforms), default=0))
     return element(
         "header",
         element("p", "Environment report", class_="kind"),
@@ -116,8 +117,12 @@ def _header(report: Report) -> Markup:
             "ul",
             [
                 element("li", item)
-                for item in (platforms, count(packages, "package"), f"{size} of files")
-                if item
+                for item in (
+                    platforms,
+                    count(packages, "package"),
+                    f"{largest}{size} of files",
+                    f"{largest}{download} to download",
+                )
             ],
             class_="lead",
         ),

@@ -38,7 +38,7 @@ from envbuild.store import Store
 __all__ = ["read_platform"]
 
 # Of what is remembered; raise it when reading the same layer gives something else.
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LARGEST_TAR: Final = 64 << 30
 _PREFIXES: dict[str, Part] = {recipe.SERVER_PREFIX: "server", recipe.ENV_PREFIX: "environment"}
 

@@ -13,26 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.support.programs import Envbuild, require
+from tests.support.browser import chromium
+from tests.support.programs import Envbuild
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
 _PATIENCE_SECONDS = 120
-_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,2400",
-)
 _OPEN_NOTEBOOK = """
     const panel = window.jupyterapp.shell.currentWidget;
     return Boolean(panel && panel.content && panel.content.widgets && panel.sessionContext.isReady);
@@ -74,16 +63,8 @@ def server(envbuild: Envbuild, repository: Path) -> Iterator[tuple[subprocess.Po
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[WebDriver]:
     """A fresh headless Chromium."""
-    require("chromium", "chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for flag in (*_FLAGS, f"--user-data-dir={tmp_path / 'chromium'}"):
-        options.add_argument(flag)
-    service = webdriver.ChromeService(executable_path=str(shutil.which("chromedriver")))
-    driver = webdriver.Chrome(options=options, service=service)
-    driver.set_script_timeout(_PATIENCE_SECONDS)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path / "chromium", patience=_PATIENCE_SECONDS) as driver:
+        yield driver
 
 
 def test_notebook_opens_and_runs_in_a_browser(

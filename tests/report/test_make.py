@@ -27,7 +27,7 @@ from envbuild.report.make import image_report, repository_report
 from envbuild.report.model import Report
 from envbuild.report.page import page
 from envbuild.source import Origin, Repo
-from envbuild.spec.model import Notebook, Spec
+from envbuild.spec.model import AptPackage, Notebook, Requirement, Spec
 from envbuild.store import Store
 from envbuild.store.images import StoredImage
 from tests.report.examples import debian_files, wheel_files
@@ -205,6 +205,25 @@ def test_a_repository_has_notebooks_and_commands(store: Store, tmp_path: Path) -
     source = f"'https://example.org/r.git#{'c' * 40}'"
     assert f"envbuild up {source} --subdir 'my dir' --locked" == lines(Repo(root, origin))[0]
     assert f"envbuild run {source} 'a b.ipynb' --subdir 'my dir' --locked" == lines(Repo(root, origin))[1]
+
+
+def test_files_and_addresses_of_a_repository_are_facts(store: Store, tmp_path: Path) -> None:
+    seen, medium = _seen(store, _ours(store))
+    asked = (Requirement("numpy", "requirements.txt", 1), Requirement("pandas", "requirements.txt", 2))
+    origin = Origin("https://example.org/r.git", "c" * 40, "r", tracked=True)
+
+    def facts(spec: Spec) -> list[tuple[str, str]]:
+        repo = Repo(tmp_path, origin)
+        made = repository_report(seen, medium, store, Silent(), repo=repo, spec=spec)
+        return [(fact.name, fact.value) for fact in made.facts][:3]
+
+    source = [("Source", "https://example.org/r.git"), ("Revision", "c" * 40)]
+    assert [*source, ("Asked for in", "apt.txt, requirements.txt")] == facts(
+        Spec("demo", "Demo", requirements=asked, apt=(AptPackage("git", "apt.txt", 1),))
+    )
+    assert [*source, ("Asked for in", "imports of the notebooks")] == facts(
+        Spec("demo", "Demo", requirements=asked, inferred=True)
+    )
 
 
 def test_several_platforms_have_an_image_each(store: Store) -> None:

@@ -69,13 +69,15 @@ def test_the_copy_beside_a_notebook_is_its_run_and_no_notebook(tmp_path: Path) -
     assert (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 1.5) == (run.started, run.seconds)
 
 
-def test_a_copy_that_says_nothing_is_a_notebook(tmp_path: Path) -> None:
-    for name in ("a.ipynb", "a.executed.ipynb"):
+def test_a_copy_that_says_nothing_is_no_run_and_no_notebook(tmp_path: Path) -> None:
+    """One whose original is gone is a notebook like any other."""
+    names = ("a.ipynb", "a.executed.ipynb", "b.executed.ipynb")
+    for name in names:
         _write(tmp_path / name)
 
-    entries = _entries(tmp_path, "a.ipynb", "a.executed.ipynb")
+    entries = _entries(tmp_path, *names)
 
-    assert {"a.ipynb": None, "a.executed.ipynb": None} == {path: one.run for path, one in entries.items()}
+    assert {"a.ipynb": None, "b.executed.ipynb": None} == {path: one.run for path, one in entries.items()}
 
 
 def test_a_notebook_may_be_its_own_trace(tmp_path: Path) -> None:

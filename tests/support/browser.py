@@ -1,0 +1,50 @@
+"""A headless Chromium that talks to nobody but the pages it is sent to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.chrome.webdriver import WebDriver
+
+from tests.support.programs import require
+
+__all__ = ["chromium"]
+
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,2400",
+)
+
+
+@contextmanager
+def chromium(profile: Path, *, patience: float = 120) -> Iterator[WebDriver]:
+    """A fresh browser; the test is skipped where there is none.
+
+    Parameters:
+        profile: a directory for its own files.
+        patience: seconds a script may take.
+    """
+    require("chromium", "chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    service = webdriver.ChromeService(executable_path=str(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        driver.set_script_timeout(patience)
+        yield driver
+    finally:
+        driver.quit()
