@@ -56,6 +56,7 @@ def repository_report(
         platforms=platforms,
         notebooks=notebooks,
         commands=tuple(_repository_commands(repo.origin, spec, platforms, notebooks)),
+        needs=_needs(repo.origin, spec),
         unknown=_unknown(seen),
         made=made,
     )
@@ -74,6 +75,7 @@ def image_report(
         platforms=platforms,
         notebooks=None,
         commands=tuple(_image_commands(seen)),
+        needs="On a machine with envbuild:",
         unknown=_unknown(seen),
         made=made,
     )
@@ -143,6 +145,14 @@ def _unknown(seen: Seen) -> tuple[str, ...]:
             " those that package managers have noted in it, and there may be more."
         )
     return tuple(sentences)
+
+
+def _needs(origin: Origin | None, spec: Spec) -> str:
+    if spec.engine_build is not None:
+        return "On a machine with envbuild and Docker, which may make another image: nothing is locked."
+    if origin is not None:
+        return "On a machine with envbuild:"
+    return "On a machine with envbuild, in a copy of the repository with this envbuild.lock:"
 
 
 def _repository_commands(

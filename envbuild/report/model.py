@@ -173,7 +173,8 @@ class Command:
 class Report:
     """All of it.
 
-    ``unknown`` are sentences about what could not be found out. ``notebooks`` is None when there is no
+    ``unknown`` are sentences about what could not be found out. ``needs`` says what one has to have for the
+    ``commands``. ``notebooks`` is None when there is no
     repository to look for them. ``made`` is when the report was made, None unless somebody asked for it.
     """
 
@@ -183,6 +184,7 @@ class Report:
     platforms: tuple[PlatformReport, ...]
     notebooks: tuple[NotebookEntry, ...] | None
     commands: tuple[Command, ...]
+    needs: str = ""
     unknown: tuple[str, ...] = ()
     made: datetime | None = None
 

@@ -60,10 +60,10 @@
     });
   }
 
-  // What is folded away on a screen cannot be unfolded on paper.
+  // What is folded away on a screen cannot be unfolded on paper. What is there twice stays folded.
   const folded = [];
   addEventListener("beforeprint", () => {
-    for (const details of document.querySelectorAll("details:not([open])")) {
+    for (const details of document.querySelectorAll("details:not([open], .layers details)")) {
       folded.push(details);
       details.open = true;
     }

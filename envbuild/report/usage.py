@@ -132,16 +132,11 @@ def time_element(value: datetime) -> Markup:
 
 def commands_section(report: Report) -> list[Markup]:
     """What can be typed to make use of all this."""
-    where = (
-        "With envbuild and a container engine, or none:"
-        if report.notebooks is None
-        else "In a copy of the repository with its envbuild.lock, on any machine with Linux:"
-    )
     items = [
         element("li", element("p", f"{command.does[:1].upper()}{command.does[1:]}:"), _command(command))
         for command in report.commands
     ]
-    return [element("p", where), element("ul", items, class_="commands")]
+    return [element("p", report.needs), element("ul", items, class_="commands")]
 
 
 def _command(command: Command) -> Markup:

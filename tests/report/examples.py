@@ -135,5 +135,6 @@ REPORT = Report(
         NotebookEntry("b.ipynb", None, None, None),
     ),
     commands=(Command("envbuild up --locked", "opens JupyterLab on this environment"),),
+    needs="On a machine with envbuild:",
 )
 EMPTY = Report("nothing", "nothing", (), (platform("linux/amd64"),), None, ())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from envbuild.errors import DamagedError
 from envbuild.image.config import canonical, image_config, image_manifest
 from envbuild.image.model import Image, Layer
 from envbuild.inspection.inspector import Inspector, Seen
@@ -166,6 +167,20 @@ def test_what_is_remembered_in_another_form_is_read_again(store: Store) -> None:
             store.put_record(record, {**value, "contents": {"packages": "?"}})
 
     assert first == image_report(seen, medium, store, Silent())
+
+
+def test_a_damaged_layer_of_the_cache_is_removed(store: Store) -> None:
+    """So that doing the same again mends it."""
+    image = _ours(store)
+    seen, medium = _seen(store, image)
+    blob = store.blob_path(image.layers[0].digest)
+    data = blob.read_bytes()
+    blob.write_bytes(data[:-20] + bytes(20))
+
+    with pytest.raises(DamagedError):
+        image_report(seen, medium, store, Silent())
+
+    assert not blob.exists()
 
 
 def test_an_image_of_others_is_what_package_managers_noted(store: Store) -> None:
