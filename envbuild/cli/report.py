@@ -106,7 +106,9 @@ def _of_image(session: Session, name: str, made: datetime | None) -> Report:
     looking = inspector(session)
     place = looking.place(name)
     medium = looking.medium(place)
-    seen = looking.look_into(medium, place.kind, session.settings.platforms)
+    # Not those of a configuration, which are about what is built.
+    wanted = session.settings.platforms if session.given("platforms") else ()
+    seen = looking.look_into(medium, place.kind, wanted)
     return image_report(seen, medium, session.store, session.console, made=made)
 
 

@@ -36,6 +36,7 @@ _DPKG: Final = "var/lib/dpkg/"
 _DIST_INFO = re.compile(r"((?:.*/)?)([^/]+\.dist-info)/(METADATA|RECORD)")
 _CONDA_META = re.compile(r"((?:.*/)?)conda-meta/[^/]+\.json")
 _DEBIAN_LIST = re.compile(_DPKG + r"info/([^/]+)\.list")
+_BYTECODE = re.compile(r"((?:.*/)?)__pycache__/([^/.]+)\.[^/]+\.pyc")
 # Debian packages may name a file by the place it had before /usr was merged.
 _MERGED: Final = ("bin/", "lib/", "lib32/", "lib64/", "libx32/", "sbin/")
 
@@ -109,7 +110,17 @@ class _Attribution:
         self._debian()
         self._conda()
         self._wheels()
+        self._bytecode()
         return sorted(self.found, key=lambda one: (one.kind, one.metadata.name.lower(), one.place))
+
+    def _bytecode(self) -> None:
+        """Bytecode that nobody lists is of the package that has its source."""
+        for path, size in self.sizes.items():
+            match = _BYTECODE.fullmatch(path)
+            if match is not None and path not in self.owners:
+                number = self.owners.get(f"{match[1]}{match[2]}.py")
+                if number is not None:
+                    self.found[number] = replace(self.found[number], size=self.found[number].size + size)
 
     def _own(self, kind: PackageKind, metadata: Metadata, files: Iterable[str], place: str = "") -> None:
         number = len(self.found)

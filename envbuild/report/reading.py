@@ -40,7 +40,7 @@ from envbuild.store.store import file_digest
 __all__ = ["read_platform"]
 
 # Of what is remembered; raise it when reading the same layer gives something else.
-_VERSION: Final = 2
+_VERSION: Final = 3
 _LARGEST_TAR: Final = 64 << 30
 _PREFIXES: dict[str, Part] = {recipe.SERVER_PREFIX: "server", recipe.ENV_PREFIX: "environment"}
 
@@ -83,7 +83,9 @@ class _Asked:
         if target is not None and inside.lock is not None:
             packages = (*target.wheels, *target.conda, *target.apt)
             planned = make_plan(inside.lock, platform, inside.lock_bytes or b"").layers
-        self._direct = {canonicalize_name(package.name) for package in packages if package.direct}
+        projects = [built.name for built in target.built if built.is_project] if target else []
+        direct = [package.name for package in packages if package.direct]
+        self._direct = {canonicalize_name(name) for name in (*direct, *projects)}
         self._apt = {deb.name for deb in target.apt} if target else set()
         self._planned = {layer.key: layer for layer in planned}
         self._is_ours = is_ours

@@ -25,6 +25,7 @@ from envbuild.report.model import (
 from envbuild.store import Store
 
 SITE = "srv/env/lib/python3.11/site-packages"
+_STATUS = b"var/lib/dpkg/status"
 SHA = "sha256:" + "a" * 64
 
 
@@ -64,6 +65,13 @@ def debian_files(name: str, version: str, *files: str) -> list[Entry]:
         file("var/lib/dpkg/status", status.encode()),
         file(f"var/lib/dpkg/info/{name}.list", "".join(f"/{p}\n" for p in (*files, copyright_file)).encode()),
     ]
+
+
+def debian_layer(*packages: list[Entry]) -> list[Entry]:
+    """Several of :func:`debian_files` with one database."""
+    entries = [entry for package in packages for entry in package]
+    status = b"\n".join(b"".join(entry.chunks()) for entry in entries if entry.path == _STATUS)
+    return [*(entry for entry in entries if entry.path != _STATUS), file("var/lib/dpkg/status", status)]
 
 
 def content(directory: Path, entries: Iterable[Entry]) -> Callable[[], Iterable[bytes]]:

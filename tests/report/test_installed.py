@@ -51,6 +51,27 @@ def test_every_byte_is_of_one_package_or_of_none(tmp_path: Path) -> None:
     assert contents.size == one.size + other.size + 4
 
 
+def test_bytecode_is_of_the_package_that_has_the_source(tmp_path: Path) -> None:
+    """Debian packages do not list what is made when they are installed."""
+    library = "usr/lib/python3/dist-packages/six.py"
+    cache = "usr/lib/python3/dist-packages/__pycache__"
+    entries = debian_files("python3-six", "1.17", library)
+    without = read_contents(content(tmp_path / "without", entries)).packages[0].size
+
+    contents = read_contents(
+        content(
+            tmp_path / "with",
+            [
+                *entries,
+                file(f"{cache}/six.cpython-313.pyc", b"x" * 10),
+                file(f"{cache}/other.cpython-313.pyc", b"x"),
+            ],
+        )
+    )
+
+    assert without + 10 == contents.packages[0].size
+
+
 def test_a_wheel_in_a_conda_package_tells_about_that(tmp_path: Path) -> None:
     """conda's record has no summary, and its licence counts."""
     site = "lib/python3.11/site-packages"

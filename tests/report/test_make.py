@@ -18,7 +18,7 @@ from envbuild.inspection.inspector import Inspector, Seen
 from envbuild.inspection.layout import CachedImage
 from envbuild.layers import GLUE_TITLE
 from envbuild.lock.lockfile import dump_lock
-from envbuild.lock.model import Lock
+from envbuild.lock.model import Artifact, Built, Deb, Lock
 from envbuild.pack.blob import pack_entries
 from envbuild.pack.glue import glue_entries
 from envbuild.pack.tar import Entry, complete, file
@@ -31,7 +31,7 @@ from envbuild.source import Origin, Repo
 from envbuild.spec.model import AptPackage, Notebook, Requirement, Spec
 from envbuild.store import Store
 from envbuild.store.images import StoredImage
-from tests.report.examples import debian_files, wheel_files
+from tests.report.examples import debian_files, debian_layer, wheel_files
 from tests.support.images import make_image
 from tests.support.locks import PLATFORM, small_lock, small_wheel
 
@@ -53,6 +53,10 @@ def _ours(store: Store, lock: Lock = LOCK) -> Image:
         "libc6": [*debian_files("libc6", "2.36-9", "usr/lib/libc.so.6"), file("etc/hosts", b"1234")],
         "jupyterlab": wheel_files("jupyterlab", "4.0", "jupyterlab.py", site=SERVER),
         "numpy": wheel_files("numpy", "2.0", "numpy/core.py", "numpy/big.so"),
+        "pcre": debian_layer(
+            debian_files("pcre", "1", "usr/lib/pcre.so"), debian_files("tree", "1", "usr/bin/tree")
+        ),
+        "tree": [],
         "pandas": [file("srv/env/lib/python3.11/site-packages/pandas.py", b"x")],
     }
     glue = glue_entries(
@@ -62,6 +66,7 @@ def _ours(store: Store, lock: Lock = LOCK) -> Image:
         executable=lock.base.executable(PLATFORM),
         kernels=lock.kernels,
         lock=data,
+        environment="env-0123456789abcdef",
         own_server=False,
     )
     layers = []
@@ -115,6 +120,26 @@ def test_layers_packages_and_parts(about_ours: Report) -> None:
     (status,) = [entry for entry in debian_files("libc6", "2.36-9") if entry.path == b"var/lib/dpkg/status"]
     assert len(b"1234") + status.size == platform.layers[0].rest
     assert ["demo", "python3"] == [kernel.name for kernel in platform.kernels]
+
+
+def test_packages_of_apt_txt_and_projects_are_asked_for(store: Store) -> None:
+    """One Debian package was asked for, and another one came with it."""
+    tree, pcre = (
+        Deb(name, "1", "amd64", Artifact(f"{name}.deb", digit * 64, 5, "debian"), direct=name == "tree")
+        for name, digit in (("tree", "4"), ("pcre", "5"))
+    )
+    project = Built("numpy", "path", ".")
+    wheel = small_wheel("numpy", "2.0")
+    target = replace(LOCK.targets[0], wheels=(wheel,), apt=(pcre, tree), built=(project,))
+
+    seen, medium = _seen(store, _ours(store, replace(LOCK, targets=(target,))))
+    report = image_report(seen, medium, store, Silent())
+
+    assert [("tree", True), ("pcre", False)] == [
+        (row.package.name, row.package.direct) for row in report.rows("apt")
+    ]
+    assert [("numpy", True)] == [(row.package.name, row.package.direct) for row in report.rows("environment")]
+    assert ["libc6"] == [row.package.name for row in report.rows("system")]
 
 
 def test_what_a_package_does_not_say_is_not_known(about_ours: Report) -> None:
