@@ -43,6 +43,7 @@ PLATFORMS = ("linux/amd64", "linux/arm64")
 COMPRESSIONS = ("zstd", "gzip")
 RESOLVERS = ("uv", "pip-tools")
 NETWORK_STEPS = ("postBuild", "build")
+DRIFTS = ("warn", "error")
 ENGINES = ("auto", "bubblewrap", "docker", "podman")
 REPOSITORY_EXAMPLE = "registry.example.org/team/envs"
 IMAGE_EXAMPLE = "registry.example.org/team/python:3.12"
@@ -108,6 +109,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("exclude", "list", repository=True),
     Option("inputs", "list", repository=True),
     Option("verify", "outputs", repository=True),
+    Option("drift", "text", repository=True, choices=DRIFTS),
     Option("subdir", "text"),
     Option("engine", "text", choices=ENGINES),
     Option("jobs", "number"),
@@ -135,10 +137,11 @@ class Settings:
     """Every setting's value, wherever it came from.
 
     ``base`` is an image of a registry to build on, None when a base that fits is made; ``jobs`` is the number
-    of parallel workers; ``platforms`` is empty when the host's is meant; ``resolver``
-    is None when the repository's files decide; ``network`` are the steps that may reach it, ``step_memory``
-    (GiB) and ``step_timeout`` (minutes) what each may use; the mirrors and the index are base URLs, None when
-    they are found out at run time. ``verify`` is how outputs are compared.
+    of parallel workers; ``platforms`` is empty when the host's is meant; ``resolver`` is None when the
+    repository's files decide; ``drift`` is what it is to ``run`` when notebooks change their environment
+    (``warn`` or ``error``); ``network`` are the steps that may reach it, ``step_memory`` (GiB) and
+    ``step_timeout`` (minutes) what each may use; the mirrors and the index are base URLs, None when they are
+    found out at run time. ``verify`` is how outputs are compared.
     ``registry`` is the repository in a registry that is the shared cache;
     ``registry_cache`` tells whether layers that are found in registries are used, ``plain_http`` which of
     them may be talked to without TLS.
@@ -160,6 +163,7 @@ class Settings:
     exclude: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     verify: OutputSettings = field(default_factory=OutputSettings)
+    drift: str = "warn"
     subdir: str | None = None
     engine: str = "auto"
     jobs: int = 1

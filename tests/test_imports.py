@@ -46,6 +46,7 @@ ROOMS = (
     "lock",
     "builder",
     "backend",
+    "drift",
     "notebook",
     "outputs",
     "launch",

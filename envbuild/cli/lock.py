@@ -36,6 +36,11 @@ _DIGITS = len("sha256:") + 12  # enough to tell two apart
 )
 @click.option("--upgrade-base", is_flag=True, help="Take the newest base (packages, or image) and server.")
 @click.option(
+    "--from-session",
+    is_flag=True,
+    help="Declare what the last session installed (%pip install), and lock it.",
+)
+@click.option(
     "--from", "image", metavar="IMAGE", help="Read the lock back that is in this image, instead of locking."
 )
 @click.option("--print", "show", is_flag=True, help="With --from: print the lock instead of writing it.")
@@ -51,19 +56,28 @@ def lock(
     upgrade: bool,
     packages: tuple[str, ...],
     upgrade_base: bool,
+    from_session: bool,
     image: str | None,
     show: bool,
 ) -> None:
     """Write envbuild.lock: everything the image is assembled from, pinned by hash.
 
     Versions that are locked already are kept as long as they fit. With --from nothing is locked: the lock
-    that is in an image is written, unless there is another one.
+    that is in an image is written, unless there is another one. With --from-session, what was installed in
+    the last `envbuild up` or `run` is written into the file that declares the dependencies first.
     """
     renewing = upgrade or packages or upgrade_base or session.settings.exclude_newer
     if image is not None and (check or renewing):
         raise click.UsageError("--from goes with no other option about what is locked")
     if image is None and show:
         raise click.UsageError("--print goes with --from only")
+    if from_session and (image is not None or check or renewing):
+        raise click.UsageError("--from-session goes with no other option about what is locked")
+    if from_session:
+        from envbuild.cli.adopting import adopt_session
+
+        adopt_session(session, source)
+        return
     if image is not None:
         _read_back(session, source, image, show)
         return

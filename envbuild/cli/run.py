@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envbuild.cli.drift import drift_document, drift_of, observed, strict_option, with_remedy
 from envbuild.cli.options import (
     SIZE,
     CommandWithRest,
@@ -124,6 +125,7 @@ class _Wanted:
 @subdir_option
 @_what_options
 @_how_options
+@strict_option
 @engine_option
 @locked_option
 @registry_options
@@ -192,8 +194,12 @@ def _run_command(session: Session, source: str, command: tuple[str, ...], *, loc
     project = session.project(source)
     engine, image = environment_image(session, project, locked=locked)
     directory = session.working_directory(project)
-    code = run_command(image, directory, command, engine=engine, reporter=session.console)
-    raise click.exceptions.Exit(code)
+    with observed(session, project, engine, "run", live=False) as observation:
+        code = run_command(image, directory, command, engine=observation.engine, reporter=session.console)
+    drift = drift_of(project, observation)
+    if drift is not None:
+        session.console.message(drift)
+    raise click.exceptions.Exit(code or int(drift is not None))
 
 
 def _run_notebooks(session: Session, source: str, wanted: _Wanted, *, locked: bool) -> None:
@@ -220,29 +226,35 @@ def _run_notebooks(session: Session, source: str, wanted: _Wanted, *, locked: bo
     engine, image = environment_image(session, project, locked=locked)
     inputs = hash_inputs(Repo(directory), project.settings.inputs, console)
     begun = time.monotonic()
-    results = execute(
-        image,
-        directory,
-        selected,
-        engine=engine,
-        store=session.store,
-        reporter=console,
-        output=wanted.output,
-        timeout=wanted.timeout,
-        parameters=wanted.parameters,
-        jobs=session.settings.jobs if session.given("jobs") else 1,
-        total_timeout=wanted.total_timeout,
-        memory=wanted.memory,
-        fail_fast=wanted.fail_fast,
-        pages=wanted.html,
-        evidence=Evidence(source_state(project.repo, session.environment), inputs, wanted.times),
-    )
+    with observed(session, project, engine, "run", live=False) as observation:
+        executed = execute(
+            image,
+            directory,
+            selected,
+            engine=observation.engine,
+            store=session.store,
+            reporter=console,
+            output=wanted.output,
+            timeout=wanted.timeout,
+            parameters=wanted.parameters,
+            jobs=session.settings.jobs if session.given("jobs") else 1,
+            total_timeout=wanted.total_timeout,
+            memory=wanted.memory,
+            fail_fast=wanted.fail_fast,
+            pages=wanted.html,
+            evidence=Evidence(source_state(project.repo, session.environment), inputs, wanted.times),
+        )
     seconds = time.monotonic() - begun
+    results = [with_remedy(project, result) for result in executed]
+    drift = drift_of(project, observation)
     _tell(session, results, seconds)
     if wanted.junit is not None:
         _write_junit(wanted.junit, results, seconds, image.image_id, engine.name)
-    console.document(run_document(results, engine.name, console.rounded_seconds))
-    if any(result.error for result in results):
+    if drift is not None:
+        console.message(drift)
+    document = run_document(results, engine.name, console.rounded_seconds)
+    console.document(document | drift_document(observation, drift))
+    if drift is not None or any(result.error for result in results):
         raise click.exceptions.Exit(1)
 
 

@@ -48,7 +48,9 @@ def up(session: Session, source: str, port: int | None, no_browser: bool, locked
     Options after -- go to JupyterLab; a command there runs instead of it, and has to listen on $HOST and
     $PORT.
     """
+    from envbuild.cli.drift import observed
     from envbuild.cli.running import environment_image
+    from envbuild.drift.sessions import session_path
     from envbuild.up import up as run_server
 
     project = session.project(source)
@@ -58,20 +60,26 @@ def up(session: Session, source: str, port: int | None, no_browser: bool, locked
     def ready(url: str) -> None:
         session.console.result(url)
         session.console.document(
-            {"url": url, "engine": engine.name, "seconds": session.console.rounded_seconds}
+            {
+                "url": url,
+                "engine": engine.name,
+                "session": str(session_path(project.repo, session.store)),
+                "seconds": session.console.rounded_seconds,
+            }
         )
         session.console.note("Ctrl-C ends the server")
 
-    run_server(
-        image,
-        directory,
-        engine=engine,
-        store=session.store,
-        reporter=session.console,
-        ready=ready,
-        port=port,
-        browser=not no_browser,
-        arguments=rest_of_command_line() or (),
-        show_log=session.console.verbose,
-    )
+    with observed(session, project, engine, "up", live=True) as observation:
+        run_server(
+            image,
+            directory,
+            engine=observation.engine,
+            store=session.store,
+            reporter=session.console,
+            ready=ready,
+            port=port,
+            browser=not no_browser,
+            arguments=rest_of_command_line() or (),
+            show_log=session.console.verbose,
+        )
     session.console.interrupted("the server has ended")

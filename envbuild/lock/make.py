@@ -66,6 +66,7 @@ def make_lock(
     upgrade: bool = False,
     upgrade_packages: Sequence[str] = (),
     upgrade_base: bool = False,
+    preferred: Mapping[str, str] | None = None,
     exclude_newer: str | None = None,
     resolver: str = "uv",
     channel_mirrors: Mapping[str, str] | None = None,
@@ -87,6 +88,7 @@ def make_lock(
         upgrade: forget ``previous``, but for the layers packages are in.
         upgrade_packages: forget the versions of these packages.
         upgrade_base: forget the base and the server.
+        preferred: versions by canonical name to take rather than those of ``previous``, where they fit.
         exclude_newer: ignore what was published after this time (RFC 3339 or ``YYYY-MM-DD``).
         resolver: ``uv`` or ``pip-tools``.
         builders: makes what builds wheels from source; without it every package has to be a wheel.
@@ -112,7 +114,8 @@ def make_lock(
     cutoff = _cutoff(exclude_newer, now)
     recipes = load_recipes() if recipes is None else recipes
     wanted = tuple(sorted(set(platforms)))
-    forget = Upgrade(upgrade, frozenset(canonicalize_name(name) for name in upgrade_packages))
+    named = frozenset(canonicalize_name(name) for name in upgrade_packages)
+    forget = Upgrade(upgrade, named, preferred or {})
     conda = None
     if spec.conda is None:
         recipe = choose(spec.python, recipes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
 
@@ -31,10 +31,11 @@ Section = dict[str, tuple[Pin, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """Which earlier answers are forgotten."""
+    """Which earlier answers are forgotten, and which versions are preferred to them, by canonical name."""
 
     all: bool
     packages: frozenset[str]
+    preferred: Mapping[str, str] = field(default_factory=dict)
 
     def covers(self, name: str) -> bool:
         """Whether the earlier version of ``name`` is forgotten."""
@@ -43,8 +44,9 @@ class Upgrade:
     def preferences(self, wheels: Iterable[Wheel]) -> dict[str, str]:
         """Versions by name to keep."""
         if self.all:
-            return {}
-        return {wheel.name: wheel.version for wheel in wheels if wheel.name not in self.packages}
+            return dict(self.preferred)
+        kept = {wheel.name: wheel.version for wheel in wheels if wheel.name not in self.packages}
+        return kept | dict(self.preferred)
 
 
 @dataclass(frozen=True, slots=True)

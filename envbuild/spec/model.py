@@ -299,6 +299,7 @@ class Spec:
 
     ``name`` is the project's name, valid as a kernelspec name (``[A-Za-z0-9._-]+``, lower case);
     ``display_name`` is for people. ``kernels`` are the kernelspec names the Python notebooks use, sorted.
+    ``declared_by`` is the path of the file that declares the dependencies (``command line`` when that does);
     ``inferred`` is true when the requirements come from the notebooks' imports because no file declares any.
     ``other_kernels`` are those of notebooks in other languages, ``kernel_packages`` the packages of the index
     that are added for them. ``base`` is the registry's image to build on. ``post_build`` is the path of a
@@ -320,6 +321,7 @@ class Spec:
     executions: tuple[Execution, ...] = ()
     engine_build: EngineBuild | None = None
     adopted: Adopted | None = None
+    declared_by: str | None = None
     inferred: bool = False
     notebooks: tuple[Notebook, ...] = ()
     kernels: tuple[str, ...] = ()

@@ -91,6 +91,7 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         post_build=post_build,
         executions=_executions(declared, other.apt, post_build, options),
         adopted=declared.adopted,
+        declared_by=declared.winner,
         inferred=declared.winner is None,
         notebooks=notebooks,
         kernels=_kernels(notebooks),

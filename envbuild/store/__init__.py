@@ -16,6 +16,7 @@ The cache directory (``$ENVBUILD_CACHE_DIR``)::
     tools-v2/            unpacked tools (bubblewrap)
     checkouts-v2/        files of remote sources, by address and commit
     logs-v1/             what steps in the sandbox said
+    sessions-v1/         what the last session of a repository installed, by repository
     places-v2/<hex>      which registries a blob was seen in
     tmp/                 unfinished work; everything in it may be deleted when nothing runs
     locks/               advisory locks, only to avoid doing work twice

@@ -206,7 +206,7 @@ class _Pruning:
         yield from self._of(store.blobs, is_needed)
         yield from self._of(store.places, is_needed)
         yield from self._of(store.actions, describes_needed)
-        directories = [store.artifacts, store.checkouts, store.logs]
+        directories = [store.artifacts, store.checkouts, store.logs, store.sessions]
         if not self._busy:
             # What runs may have been started long ago: its root file system is not for us to take away.
             directories.append(store.trees)

@@ -113,6 +113,7 @@ class Store:
         self.tools = root / "tools-v2"
         self.checkouts = root / "checkouts-v2"
         self.logs = root / "logs-v1"
+        self.sessions = root / "sessions-v1"
         self.places = root / "places-v2"
         self.tmp = root / "tmp"
         self.locks = root / "locks"
@@ -131,6 +132,7 @@ class Store:
             self.tools,
             self.checkouts,
             self.logs,
+            self.sessions,
             self.places,
             self.tmp,
             self.locks,
