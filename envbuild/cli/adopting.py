@@ -45,13 +45,14 @@ def _lock(
     session: Session, project: Project, source: str, before: Lock | None, last: SessionChanges
 ) -> LockFile:
     from envbuild.base.host import host_platform
+    from envbuild.cli.locking import new_lock, recompile
     from envbuild.lock.ensure import keep_lock
 
     known = tuple(target.platform for target in before.targets) if before else ()
     platforms = project.settings.platforms or known or (host_platform(),)
-    project = session.recompile(project, source, platforms, before, check=False)
+    project = recompile(session, project, source, platforms, before, check=False)
     session.show_problems(project.spec)
-    made = session.make_lock(project, platforms, before, preferred=last.versions)
+    made = new_lock(session, project, platforms, before, preferred=last.versions)
     return keep_lock(project.repo, made, store=session.store, reporter=session.console)
 
 

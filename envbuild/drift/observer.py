@@ -16,23 +16,17 @@ told is for people to judge: the command can write to the same file. Nothing of 
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
 
-_POLL_SECONDS = 1.0
-_TARGETS_EVERY = 30  # polls: looking for new directories is not as cheap as the rest
-_MOST_WAITS = 60  # polls: an installation that takes longer is told as far as it got
-_MOST_PACKAGES = 2000
-_MOST_DIRECTORIES = 500
-_LONGEST_FILE = 16 << 20
-_LONGEST_ORIGIN = 1 << 16
-_DIST_INFO = ".dist-info"
+# What is imported here is waited for before every command; the rest is when the command has been started.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 _SIGNALS = (
     signal.SIGCHLD,
     signal.SIGTERM,
@@ -42,14 +36,28 @@ _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+_POLL_SECONDS = 1.0
+_TARGETS_EVERY = 30  # polls: looking for new directories is not as cheap as the rest
+_MOST_WAITS = 60  # polls: an installation that takes longer is told as far as it got
+_MOST_PACKAGES = 2000
+_MOST_DIRECTORIES = 500
+_LONGEST_FILE = 16 << 20
+_LONGEST_ORIGIN = 1 << 16
+_DIST_INFO = ".dist-info"
+_NO_FORMAT = 8  # ENOEXEC
+# By Python, which commands do not expect.
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-class Package(NamedTuple):
+class Package:
     """What is installed: ``stamp`` changes when the same version is installed again."""
 
-    version: str
-    path: str
-    stamp: int
+    __slots__ = ("path", "stamp", "version")
+
+    def __init__(self, version: str, path: str) -> None:
+        self.version = version
+        self.path = path
+        self.stamp = _stamp(path)
 
 
 def site_directories(prefix: str) -> list[str]:
@@ -80,7 +88,7 @@ def installed(directory: str) -> dict[str, Package]:
             continue
         # A name that begins with "~" is one that pip has moved out of the way.
         if name and version and not name.startswith("~") and len(found) < _MOST_PACKAGES:
-            found[_canonical(name)] = Package(version, entry.path, _stamp(entry.path))
+            found[_canonical(name)] = Package(version, entry.path)
     return found
 
 
@@ -90,7 +98,7 @@ def conda_installed(prefix: str) -> dict[str, Package]:
     for entry in _entries(os.path.join(prefix, "conda-meta")):
         parts = entry.name[:-5].rsplit("-", 2)
         if entry.name.endswith(".json") and len(parts) == 3 and len(found) < _MOST_PACKAGES:
-            found[parts[0].lower()] = Package(parts[1], entry.path, _stamp(entry.path))
+            found[parts[0].lower()] = Package(parts[1], entry.path)
     return found
 
 
@@ -134,11 +142,16 @@ class Observer:
         for directory in environment.get("PYTHONPATH", "").split(":"):
             if os.path.isabs(directory) and directory not in known:
                 self._places.append((directory, directory))
-        self._before = self._packages()
-        self._seen = self._stamps()
+        self._before: dict[tuple[str, str, str], Package] = {}
+        self._seen: tuple[int, ...] = ()
         self._pending: tuple[Any, ...] | None = None
         self._waited = 0
         self._told: list[dict[str, Any]] = []
+
+    def begin(self) -> None:
+        """Remember what is there."""
+        self._before = self._packages()
+        self._seen = self._stamps()
 
     def add_targets(self, *, known: bool = False) -> None:
         """Look for directories that were installed into; ``known``: what is in them was there before."""
@@ -188,6 +201,8 @@ class Observer:
         return found
 
     def _tell(self) -> None:
+        import json
+
         changes = self.changes()
         if changes != self._told:
             self._told = changes
@@ -217,8 +232,12 @@ class Observer:
         """Whether an installer has files out of the way, or has not signed what it installs."""
         if any(entry.name.startswith("~") for directory, _ in self._places for entry in _entries(directory)):
             return True
-        new = (package for key, package in self._packages().items() if self._before.get(key) != package)
-        return any(package.path.endswith(_DIST_INFO) and not _installer(package) for package in new)
+        for key, package in self._packages().items():
+            old = self._before.get(key)
+            is_new = old is None or (old.version, old.stamp) != (package.version, package.stamp)
+            if is_new and package.path.endswith(_DIST_INFO) and not _installer(package):
+                return True
+        return False
 
 
 def _differs(old: Package, new: Package) -> bool:
@@ -261,6 +280,8 @@ def _origin(package: Package) -> dict[str, Any] | None:
 
 
 def _read_json(path: str, limit: int) -> dict[str, Any]:
+    import json
+
     try:
         value = json.loads(_read(path, limit))
     except (ValueError, RecursionError):
@@ -282,7 +303,7 @@ def _read(path: str, limit: int) -> bytes:
 
 
 def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return "-".join(filter(None, name.replace("_", "-").replace(".", "-").split("-"))).lower()
 
 
 def _names(directory: str) -> list[str]:
@@ -309,14 +330,28 @@ def main(arguments: list[str]) -> int:
     separator = arguments.index("--")
     report, prefix, *roots = arguments[:separator]
     command = arguments[separator + 1 :]
-    handle = os.open(report, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-    observer = Observer(handle, prefix, [*roots, *filter(None, [os.environ.get("HOME")])], dict(os.environ))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    child = os.fork()
-    if child == 0:
-        _become(command, mask)
-    observing = _safely(partial(observer.add_targets, known=True))  # the command has only begun to load
+    handle = os.open(report, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    roots += filter(None, [os.environ.get("HOME")])
+    observer = Observer(handle, prefix, roots, dict(os.environ))
+    observing = _safely(observer.begin)
+    try:
+        child = _spawn(command, mask)
+    except OSError as error:
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
+        return 127 if isinstance(error, FileNotFoundError) else 126
     return _follow(child, observer if observing else None)
+
+
+def _spawn(command: list[str], mask: set[Any]) -> int:
+    try:
+        return os.posix_spawnp(command[0], command, os.environ, setsigdef=_IGNORED, setsigmask=mask)
+    except OSError as error:
+        if error.errno != _NO_FORMAT:
+            raise
+    # A script that does not say what runs it: shells do.
+    argv = ["sh", "-c", 'exec "$@"', "sh", *command]
+    return os.posix_spawn("/bin/sh", argv, os.environ, setsigdef=_IGNORED, setsigmask=mask)
 
 
 def _safely(observe: Callable[[], None]) -> bool:
@@ -329,23 +364,11 @@ def _safely(observe: Callable[[], None]) -> bool:
     return True
 
 
-def _become(command: list[str], mask: Any) -> None:
-    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python
-        signal.signal(ignored, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    code = 126
-    try:
-        os.execvp(command[0], command)
-    except FileNotFoundError:
-        code = 127
-        sys.stderr.write(f"{command[0]}: not found\n")
-    except OSError as error:
-        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
-    sys.stderr.flush()
-    os._exit(code)
-
-
 def _follow(child: int, observer: Observer | None) -> int:
+    import json  # noqa: F401  # now, because a session can replace the Python it would come from later
+
+    if observer is not None and not _safely(partial(observer.add_targets, known=True)):
+        observer = None
     polls = 0
     while True:
         got = signal.sigtimedwait(_SIGNALS, _POLL_SECONDS)

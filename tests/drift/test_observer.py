@@ -53,7 +53,9 @@ class Watch:
 
     def start(self) -> Observer:
         handle = os.open(self.report, os.O_WRONLY | os.O_APPEND)
-        return Observer(handle, *self._arguments)
+        made = Observer(handle, *self._arguments)
+        made.begin()
+        return made
 
     def told(self) -> list[list[dict[str, Any]]]:
         return [json.loads(line)["changes"] for line in self.report.read_text().splitlines()]
