@@ -24,6 +24,7 @@ from envbuild.cli.documents import (
     pull_document,
     push_document,
 )
+from envbuild.cli.drift import Observation, drift_document
 from envbuild.cli.lock import summary
 from envbuild.cli.run_documents import run_document
 from envbuild.errors import RepoError
@@ -47,6 +48,7 @@ from envbuild.store.prune import prune
 from envbuild.store.sharing import remove_images
 from envbuild.store.verify import Damage, Verified
 from tests.support.base_images import REFERENCE, lock_on_image
+from tests.support.engines import FakeEngine
 from tests.support.locks import small_lock, small_wheel
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas.md"
@@ -112,7 +114,8 @@ def _documents(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     pushed = Pushed(Descriptor("x", "sha256:m", 2), (reference,), moved)
     yield "push", push_document("demo", [image], pushed, {"push": 1.0})
     yield "pull", pull_document(reference, Pulled("sha256:m", (image,)), "demo:1", [], None, {"pull": 1.0})
-    yield "run", run_document([Executed("a.ipynb", None, error)], "bubblewrap", {"run": 1.0})
+    ran = run_document([Executed("a.ipynb", None, error)], "bubblewrap", {"run": 1.0})
+    yield "run", ran | drift_document(Observation(FakeEngine(lambda command: "")), None)
     yield "cache list", cache_document(store)
     yield "cache prune", {**asdict(prune(store)), "dry_run": False}
     yield "cache remove", {**asdict(remove_images(store, stored_images(store))), "dry_run": False}

@@ -41,11 +41,11 @@ def test_the_command_is_started_by_the_observer_and_sees_nothing_more(store: Sto
     engine = writing("''")
     own = Mount(tmp_path, "/srv/repo", writable=True)
     with watched(engine, store) as watching:
-        watching.start(EMPTY_IMAGE, Command(("jupyter-lab", "--x"), mounts=(own,), port=80)).wait()
+        watching.start(EMPTY_IMAGE, Command(("jupyter-lab", "--x"), mounts=(own,), ports=(80,))).wait()
         (command,) = engine.commands
         assert command.argv[:4] == ("/srv/jupyter/bin/python3", "-I", "-S", "/run/envbuild/observer.py")
         assert command.argv[-3:] == ("--", "jupyter-lab", "--x")
-        assert (command.mounts[0], len(command.mounts), command.port) == (own, 3, 80)
+        assert (command.mounts[0], len(command.mounts), command.ports) == (own, 3, (80,))
         assert [mount.writable for mount in command.mounts] == [True, False, True]
     assert list(store.tmp.iterdir()) == []
 
