@@ -125,7 +125,13 @@ def test_layers_packages_and_parts(about_ours: Report) -> None:
 def test_packages_of_apt_txt_and_projects_are_asked_for(store: Store) -> None:
     """One Debian package was asked for, and another one came with it."""
     tree, pcre = (
-        Deb(name, "1", "amd64", Artifact(f"{name}.deb", digit * 64, 5, "debian"), direct=name == "tree")
+        Deb(
+            name,
+            "1",
+            "amd64",
+            Artifact(f"{name}_1_amd64.deb", digit * 64, 5, "debian"),
+            direct=name == "tree",
+        )
         for name, digit in (("tree", "4"), ("pcre", "5"))
     )
     project = Built("numpy", "path", ".")
@@ -133,6 +139,7 @@ def test_packages_of_apt_txt_and_projects_are_asked_for(store: Store) -> None:
     target = replace(LOCK.targets[0], wheels=(wheel,), apt=(pcre, tree), built=(project,))
 
     seen, medium = _seen(store, _ours(store, replace(LOCK, targets=(target,))))
+    assert [None] == [image.inside.trouble for image in seen.images]
     report = image_report(seen, medium, store, Silent())
 
     assert [("tree", True), ("pcre", False)] == [
