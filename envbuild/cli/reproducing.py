@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.options import chain
-from envbuild.cli.session import Project, Session
+from envbuild.cli.session import Session
 from envbuild.cli.text import count, escape
-from envbuild.errors import RepoError, UsageError
+from envbuild.errors import UsageError
 
 if TYPE_CHECKING:
     from envbuild.engine import Engine
+    from envbuild.errors import RepoError
     from envbuild.image.model import Image
     from envbuild.outputs.reproduce import Reproduced
     from envbuild.outputs.sanitize import Replacement
@@ -82,12 +83,13 @@ def reproduce_notebooks(
     """
     from envbuild.cli.reproducing_documents import reproduced_document
     from envbuild.cli.running import environment_image
+    from envbuild.notebook.select import select_notebooks
     from envbuild.outputs.reproduce import reproduce
     from envbuild.outputs.verdict import worst
 
     replacements = _replacements(wishes["sanitize_with"])
     project = session.project(source)
-    selected = _selected(project, notebooks)
+    selected = select_notebooks(project.repo, notebooks, Path.cwd())
     engine, image = environment_image(session, project, locked=locked)
     directory = session.working_directory(project)
     results = reproduce(
@@ -117,21 +119,6 @@ def reproduce_notebooks(
     )
     if error is not None:
         raise click.exceptions.Exit(1)
-
-
-def _selected(project: Project, notebooks: Sequence[str]) -> list[str]:
-    from envbuild.notebook.select import select_notebooks
-
-    if notebooks:
-        return list(select_notebooks(project.repo, notebooks, Path.cwd()))
-    found = [notebook.path for notebook in project.spec.notebooks if project.repo.exists(notebook.path)]
-    if not found:
-        raise RepoError(
-            "there is no notebook in the repository",
-            code="no-notebooks",
-            remedy="add one, or leave out --notebooks to verify the image",
-        )
-    return found
 
 
 def _settings(settings: OutputSettings, wishes: Mapping[str, Any]) -> OutputSettings:
@@ -176,6 +163,7 @@ class _Executor:
                 output=scratch,
                 timeout=timeout,
                 contents=contents,
+                jobs=session.settings.jobs if session.given("jobs") else 1,
             )
             return [
                 (result.result.read_bytes() if result.result else b"", _without(scratch, result.error))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from envbuild.errors import RepoError
+from envbuild.notebook.provenance import read_provenance
 from envbuild.outputs.compare import Rules, compare_outputs
 from envbuild.outputs.conventions import CellRules, cell_rules, notebook_rules
 from envbuild.outputs.notebook import Cell, parse_notebook, read_cells
@@ -24,6 +25,7 @@ __all__ = ["Execute", "Reproduced", "reproduce"]
 
 _LARGEST_NOTEBOOK = 256 << 20
 _LARGEST_SANITIZER = 1 << 20
+_ROUNDED = 1  # second, in the record of a run
 
 # Executes notebooks: (paths, what is executed in their place, seconds per cell) -> for each the executed
 # notebook (empty: there is none) and why it failed.
@@ -82,8 +84,8 @@ def reproduce(
         results = execute(group, {path: prepare(stored[path]) for path in group}, seconds)
         window = Window(started, datetime.now(UTC))
         for path, (content, failure) in zip(group, results, strict=True):
-            rules = _rules(own[path], window, (*read[own[path].sanitize_with], *replacements))
-            done[path] = _judge(path, stored[path], content, failure, rules, own[path])
+            made = (*read[own[path].sanitize_with], *replacements)
+            done[path] = _judge(path, stored[path], content, failure, own[path], made, window)
     return tuple(done[notebook] for notebook in notebooks)
 
 
@@ -108,13 +110,28 @@ def _rules(settings: OutputSettings, window: Window, replacements: tuple[Replace
     return Rules(TextRules(window, tolerance, kinds, replacements), pictures)
 
 
+def _own_window(executed: dict[str, Any] | None, all_of_them: Window) -> Window:
+    """When this notebook was executed, by the record in it; if that makes no sense, when all of them were."""
+    record = read_provenance(executed.get("metadata")) if executed is not None else None
+    if record is None or record.started is None or record.seconds is None:
+        return all_of_them
+    try:
+        started = datetime.fromisoformat(record.started)
+        ended = started + timedelta(seconds=record.seconds + _ROUNDED)
+        inside = all_of_them.started <= started + timedelta(seconds=_ROUNDED) and started <= all_of_them.ended
+    except (ValueError, TypeError, OverflowError):  # no time, without a time zone, out of range
+        return all_of_them
+    return Window(started, ended) if inside else all_of_them
+
+
 def _judge(
     path: str,
     stored: dict[str, Any],
     content: bytes,
     failure: RepoError | None,
-    rules: Rules,
     settings: OutputSettings,
+    replacements: tuple[Replacement, ...],
+    window: Window,
 ) -> Reproduced:
     before = read_cells(stored)
     executed: dict[str, Any] | None = None
@@ -124,6 +141,7 @@ def _judge(
         except RepoError as unreadable:
             failure = failure or unreadable
     after = read_cells(executed) if executed is not None else ()
+    rules = _rules(settings, _own_window(executed, window), replacements)
     if failure is None and [cell.source for cell in before] != [cell.source for cell in after]:
         failure = RepoError("what was executed has other cells", code="not-executed", file=path)
     if failure is not None:

@@ -55,7 +55,7 @@ def test_a_file_of_replacements_is_read_first(tmp_path: Path, capsys: pytest.Cap
 def test_a_repository_without_notebooks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "requirements.txt").write_text("")
 
-    assert 1 == run(["verify", "--notebooks", str(tmp_path), "--cache-dir", str(tmp_path / "cache")])
+    assert 2 == run(["verify", "--notebooks", str(tmp_path), "--cache-dir", str(tmp_path / "cache")])
     assert "there is no notebook in the repository" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from envbuild.outputs.reproduce import Reproduced, reproduce
 from envbuild.outputs.settings import OutputSettings, read_output_settings
 from envbuild.outputs.verdict import worst
 from envbuild.source import Repo
-from tests.outputs.examples import code, content, display, error, stream
+from tests.outputs.examples import STARTED, code, content, display, error, stream
 
 MARKDOWN = {"cell_type": "markdown", "metadata": {}, "source": "# Title"}
 
@@ -199,3 +200,37 @@ def test_a_file_of_replacements_that_is_not_there_is_told_before_anything_runs(r
         run(repo, kernel, OutputSettings(sanitize_with="none.cfg"))
 
     assert ("none.cfg", []) == (caught.value.file, kernel.calls)
+
+
+@pytest.mark.parametrize(
+    ("started", "seconds", "outcome"),
+    [
+        ("2026-11-21T15:50:20Z", 30, "same"),
+        ("2026-11-21T15:55:20Z", 30, "differs"),
+        ("2001-11-21T15:55:20Z", 30, "same"),  # out of the time in which all of them ran, which is believed
+        ("2026-11-21T15:55:20", 30, "same"),
+        ("soon", 30, "same"),
+        ("2026-11-21T15:55:20Z", 1e300, "same"),
+    ],
+)
+def test_now_is_when_the_notebook_ran(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, started: str, seconds: float, outcome: str
+) -> None:
+    """All of them took an hour, in which every time of a day is now."""
+    (repo.root / "a.ipynb").write_bytes(content(code("time", stream("12:00:00"))))
+    times = iter([STARTED - timedelta(minutes=30), STARTED + timedelta(minutes=30)])
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Clock:
+            return cls.fromisoformat(next(times).isoformat())
+
+    monkeypatch.setattr("envbuild.outputs.reproduce.datetime", Clock)
+
+    def execute(*_: object) -> list[tuple[bytes, RepoError | None]]:
+        record = {"image_id": "sha256:0", "platform": "linux/amd64", "started": started, "seconds": seconds}
+        return [(content(code("time", stream("15:50:31")), envbuild=record), None)]
+
+    (result,) = reproduce(repo, ["a.ipynb"], execute, settings=OutputSettings())
+
+    assert outcome == result.verdict.outcome
