@@ -103,7 +103,7 @@ def diff_lines(stored: str, new: str, rules: TextRules) -> list[str]:
 
 
 def _common(before: Sequence[str], after: Sequence[str]) -> int:
-    """How many lines at the beginning are the same."""
+    """How many lines, or characters, at the beginning are the same."""
     pairs = enumerate(zip(before, after, strict=False))
     return next((index for index, pair in pairs if pair[0] != pair[1]), min(len(before), len(after)))
 
@@ -127,7 +127,10 @@ def _numbers(pairs: Sequence[tuple[str, str]]) -> str:
 def _size(distance: float) -> str:
     if distance == float("inf"):
         return "from zero, or out of range"
-    return f"{distance:.2g} relative" if distance < 1e-4 else f"{100 * distance:.3g} %"
+    percent = 100 * distance
+    if percent >= 1000:
+        return f"{percent:,.0f} %" if percent < 1e9 else f"{percent:.0e} %"
+    return f"{distance:.2g} relative" if distance < 1e-4 else f"{percent:.3g} %"
 
 
 def _distance(stored: str, new: str) -> float:
@@ -161,7 +164,6 @@ def _around(line: str, other: str) -> str:
     """``line`` in quotes, cut to where it begins to differ from ``other``."""
     start = 0
     if len(line) > 60 and other:
-        same = next((i for i, pair in enumerate(zip(line, other, strict=False)) if pair[0] != pair[1]), 0)
-        start = max(0, same - 20)
+        start = max(0, _common(line, other) - 20)
     text = clean(line[start : start + 60])
     return f"'{'…' * (start > 0)}{text}{'…' * (len(line) > start + 60)}'"

@@ -44,6 +44,8 @@ def test_the_same(stored: str, new: str) -> None:
         ("0.1\nb", "0.1000000000001\nc", "line 2: 'c' instead of 'b'"),
         ("a", "a\nb", "line 2: 'b' was added"),
         ("a\nb", "a", "line 2: 'b' is missing"),
+        ("1.0", "100.0", "number 100.0 instead of 1.0 (9,900 %)"),
+        ("y" + "x" * 99, "y" + "x" * 99 + "z", f"'…{'x' * 20}z' instead of '…{'x' * 20}'"),
         ("x" * 90 + "1", "x" * 90 + "2", "'…" + "x" * 20 + "2' instead of '…" + "x" * 20 + "1'"),
     ],
 )
