@@ -6,6 +6,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Generic, Literal, TypeVar
 
 __all__ = ["Batch", "Reason"]
@@ -46,6 +48,9 @@ class Batch(Generic[_Outcome]):
         self._last = last
         self._seconds = seconds
         self._errors: list[BaseException] = []
+        # Tells of workers that have ended. Thread.join() does not do: interrupted, it takes a thread for dead
+        # that is not (Python 3.11).
+        self._ended: SimpleQueue[None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._worker, name=f"worker-{number}", daemon=True)
             for number in range(min(jobs, count))
@@ -62,30 +67,34 @@ class Batch(Generic[_Outcome]):
         try:
             for thread in self._threads:
                 thread.start()
-            while any(thread.is_alive() for thread in self._threads):
+            while self._is_running():
                 if deadline is not None and time.monotonic() > deadline:
                     self._stop("total-timeout")
-                self._threads_end(_LOOK_SECONDS)
         except KeyboardInterrupt:
             self._stop("interrupted")
-            self._threads_end(None)
+            while self._is_running():
+                pass
             raise
         if self._errors:
             raise self._errors[0]
 
-    def _threads_end(self, seconds: float | None) -> None:
-        for thread in self._threads:
-            if thread.ident is None:
-                continue  # an interrupt came before it was started
-            thread.join(seconds)
-            if seconds is not None and thread.is_alive():
-                return
+    def _is_running(self) -> bool:
+        """Whether a worker is, after a moment in which it may end."""
+        with suppress(Empty):
+            self._ended.get(timeout=_LOOK_SECONDS)
+        return any(thread.is_alive() for thread in self._threads)
 
     def _stop(self, reason: Reason) -> None:
         if self.stopped is None:
             self.stopped = reason
 
     def _worker(self) -> None:
+        try:
+            self._work_on()
+        finally:
+            self._ended.put(None)
+
+    def _work_on(self) -> None:
         while self.stopped is None:
             try:
                 number = self._waiting.popleft()

@@ -59,9 +59,11 @@ def test_an_error_stops_the_others_and_is_raised() -> None:
 
 def test_an_interrupt_waits_for_those_that_run() -> None:
     def work(number: int) -> str | None:
+        time.sleep(0.15)  # until the main thread waits
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         while batch.stopped is None:
             time.sleep(0.01)
+        time.sleep(0.05)
         return batch.stopped
 
     batch = Batch(work, 2)
