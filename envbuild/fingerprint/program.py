@@ -407,6 +407,14 @@ def altered_files(environment: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head -2`; Python would complain again when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: Sequence[str]) -> int:
     """0: printed, or the same; 1: different, or files were altered; 2: wrong usage."""
     parser = argparse.ArgumentParser(
@@ -425,7 +433,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.output:
         Path(options.output).write_text(text_of(document), "ascii")
     elif not options.against:
-        sys.stdout.write(text_of(document))
+        _print(text_of(document))
     found = differences(saved["environment"], document["environment"]) if saved else []
     if saved:
         print("\n".join(difference_lines(found)) if found else f"the same: {document['digest']}")

@@ -48,8 +48,10 @@ def _environment(conda: bool, repository: Sequence[tuple[str, str]], base: Platf
     env, server = f"/{recipe.ENV_PREFIX}", f"/{recipe.SERVER_PREFIX}"
     below = dict(base.variables) if base else {}
     values = {
-        # Sets are in the same order in every process; whoever wants another order can say so.
+        # Sets are in the same order in every process, and nothing is imported from a home directory, which is
+        # a hub's (virtual environments see to that themselves). Whoever wants it otherwise can say so.
         "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
         **below,
         **dict(repository),
         # CONDA_DIR and NB_PYTHON_PREFIX are what repo2docker images have; scripts for hubs look at them.

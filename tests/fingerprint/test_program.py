@@ -280,3 +280,12 @@ def test_of_many_differences_the_first_are_shown() -> None:
     lines = program.difference_lines(found)
 
     assert ("  + packages p00  1", "  and 10 more", 21) == (lines[0], lines[-1], len(lines))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    process = subprocess.Popen([sys.executable, "-S", SOURCE], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, messages = process.communicate()
+
+    assert (0, b"") == (process.returncode, messages)

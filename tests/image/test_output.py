@@ -200,9 +200,7 @@ def test_the_hub_contract_is_in_the_config(store: Store) -> None:
     assert config["Env"] == sorted(config["Env"])
 
 
-def test_variables_of_the_repository_are_set_and_none_of_the_image_but_the_hash_seed_can_be_replaced() -> (
-    None
-):
+def test_variables_of_the_repository_are_set_and_what_the_image_needs_cannot_be_replaced() -> None:
     plain = lock((wheel("a"),))
 
     def variables(of: Lock) -> dict[str, str]:
@@ -214,5 +212,7 @@ def test_variables_of_the_repository_are_set_and_none_of_the_image_but_the_hash_
         replace(plain, variables=(("DEBUG", "a=b"), ("ZONE", "")))
     )
     with_conda = variables(conda_lock((conda_package("python"),)))
-    assert {"PYTHONHASHSEED"} == {name for name in own | with_conda if not variable_trouble(name, "x")}
+    assert {"PYTHONHASHSEED", "PYTHONNOUSERSITE"} == {
+        name for name in own | with_conda if not variable_trouble(name, "x")
+    }
     assert "7" == variables(replace(plain, variables=(("PYTHONHASHSEED", "7"),)))["PYTHONHASHSEED"]

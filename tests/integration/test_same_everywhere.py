@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from envbuild.fingerprint.program import difference_lines, differences
-from tests.support.jupyterhub import Hub, HubPrograms, jupyterhub
+from tests.support.jupyterhub import HubPrograms, jupyterhub
 from tests.support.programs import Envbuild, output_of
 
 pytestmark = [pytest.mark.network, pytest.mark.docker]
@@ -70,6 +70,18 @@ class Suite:
 Outputs = dict[str, list[list[dict[str, Any]]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of the notebooks in one place: outputs of code cells, and the fingerprint that they printed.
+
+    ``image_id`` is the engine's, where the engine says which image it runs.
+    """
+
+    outputs: Outputs
+    fingerprint: dict[str, Any]
+    image_id: str | None = None
+
+
 @pytest.fixture(scope="module")
 def suite(envbuild: Envbuild, registry: str, scratch: Path) -> Suite:
     """A repository with the notebooks, and its image for old engines."""
@@ -89,95 +101,140 @@ def suite(envbuild: Envbuild, registry: str, scratch: Path) -> Suite:
     return Suite(repository, f"{name}@{document['digest']}", document)
 
 
-@pytest.fixture(scope="module")
-def hub(hub_programs: HubPrograms, suite: Suite, docker_host: str, scratch: Path) -> Iterator[Hub]:
-    """A hub whose users have a home directory of their own that was used before."""
-    home = scratch / "home-of-4711"
-    home.mkdir()
-    (home / "notes.txt").write_text("from last time")
-    os.chown(home, 4711, 100)
-    with jupyterhub(
-        hub_programs, docker_host, image=suite.image, user=_USER, volumes={str(home): "/home/jovyan"}
-    ) as running:
-        yield running
+def _stored(directory: Path) -> Outputs:
+    """The outputs in the executed notebooks of ``directory``."""
+    stored = {}
+    for name in _NOTEBOOKS:
+        content = json.loads((directory / f"{name}.ipynb").read_text("utf-8"))
+        stored[name] = [cell["outputs"] for cell in content["cells"] if cell["cell_type"] == "code"]
+    return stored
 
 
-def _outputs(notebook: Path) -> list[list[dict[str, Any]]]:
-    content = json.loads(notebook.read_text("utf-8"))
-    return [cell["outputs"] for cell in content["cells"] if cell["cell_type"] == "code"]
+def _seen(outputs: Outputs, image_id: str | None = None) -> Seen:
+    plain = {name: [_joined(cell) for cell in cells] for name, cells in outputs.items()}
+    (printed,) = plain["environment"].pop()
+    return Seen(plain, json.loads(printed["text"]), image_id)
 
 
-def _plain(outputs: Outputs) -> Outputs:
-    """Pieces of text that belong together in one piece: how they are cut is a matter of time."""
-    plain: Outputs = {}
-    for name, cells in outputs.items():
-        plain[name] = []
-        for cell in cells:
-            joined: list[dict[str, Any]] = []
-            for output in json.loads(json.dumps(cell)):
-                if output["output_type"] == "stream":
-                    text = "".join(output["text"])
-                    if joined and joined[-1].get("name") == output["name"]:
-                        joined[-1]["text"] += text
-                        continue
-                    output["text"] = text
-                for kind, value in output.get("data", {}).items():
-                    output["data"][kind] = "".join(value) if isinstance(value, list) else value
-                joined.append(output)
-            plain[name].append(joined)
-    return plain
-
-
-def _fingerprint(outputs: Outputs) -> dict[str, Any]:
-    """Takes the printed fingerprint out of the outputs."""
-    (printed,) = outputs["environment"].pop()
-    document: dict[str, Any] = json.loads(printed["text"])
-    return document
+def _joined(cell: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Text that belongs together in one piece: how it is cut is a matter of time, and of how it is stored."""
+    joined: list[dict[str, Any]] = []
+    for output in cell:
+        data = output.get("data", {})
+        whole = {kind: "".join(value) if isinstance(value, list) else value for kind, value in data.items()}
+        output = {**output, "data": whole} if whole else dict(output)
+        if output["output_type"] == "stream":
+            output["text"] = "".join(output["text"])
+            if joined and joined[-1].get("name") == output["name"]:
+                joined[-1]["text"] += output["text"]
+                continue
+        joined.append(output)
+    return joined
 
 
 @pytest.fixture(scope="module")
-def on_the_laptop(envbuild: Envbuild, suite: Suite, scratch: Path) -> Outputs:
+def on_the_laptop(envbuild: Envbuild, suite: Suite, scratch: Path) -> Seen:
     """By ``envbuild run`` with bubblewrap."""
     names = [f"{name}.ipynb" for name in _NOTEBOOKS]
     out = scratch / "laptop"
     envbuild.document("run", suite.repository, *names, "-o", out, "--engine", "bubblewrap")
-    return _plain({name: _outputs(out / f"{name}.ipynb") for name in _NOTEBOOKS})
+    return _seen(_stored(out))
 
 
 @pytest.fixture(scope="module")
-def in_ci(suite: Suite, docker_host: str, scratch: Path) -> Outputs:
+def in_ci(suite: Suite, docker_host: str, scratch: Path) -> Seen:
     """By ``docker run``, with nothing but the image."""
+    docker = {"DOCKER_HOST": docker_host}
     out = scratch / "ci"
     out.mkdir()
     out.chmod(0o777)
     names = [f"{name}.ipynb" for name in _NOTEBOOKS]
     run = ("docker", "run", "--rm", "--volume", f"{out}:/out", suite.image)
     execute = ("jupyter", "nbconvert", "--to", "notebook", "--execute", "--output-dir", "/out", *names)
-    output_of(*run, *execute, environment={"DOCKER_HOST": docker_host})
-    return _plain({name: _outputs(out / f"{name}.ipynb") for name in _NOTEBOOKS})
+    output_of(*run, *execute, environment=docker)
+    inspect = ("docker", "image", "inspect", "--format", "{{.Id}}", suite.image)
+    return _seen(_stored(out), output_of(*inspect, environment=docker).strip())
 
 
 @pytest.fixture(scope="module")
-def on_the_hub(hub: Hub) -> Outputs:
-    """In the server of a user of the hub."""
-    with hub.server("somebody") as server:
-        return _plain({name: server.execute(f"{name}.ipynb") for name in _NOTEBOOKS})
+def on_the_hub(hub_programs: HubPrograms, suite: Suite, docker_host: str, scratch: Path) -> Seen:
+    """In the server of a user of a hub, whose home directory is a volume that was used before."""
+    home = scratch / "home-of-4711"
+    home.mkdir()
+    (home / "notes.txt").write_text("from last time")
+    os.chown(home, 4711, 100)
+    volumes = {str(home): "/home/jovyan"}
+    with (
+        jupyterhub(hub_programs, docker_host, image=suite.image, user=_USER, volumes=volumes) as hub,
+        hub.server("somebody") as server,
+    ):
+        inspect = ("docker", "inspect", "--format", "{{.Image}}", "jupyter-somebody")
+        identity = output_of(*inspect, environment={"DOCKER_HOST": docker_host}).strip()
+        return _seen({name: server.execute(f"{name}.ipynb") for name in _NOTEBOOKS}, identity)
+
+
+def _differing(one: Seen, other: Seen) -> list[str]:
+    """The cells whose outputs differ, with the beginning of both: a whole picture helps nobody."""
+    return [
+        f"{name}, cell {number}: {json.dumps(first)[:2000]}\n{json.dumps(second)[:2000]}"
+        for name in _NOTEBOOKS
+        for number, (first, second) in enumerate(zip(one.outputs[name], other.outputs[name], strict=True))
+        if first != second
+    ]
 
 
 def test_environments_and_results_are_the_same(
-    suite: Suite, on_the_laptop: Outputs, in_ci: Outputs, on_the_hub: Outputs
+    suite: Suite, on_the_laptop: Seen, in_ci: Seen, on_the_hub: Seen
 ) -> None:
     """Fingerprints are equal, and so are all outputs, pictures byte for byte."""
-    laptop, ci, hub = (_fingerprint(outputs) for outputs in (on_the_laptop, in_ci, on_the_hub))
+    laptop, ci, hub = (seen.fingerprint for seen in (on_the_laptop, in_ci, on_the_hub))
     for other in (ci, hub):
         assert [] == difference_lines(differences(laptop["environment"], other["environment"]))
     assert 1 == len({document["digest"] for document in (laptop, ci, hub)})
-    assert suite.document["env"] == hub["environment"]["identity"]["environment"]
-    lock = hashlib.sha256(Path(suite.document["lock"]).read_bytes()).hexdigest()
-    assert f"sha256:{lock}" == hub["image"]["lock"]
-    assert (4711, 100) == (hub["machine"]["user"], hub["machine"]["group"])
-    for name in _NOTEBOOKS:
-        assert on_the_laptop[name] == in_ci[name], f"{name}: laptop and CI"
-        assert on_the_laptop[name] == on_the_hub[name], f"{name}: laptop and hub"
-    shown = [output for cell in on_the_hub["picture"] for output in cell]
+    assert [] == _differing(on_the_laptop, in_ci)
+    assert [] == _differing(on_the_laptop, on_the_hub)
+    shown = [output for cell in on_the_hub.outputs["picture"] for output in cell]
     assert 2 == sum("image/png" in output.get("data", {}) for output in shown)
+
+    lock = hashlib.sha256(Path(suite.document["lock"]).read_bytes()).hexdigest()
+    assert {f"sha256:{lock}"} == {document["image"]["lock"] for document in (laptop, ci, hub)}
+    assert suite.document["env"] == hub["environment"]["identity"]["environment"]
+    assert [suite.document["image_id"]] * 2 == [in_ci.image_id, on_the_hub.image_id]
+    assert (4711, 100, suite.image) == (
+        hub["machine"]["user"],
+        hub["machine"]["group"],
+        hub["machine"]["variables"]["JUPYTER_IMAGE_SPEC"],
+    )
+
+
+def test_a_fingerprint_made_here_is_compared_with_in_a_container(
+    envbuild: Envbuild, suite: Suite, on_the_laptop: Seen, docker_host: str, scratch: Path
+) -> None:
+    """Outside a kernel it is the same as in one; who changes the container is told what is different."""
+    printed = envbuild.run("fingerprint", suite.repository, "--files")
+    assert 0 == printed.returncode, printed.stderr
+    assert on_the_laptop.fingerprint["digest"] == json.loads(printed.stdout)["digest"]
+    saved = scratch / "here.json"
+    saved.write_text(printed.stdout)
+
+    def compared(*options: str, command: str) -> tuple[int, str]:
+        run = ["docker", "run", "--rm", "--volume", f"{saved}:/tmp/here.json:ro", *options, suite.image]
+        done = subprocess.run(
+            [*run, "sh", "-c", command],
+            env={**os.environ, "DOCKER_HOST": docker_host},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    against = "envbuild-fingerprint --against /tmp/here.json"
+    same = f"the same: {on_the_laptop.fingerprint['digest']}\n"
+    home = ("--user", _USER, "--tmpfs", "/home/jovyan:mode=0700,uid=4711", "--workdir", "/tmp")
+    assert (0, same) == compared(*home, command=f"umask 077; {against}")
+    code, told = compared(
+        *("--env", "OMP_NUM_THREADS=1", "--env", "AWS_SECRET_ACCESS_KEY=secret"),
+        command=f"pip uninstall --quiet --yes cycler; {against}",
+    )
+    lines = [line.split("  ")[1] for line in told.splitlines()]
+    assert (1, ["- packages cycler", "+ variables OMP_NUM_THREADS"]) == (code, lines)

@@ -18,7 +18,7 @@ from envbuild.pack import recipe
 from envbuild.pack.glue import ENTRYPOINT, FINGERPRINT, IDENTITY_PATH, LOCK_PATH, glue_entries
 from envbuild.pack.tar import complete
 
-GOLDEN = "66c32ac0582304573d4ebdbdb0b6dc8e38a4cf545aee299728cc326f1a00dff1"
+GOLDEN = "ddfd625fa801b263bd25dfb37c7a9079380526ccde0630fbfff3fff820f069cf"
 
 
 def glue(**changes: object) -> dict[str, bytes]:
@@ -92,7 +92,7 @@ def test_what_runs_in_the_image_can_tell_what_it_is() -> None:
     assert {"environment": "env-0123456789abcdef", "recipe": recipe.VERSION} == json.loads(
         files[IDENTITY_PATH]
     )
-    assert (4, GOLDEN) == (recipe.VERSION, hashlib.sha256(script).hexdigest())
+    assert (5, GOLDEN) == (recipe.VERSION, hashlib.sha256(script).hexdigest())
 
 
 def test_kernel_names_are_safe_and_differ_by_more_than_case() -> None:
