@@ -165,7 +165,7 @@ def _package_table(part: Part, rows: Sequence[PackageRow], report: Report, *, se
         element("caption", f"Packages: {PARTS[part]}", class_="hidden"),
         element("thead", element("tr", heads, role="row"), role="rowgroup"),
         element("tbody", body, role="rowgroup"),
-        class_="packages sortable",
+        class_="packages stacked sortable",
         role="table",
     )
 

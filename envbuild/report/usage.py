@@ -55,17 +55,18 @@ def notebooks_section(report: Report) -> Content:
         )
     if not report.notebooks:
         return element("p", "There is no notebook in the repository.", class_="note")
-    heads = (
-        element("th", "Notebook", scope="col"),
-        element("th", "Kernel", scope="col"),
-        element("th", "Last run", scope="col"),
-    )
+    # Blocks on a phone, as the tables of packages are.
+    heads = [
+        element("th", title, scope="col", role="columnheader") for title in ("Notebook", "Kernel", "Last run")
+    ]
+    body = [_notebook(notebook, report) for notebook in report.notebooks]
     table = element(
         "table",
         element("caption", "Notebooks and their last runs, as far as executed copies tell"),
-        element("thead", element("tr", heads)),
-        element("tbody", [_notebook(notebook, report) for notebook in report.notebooks]),
-        class_="notebooks",
+        element("thead", element("tr", heads, role="row"), role="rowgroup"),
+        element("tbody", body, role="rowgroup"),
+        class_="notebooks stacked",
+        role="table",
     )
     if any(notebook.run for notebook in report.notebooks):
         return table
@@ -74,16 +75,15 @@ def notebooks_section(report: Report) -> Content:
 
 
 def _notebook(notebook: NotebookEntry, report: Report) -> Markup:
+    kernel = (
+        element("code", notebook.kernel) if notebook.kernel else element("span", "none named", class_="quiet")
+    )
     return element(
         "tr",
-        element("th", notebook.path, scope="row"),
-        element(
-            "td",
-            element("code", notebook.kernel)
-            if notebook.kernel
-            else element("span", "none named", class_="quiet"),
-        ),
-        element("td", _run(notebook.run, report) if notebook.run else _no_run()),
+        element("th", element("span", notebook.path, class_="name"), scope="row", role="rowheader"),
+        element("td", kernel, role="cell"),
+        element("td", _run(notebook.run, report) if notebook.run else _no_run(), role="cell"),
+        role="row",
     )
 
 
@@ -108,7 +108,9 @@ def _run(run: Run, report: Report) -> list[Content]:
     elif run.lock and run.image_id in images:
         lines.append(element("span", "With this lock and this image.", class_="line quiet"))
     elif run.lock:
-        lines.append(element("span", f"With this lock, on {run.platform}.", class_="line quiet"))
+        same = run.platform in {platform.platform for platform in report.platforms}
+        where = "in another image than this one" if same else f"on {run.platform}"
+        lines.append(element("span", f"With this lock, {where}.", class_="line quiet"))
     if run.commit:
         changes = ", with changes that were not committed" if run.dirty else ""
         lines.append(

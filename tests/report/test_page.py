@@ -78,6 +78,7 @@ def test_everything_that_is_known_is_on_the_page() -> None:
     [
         (replace(RUN, lock=False), "With another lock than this one"),
         (replace(RUN, image_id="sha256:other", platform="linux/arm64"), "With this lock, on linux/arm64."),
+        (replace(RUN, image_id="sha256:other"), "With this lock, in another image than this one."),
         (replace(RUN, failed=3), "failed in cell 3"),
         (replace(RUN, dirty=False), "Commit cccccccccccc"),
     ],
