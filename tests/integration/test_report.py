@@ -212,6 +212,13 @@ def test_a_page_of_the_same_lock_is_the_same_page(
     assert [document[key] for key in ("platforms", "packages", "licences")] == [
         image[key] for key in ("platforms", "packages", "licences")
     ]
+    (notebook,) = document["notebooks"]
+    assert ("analysis.ipynb", True, None) == (
+        notebook["path"],
+        notebook["run"] and notebook["run"]["same_lock"],
+        notebook["run"] and notebook["run"]["failed_cell"],
+    )
+    assert document["platforms"][0]["image_id"] == notebook["run"]["image_id"]
     sizes = [layer["size"] for layer in document["platforms"][0]["layers"]]
     assert None not in sizes and sum(sizes) == document["platforms"][0]["size"]
     numpy = next(one for one in document["packages"] if one["name"] == "numpy")
