@@ -111,8 +111,8 @@ def _read(item: Mapping[str, Any]) -> Change | None:
     except ValueError:
         return None
     origin = _origin(item.get("origin")) if after else None
-    if (before is None and after is None) or (before == after and origin is None):
-        return None
+    if before == after and (origin is None or origin.kind == "directory"):
+        return None  # the repository's own project, installed again
     if place not in ("environment", "user"):
         place = printable(place) if place.startswith("/") else "environment"
     return Change(name, before, after, manager, place, bool(item.get("requested")), origin)

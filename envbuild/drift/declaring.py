@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from packaging.requirements import Requirement as Pep508
@@ -15,7 +15,7 @@ from envbuild.lock.compiled import find_compiled
 from envbuild.source import Repo
 from envbuild.spec.findings import Findings
 from envbuild.spec.match_spec import name_of
-from envbuild.spec.model import Requirement, Spec
+from envbuild.spec.model import Requirement, SourceRequirement, Spec
 from envbuild.spec.pep508 import canonical_name, parse_requirement
 from envbuild.spec.requirements import read_requirements
 from envbuild.spec.toml_file import parse_toml, subtable
@@ -46,16 +46,17 @@ _SECTIONS = {
 class Place:
     """The file that declares the dependencies, and how.
 
-    ``requirements`` and ``packages`` (conda's) are those that are declared. ``section`` is where in the file,
-    for people; "" when that is clear. ``prefix`` is the TOML table that pixi's tables are in. ``lock`` is
-    another tool's lock that has to be renewed with that tool. ``new`` tells that the file does not exist yet:
-    then ``requirements`` are what was inferred.
+    ``requirements`` and ``packages`` (conda's) are those that are declared, ``sources`` those on something
+    that is in no index. ``section`` is where in the file, for people; "" when that is clear. ``prefix`` is
+    the TOML table that pixi's tables are in. ``lock`` is another tool's lock that has to be renewed with that
+    tool. ``new`` tells that the file does not exist yet: then ``requirements`` are what was inferred.
     """
 
     path: str
     way: Way
     requirements: tuple[Requirement, ...] = ()
     packages: tuple[Requirement, ...] = ()
+    sources: tuple[SourceRequirement, ...] = ()
     section: str = ""
     prefix: tuple[str, ...] = ()
     lock: str | None = None
@@ -94,6 +95,10 @@ def declaring_place(spec: Spec, repo: Repo) -> Place:
     Raises:
         RepoError: the file cannot be read.
     """
+    return replace(_place(spec, repo), sources=spec.sources)
+
+
+def _place(spec: Spec, repo: Repo) -> Place:
     winner, asked = spec.declared_by, spec.requirements
     if winner is None:
         return Place(_NEW_FILE, "requirements", asked, new=True)
@@ -149,6 +154,10 @@ def advise(changes: Iterable[Change], place: Place) -> tuple[Advice, ...]:
 
 def _advise(change: Change, place: Place) -> Advice:
     there = _declared(change, place)
+    source = next((one for one in place.sources if one.name == change.name), None)
+    if source is not None:
+        shown = f"{source.file}:{source.line}" if source.line else source.file
+        return Advice(change, "none", reason=f"{shown} asks for it from {source.location or 'its source'}")
     if change.after is None:
         if there is None:
             return Advice(change, "none", reason="no file of the repository asks for it")

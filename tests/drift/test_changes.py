@@ -49,6 +49,7 @@ def test_changes_are_sorted_and_names_canonical() -> None:
         {"after": ["1.0"]},
         {"after": None},
         {"before": "1.17.0"},
+        {"before": "1.17.0", "origin": {"url": "file:///srv/repo", "dir_info": {"editable": True}}},
         {"place": 3},
         {"place": "/" * 2000},
         {"installer": "conda"},  # conda tells of it itself

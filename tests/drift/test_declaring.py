@@ -128,6 +128,15 @@ def test_what_was_uninstalled_is_removed_if_a_file_asks_for_it(tmp_path: Path) -
     ]
 
 
+def test_what_a_file_wants_from_elsewhere_is_changed_by_hand(tmp_path: Path) -> None:
+    files = {"requirements.txt": "a\nsix @ git+https://example.org/six.git\n"}
+    (advice,) = advice_for(tmp_path, files, SIX)
+    assert (advice.action, advice.reason) == (
+        "none",
+        "requirements.txt:2 asks for it from https://example.org/six.git",
+    )
+
+
 def test_what_nobody_asked_for_is_nobodys_to_declare(tmp_path: Path) -> None:
     files = {"requirements.txt": "numpy\n"}
     assert advice_for(tmp_path, files, Change("six", None, "1.17.0", requested=False)) == ()

@@ -8,11 +8,13 @@ import queue
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,14 +22,26 @@ from urllib.parse import urlsplit
 import pytest
 from tornado.websocket import websocket_connect
 
-from tests.support.programs import Envbuild
+from tests.support.programs import Envbuild, output_of
 
 pytestmark = pytest.mark.network
 
-INSTALLS = (
-    "%pip install -q --disable-pip-version-check pyjokes==0.8.3",
-    "!pip install -q --disable-pip-version-check --no-deps --target libs cowsay==6.1",
-)
+PIP = "pip install -q --disable-pip-version-check --no-deps"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An engine, the program that finds it, and where pip finds packages in its containers."""
+
+    engine: str
+    envbuild: Envbuild
+    options: str
+
+    @property
+    def installs(self) -> tuple[str, str]:
+        """Cells that install packages."""
+        options = f"{PIP} {self.options}"
+        return f"%{options} pyjokes==0.8.3", f"!{options} --target libs cowsay==6.1"
 
 
 def notebook(path: Path, *sources: str) -> None:
@@ -46,28 +60,37 @@ def notebook(path: Path, *sources: str) -> None:
 
 
 @pytest.fixture
-def repository(quickstart: Path, tmp_path: Path) -> Path:
-    """The quickstart, for everybody to change."""
+def repository(quickstart: Path, wheels: Path, tmp_path: Path) -> Path:
+    """The quickstart, for everybody to change, and some wheels."""
     made = tmp_path / quickstart.name  # the name is locked, too
     shutil.copytree(quickstart, made)
+    shutil.copytree(wheels, made / "wheels")
     return made
 
 
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tiny packages of the index: containers of the tests' Docker do not reach other machines."""
+    directory = tmp_path_factory.mktemp("wheels")
+    wanted = ("pyjokes==0.8.3", "cowsay==6.1")
+    output_of(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", directory, *wanted)
+    return directory
+
+
 @pytest.fixture(params=["bubblewrap", pytest.param("docker", marks=pytest.mark.docker)])
-def engine(request: pytest.FixtureRequest, envbuild: Envbuild) -> tuple[str, Envbuild]:
-    """The engine's name, and the program that finds it."""
+def place(request: pytest.FixtureRequest, envbuild: Envbuild) -> Place:
+    """Each engine that has a network of its own or none."""
     if request.param == "bubblewrap":
-        return "bubblewrap", envbuild
+        return Place("bubblewrap", envbuild, "")
     host = request.getfixturevalue("docker_host")
-    return "docker", Envbuild(envbuild.cache, environment={"DOCKER_HOST": host})
+    program = Envbuild(envbuild.cache, environment={"DOCKER_HOST": host})
+    return Place("docker", program, "--no-index --find-links /srv/repo/wheels")
 
 
-def test_what_notebooks_install_is_named_kept_and_adopted(
-    engine: tuple[str, Envbuild], repository: Path
-) -> None:
-    name, envbuild = engine
-    notebook(repository / "installs.ipynb", *INSTALLS, "import pyjokes")
-    arguments = ("run", repository, "installs.ipynb", "--engine", name)
+def test_what_notebooks_install_is_named_kept_and_adopted(place: Place, repository: Path) -> None:
+    envbuild = place.envbuild
+    notebook(repository / "installs.ipynb", *place.installs, "import pyjokes")
+    arguments = ("run", repository, "installs.ipynb", "--engine", place.engine)
 
     strict = envbuild.run(*arguments, "--strict", "--json", "--locked")
     document = json.loads(strict.stdout)
@@ -90,7 +113,7 @@ def test_what_notebooks_install_is_named_kept_and_adopted(
     assert (repository / "requirements.txt").read_text() == before + "cowsay>=6.1\npyjokes>=0.8.3\n"
     assert adopted["platforms"]["linux/amd64"]["pyjokes"] == "0.8.3"
 
-    notebook(repository / "installs.ipynb", INSTALLS[0], "import cowsay, pyjokes")
+    notebook(repository / "installs.ipynb", place.installs[0], "import cowsay, pyjokes")
     fixed = envbuild.run(*arguments, "--strict", "--json", "--locked")
     assert (fixed.returncode, json.loads(fixed.stdout)["changes"]) == (0, [])
     assert envbuild.run("lock", repository, "--from-session").returncode == 1
@@ -111,12 +134,12 @@ def test_commands_end_as_they_would_alone(envbuild: Envbuild, repository: Path) 
 
 
 def test_a_server_tells_what_is_installed_in_its_kernels_while_it_runs(
-    engine: tuple[str, Envbuild], repository: Path
+    place: Place, repository: Path
 ) -> None:
-    name, envbuild = engine
-    arguments = ("up", repository, "--engine", name, "--no-browser", "--locked", "--json")
+    envbuild = place.envbuild
+    arguments = ("up", repository, "--engine", place.engine, "--no-browser", "--locked", "--json")
     with started(envbuild, *arguments) as (document, said, process):
-        asyncio.run(execute(document["url"], INSTALLS[0]))
+        asyncio.run(execute(document["url"], place.installs[0]))
         warning = said(lambda line: "pyjokes" in line)
         kept = json.loads(Path(document["session"]).read_text())
         # What is told is told again by nobody, and what came before is not forgotten.
@@ -145,7 +168,7 @@ def test_a_session_that_is_killed_leaves_its_record(envbuild: Envbuild, reposito
         said,
         process,
     ):
-        asyncio.run(execute(document["url"], INSTALLS[0]))
+        asyncio.run(execute(document["url"], f"%{PIP} pyjokes==0.8.3"))
         said(lambda line: "pyjokes" in line)
         process.kill()
     adopted = envbuild.document("lock", repository, "--from-session")
