@@ -75,7 +75,7 @@ def observed(
         with watching.telling(tell):
             yield observation
     if observation.changes and live:
-        session.console.warn(f"what was installed in this session is gone with it; to have it again: {ADOPT}")
+        session.console.warn(f"what was changed in this session is gone with it; {ADOPT}")
     elif observation.changes and project.settings.drift == "warn":
         warn(observation.changes, over=True)
         session.console.note(f"{ADOPT} (--strict makes this an error)")

@@ -12,7 +12,7 @@ from envbuild.source.text import clean
 
 __all__ = ["ADOPT", "drift_error", "remedy", "said", "warnings_about"]
 
-ADOPT = "`envbuild lock --from-session` writes that, and locks"
+ADOPT = "`envbuild lock --from-session` declares and locks it"
 _MOST_SHOWN = 20
 
 

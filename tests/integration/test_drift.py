@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import queue
 import shutil
 import signal
@@ -78,11 +79,13 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["bubblewrap", pytest.param("docker", marks=pytest.mark.docker)])
-def place(request: pytest.FixtureRequest, envbuild: Envbuild) -> Place:
-    """Each engine that has a network of its own or none."""
+def place(request: pytest.FixtureRequest, envbuild: Envbuild, repository: Path) -> Place:
+    """With Docker the repository is that of the image's user, who may install there."""
     if request.param == "bubblewrap":
         return Place("bubblewrap", envbuild, "")
     host = request.getfixturevalue("docker_host")
+    for path in [repository, *repository.rglob("*")]:
+        os.chown(path, 1000, 100)
     program = Envbuild(envbuild.cache, environment={"DOCKER_HOST": host})
     return Place("docker", program, "--no-index --find-links /srv/repo/wheels")
 
