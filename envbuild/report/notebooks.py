@@ -141,7 +141,8 @@ def _run(trace: _Trace, lock_digest: str | None) -> Run:
         lock=None if lock_digest is None or said.lock is None else said.lock == lock_digest,
         commit=said.commit,
         dirty=said.dirty,
-        parameters=dict(said.parameters),
+        # What Python writes for NaN is no JSON.
+        parameters=json.loads(json.dumps(dict(said.parameters)), parse_constant=str),
         inputs=dict(said.inputs),
         failed=trace.failed,
     )

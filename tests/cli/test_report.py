@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from envbuild.builder.make import EngineBuilt
 from envbuild.cli.main import run
 from envbuild.store import Store
 from envbuild.store.images import record_image
 from tests.inspection.conftest import LOCK, Studio
+from tests.report.examples import wheel_files
+from tests.support.images import make_image
 
 
 @pytest.fixture
@@ -69,6 +72,26 @@ def test_what_cannot_be_is_said(
     assert code == run(["report", *arguments, "--json"])
 
     assert error == json.loads(capsys.readouterr().out)["error"]
+
+
+def test_a_repository_that_an_engine_builds(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no lock: packages are what package managers have noted."""
+    image = make_image(Store(here / "cache"), [wheel_files("six", "1.17", "six.py", site="opt/lib")])
+    monkeypatch.setattr("envbuild.cli.session.Session.engine_built", lambda *_: EngineBuilt(image, (), "key"))
+    monkeypatch.setattr("envbuild.base.host.host_platform", lambda: "linux/amd64")
+    repository = here / "repository"
+    repository.mkdir()
+    (repository / "Dockerfile").write_text("FROM scratch\n")
+
+    assert 0 == run(["report", str(repository), "--json"])
+
+    document = json.loads(capsys.readouterr().out)
+    assert [("six", "environment")] == [(one["name"], one["part"]) for one in document["packages"]]
+    assert ["Asked for in", "Image ID"] == [fact["name"] for fact in document["facts"]]
+    assert "envbuild up" == document["commands"][0]["command"]
+    assert 2 == len(document["unknown"])
 
 
 def test_a_terminal_gets_no_page(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,10 @@ def test_nothing_is_read_outside_of_the_repository(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_not_in_json_do_no_harm(tmp_path: Path) -> None:
-    """Python writes them into outputs."""
-    _write(tmp_path / "a.ipynb", SAID, {"cell_type": "code", "outputs": [{"data": float("nan")}]})
+    """Python writes them, into outputs and elsewhere."""
+    said = {**SAID, "parameters": {"limits": [1, float("inf")]}}
+    _write(tmp_path / "a.ipynb", said, {"cell_type": "code", "outputs": [{"data": float("nan")}]})
 
-    assert _entries(tmp_path, "a.ipynb")["a.ipynb"].run is not None
+    run = _entries(tmp_path, "a.ipynb")["a.ipynb"].run
+
+    assert run is not None and {"limits": [1, "Infinity"]} == run.parameters
