@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,7 +52,7 @@ def observed(
     from datetime import UTC, datetime
 
     from envbuild.drift.declaring import declaring_place
-    from envbuild.drift.messages import ADOPT, warnings_about
+    from envbuild.drift.messages import adopt_command, warnings_about
     from envbuild.drift.sessions import SessionChanges, keep_session
     from envbuild.drift.watching import watched
 
@@ -74,21 +75,25 @@ def observed(
         observation = Observation(watching)
         with watching.telling(tell):
             yield observation
+    command = adopt_command(project.repo, Path.cwd())
+    adopt = f"`{command}` declares and locks it" if command else ""
     if observation.changes and live:
-        session.console.warn(f"what was changed in this session is gone with it; {ADOPT}")
+        gone = "what was changed in this session is gone with it"
+        session.console.warn("; ".join(filter(None, [gone, adopt])))
     elif observation.changes and project.settings.drift == "warn":
         warn(observation.changes, over=True)
-        session.console.note(f"{ADOPT} (--strict makes this an error)")
+        session.console.note("; ".join(filter(None, [adopt, "--strict makes a change an error"])))
 
 
 def drift_of(project: Project, observation: Observation) -> RepoError | None:
     """The error that the changes are, if changes are errors."""
     from envbuild.drift.declaring import declaring_place
-    from envbuild.drift.messages import drift_error
+    from envbuild.drift.messages import adopt_command, drift_error
 
     if not observation.changes or project.settings.drift != "error":
         return None
-    return drift_error(observation.changes, declaring_place(project.spec, project.repo))
+    place = declaring_place(project.spec, project.repo)
+    return drift_error(observation.changes, place, adopt_command(project.repo, Path.cwd()))
 
 
 def drift_document(observation: Observation, drift: RepoError | None) -> dict[str, Any]:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from envbuild.drift.changes import Change
 from envbuild.drift.declaring import Advice, Place, advise
 from envbuild.errors import RepoError
 from envbuild.pack import recipe
+from envbuild.source import Repo
 from envbuild.source.text import clean
 
-__all__ = ["ADOPT", "drift_error", "remedy", "said", "warnings_about"]
+__all__ = ["adopt_command", "drift_error", "remedy", "said", "warnings_about"]
 
-ADOPT = "`envbuild lock --from-session` declares and locks it"
 _MOST_SHOWN = 20
+
+
+def adopt_command(repo: Repo, here: Path) -> str | None:
+    """The command that adopts a session of ``repo``, typed ``here``; None for a fetched repository.
+
+    >>> adopt_command(Repo(Path("/work/my maps")), Path("/work"))
+    "envbuild lock '/work/my maps' --from-session"
+    """
+    if repo.origin is not None:
+        return None
+    return shlex.join(
+        ["envbuild", "lock", *([] if repo.root == here else [str(repo.root)]), "--from-session"]
+    )
 
 
 def warnings_about(changes: Sequence[Change], place: Place, *, over: bool) -> list[str]:
@@ -76,13 +91,13 @@ def remedy(one: Advice) -> str:
         case "run":
             return f"to keep it, run `{one.text}`"
         case "lock":
-            return f"{place} allows that, but another version is locked: run `envbuild lock --from-session`"
+            return f"{place} allows that, but another version is locked"
         case _:
             return one.reason
 
 
-def drift_error(changes: Sequence[Change], place: Place) -> RepoError:
-    """The error that a changed environment is with ``--strict``."""
+def drift_error(changes: Sequence[Change], place: Place, command: str | None) -> RepoError:
+    """The error that a changed environment is with ``--strict``; ``command`` is that which adopts it."""
     advice = advise(changes, place)
     names = ", ".join(said(one.change) for one in advice[:3]) or "packages changed"
     if len(advice) > len(advice[:3]):
@@ -90,6 +105,7 @@ def drift_error(changes: Sequence[Change], place: Place) -> RepoError:
     return RepoError(
         f"the environment was changed while it was used: {names}",
         code="environment-changed",
-        remedy=f"declare what is needed, and remove the install commands ({ADOPT})",
+        remedy="declare what is needed, and remove the install commands"
+        + (f"; `{command}` declares and locks it" if command else ""),
         detail="\n".join(warnings_about(changes, place, over=True)),
     )

@@ -62,7 +62,7 @@ def test_up_warns_while_it_runs_and_says_at_the_end_that_it_is_gone(tmp_path: Pa
     assert scene.said.getvalue().splitlines() == [
         f"warning: six 1.17.0 was installed, which lasts until the session ends; {KEEP}",
         "warning: what was changed in this session is gone with it;"
-        " `envbuild lock --from-session` declares and locks it",
+        f" `envbuild lock {tmp_path}/repository --from-session` declares and locks it",
     ]
     kept = last_session(scene.project.repo, scene.store)
     assert kept is not None
@@ -74,7 +74,8 @@ def test_run_warns_at_its_end(tmp_path: Path) -> None:
     observation = scene.use("run", live=False)
     assert scene.said.getvalue().splitlines() == [
         f"warning: six 1.17.0 was installed, which the end of the session has undone; {KEEP}",
-        "`envbuild lock --from-session` declares and locks it (--strict makes this an error)",
+        f"`envbuild lock {tmp_path}/repository --from-session` declares and locks it;"
+        " --strict makes a change an error",
     ]
     assert drift_of(scene.project, observation) is None
     assert [one["name"] for one in drift_document(observation, None)["changes"]] == ["six"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from envbuild.drift.changes import Change, Origin
 from envbuild.drift.declaring import Place
-from envbuild.drift.messages import drift_error, warnings_about
+from envbuild.drift.messages import adopt_command, drift_error, warnings_about
+from envbuild.source import Repo
+from envbuild.source.origin import Origin as Fetched
 
 PLACE = Place("requirements.txt", "requirements")
 
@@ -56,10 +60,27 @@ def test_a_flood_is_cut() -> None:
 
 
 def test_the_error_names_what_changed_and_what_to_do() -> None:
-    error = drift_error([Change(f"a{number}", None, "1") for number in range(5)], PLACE)
+    changes = [Change(f"a{number}", None, "1") for number in range(5)]
+    error = drift_error(changes, PLACE, "envbuild lock --from-session")
     assert (error.code, error.exit_code) == ("environment-changed", 1)
     assert error.message == (
         "the environment was changed while it was used: a0 1 was installed, a1 1 was installed,"
         " a2 1 was installed, and 2 more"
     )
     assert "add `a4==1` to requirements.txt" in str(error.detail)
+    assert str(error.remedy).endswith("; `envbuild lock --from-session` declares and locks it")
+    assert "lock" not in str(drift_error(changes, PLACE, None).remedy)
+
+
+def test_the_command_that_adopts_names_the_repository_when_it_is_elsewhere(tmp_path: Path) -> None:
+    here = Repo(tmp_path)
+    fetched = Repo(tmp_path, Fetched("https://example.org/a.git", "0" * 40, "a"))
+    assert [
+        adopt_command(here, tmp_path),
+        adopt_command(here, Path("/")),
+        adopt_command(fetched, tmp_path),
+    ] == [
+        "envbuild lock --from-session",
+        f"envbuild lock {tmp_path} --from-session",
+        None,
+    ]

@@ -155,7 +155,7 @@ def test_a_server_tells_what_is_installed_in_its_kernels_while_it_runs(
     assert "lasts until the session ends; to keep it, add `pyjokes>=0.8.3` to requirements.txt" in warning
     assert [one["name"] for one in kept["changes"]] == ["pyjokes"]
     assert "remove `pandas" in removal
-    assert "lock --from-session" in end
+    assert f"`envbuild lock {repository} --from-session`" in end
     assert (process.returncode, rest) == (0, "")
     adopted = envbuild.document("lock", repository, "--from-session")
     assert adopted["session"]["verb"] == "up"
