@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,7 +15,7 @@ from envbuild.drift.changes import Change, Origin
 from envbuild.lock.compiled import find_compiled
 from envbuild.source import Repo
 from envbuild.spec.findings import Findings
-from envbuild.spec.match_spec import name_of
+from envbuild.spec.match_spec import name_of, parse_match_spec
 from envbuild.spec.model import Requirement, SourceRequirement, Spec
 from envbuild.spec.pep508 import canonical_name, parse_requirement
 from envbuild.spec.requirements import read_requirements
@@ -67,6 +68,7 @@ class Place:
         """Whether versions are written exactly: as most are, or where there are none as is usual."""
         parsed = [parse_requirement(one.text) for one in self.requirements]
         exact = [one.pin is not None for one in parsed if one is not None]
+        exact += [_is_exact(one.text) for one in self.packages if name_of(one.text) != "python"]
         return 2 * sum(exact) > len(exact) if exact else self.way in ("requirements", "conda", "text")
 
 
@@ -124,6 +126,12 @@ def _place(spec: Spec, repo: Repo) -> Place:
     return Place(winner, "requirements", asked)
 
 
+def _is_exact(text: str) -> bool:
+    """Whether a MatchSpec names one version, as ``name=1.2`` does."""
+    spec = parse_match_spec(text)
+    return spec is not None and bool(re.fullmatch(r"={0,2}[^<>=!~,|]+", spec.version))
+
+
 def _is_poetrys(repo: Repo, path: str) -> bool:
     """Whether the dependencies are in ``[tool.poetry]``, as before Poetry knew ``[project]``."""
     data = parse_toml(repo, path, _PYPROJECT_LIMIT).data
@@ -164,7 +172,7 @@ def _advise(change: Change, place: Place) -> Advice:
         if place.way == "command":
             return Advice(change, "run", place.path, _COMMANDS[_lock_name(place)][2].format(change.name))
         return Advice(change, "remove", there.file, there.text, there.line, place.section)
-    if reason := _unfit(change.origin, place):
+    if reason := _unfit(change, place):
         return Advice(change, "none", reason=reason)
     if there is not None and change.origin is None and change.manager == "pip":
         parsed = Pep508(there.text)
@@ -189,8 +197,14 @@ def _lock_name(place: Place) -> str:
     return posixpath.basename(place.lock or "")
 
 
-def _unfit(origin: Origin | None, place: Place) -> str:
-    """Why what came from ``origin`` cannot be declared."""
+def _unfit(change: Change, place: Place) -> str:
+    """Why a package that is there now cannot be declared."""
+    origin, conda = change.origin, _of_conda(change.name, place)
+    if change.manager == "conda" and place.way not in ("conda", "pixi") and _lock_name(place) != "pixi.lock":
+        return f"conda installed it, which {place.path} is not for"
+    if change.manager == "pip" and conda is not None:
+        shown = f"{conda.file}:{conda.line}" if conda.line else conda.file
+        return f"{shown} asks conda for it: change the version there"
     if origin is None:
         return ""
     if origin.kind == "directory" and origin.location == "/":
@@ -211,12 +225,16 @@ def _declared(change: Change, place: Place) -> Requirement | None:
     if place.new:
         return None
     if change.manager == "conda":
-        return next((one for one in place.packages if name_of(one.text).lower() == change.name), None)
+        return _of_conda(change.name, place)
     for requirement in place.requirements:
         parsed = parse_requirement(requirement.text)
         if parsed is not None and parsed.name == change.name:
             return requirement
     return None
+
+
+def _of_conda(name: str, place: Place) -> Requirement | None:
+    return next((one for one in place.packages if name_of(one.text).lower() == name), None)
 
 
 def line_for(change: Change, place: Place, there: Requirement | None = None) -> str:
@@ -230,9 +248,9 @@ def line_for(change: Change, place: Place, there: Requirement | None = None) -> 
     if change.manager == "conda":
         if place.way == "pixi":
             return f'{change.name} = "{"==" if exact else ">="}{version}"'
-        return (
-            f"{change.name}={version}" if place.way == "conda" else f"conda install {change.name}={version}"
-        )
+        if place.way == "command":
+            return f'pixi add "{change.name}{"==" if exact else ">="}{version}"'
+        return f"{change.name}{'=' if exact else '>='}{version}"
     extras = marker = ""
     if there is not None:
         parsed = Pep508(there.text)

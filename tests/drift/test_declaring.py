@@ -58,6 +58,10 @@ def advice_for(directory: Path, files: dict[str, str], *changes: Change) -> tupl
             {"environment.yml": "dependencies:\n  - python=3.13\n"},
             ("add", "environment.yml", "six==1.17.0", "dependencies, pip"),
         ),
+        (
+            {"environment.yml": "dependencies:\n  - python\n  - pip\n"},
+            ("add", "environment.yml", "six>=1.17.0", "dependencies, pip"),
+        ),
         ({"pixi.toml": PIXI}, ("add", "pixi.toml", 'six = ">=1.17.0"', "[pypi-dependencies]")),
         (
             {"pyproject.toml": PIXI.replace("[", "[tool.pixi.").replace('[tool.pixi."', '["')},
@@ -137,6 +141,28 @@ def test_what_a_file_wants_from_elsewhere_is_changed_by_hand(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("files", "change", "reason"),
+    [
+        (
+            {"environment.yml": "dependencies:\n  - python=3.13\n  - six=1.16\n"},
+            Change("six", "1.16.0", "1.17.0"),
+            "environment.yml:3 asks conda for it: change the version there",
+        ),
+        (
+            {"requirements.txt": ""},
+            Change("r-base", None, "4.4.1", "conda"),
+            "conda installed it, which requirements.txt is not for",
+        ),
+    ],
+)
+def test_what_the_other_installer_is_asked_for(
+    tmp_path: Path, files: dict[str, str], change: Change, reason: str
+) -> None:
+    (advice,) = advice_for(tmp_path, files, change)
+    assert (advice.action, advice.reason) == ("none", reason)
+
+
 def test_what_nobody_asked_for_is_nobodys_to_declare(tmp_path: Path) -> None:
     files = {"requirements.txt": "numpy\n"}
     assert advice_for(tmp_path, files, Change("six", None, "1.17.0", requested=False)) == ()
@@ -146,6 +172,7 @@ def test_what_nobody_asked_for_is_nobodys_to_declare(tmp_path: Path) -> None:
     ("files", "text", "section"),
     [
         ({"environment.yml": "dependencies:\n  - python=3.13\n"}, "r-base=4.4.1", "dependencies"),
+        ({"environment.yml": "dependencies:\n  - python\n  - xz>=5\n"}, "r-base>=4.4.1", "dependencies"),
         ({"pixi.toml": PIXI}, 'r-base = ">=4.4.1"', "[dependencies]"),
     ],
 )
