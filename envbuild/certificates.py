@@ -8,9 +8,12 @@ never becomes part of an image.
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["authorities", "trusting_context"]
 
@@ -43,6 +46,8 @@ def authorities(environment: Mapping[str, str]) -> Path | None:
 
 def trusting_context(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
     """A context for clients, trusting :func:`authorities` and what is in ``$SSL_CERT_DIR``."""
+    import ssl
+
     context = ssl.create_default_context()
     bundle = authorities(environment)
     # OpenSSL has read $SSL_CERT_FILE and where it was told at build time, which may be nowhere.

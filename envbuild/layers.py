@@ -295,6 +295,10 @@ class GlueLayer:
                 "environment": self.environment,
                 "own_server": self.own_server,
                 "other_kernels": [[name, *way.argv] for name, way in self.other_kernels],
+                "variables": [
+                    recipe.PYTHON_KERNEL_VARIABLES,
+                    *(dict(way.variables) for _, way in self.other_kernels),
+                ],
             },
         )
 

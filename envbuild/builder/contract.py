@@ -13,10 +13,11 @@ from typing import Any
 
 from envbuild.engine import docker_session
 from envbuild.engine.docker_container import docker_errors
+from envbuild.errors import RepoError
 from envbuild.pack import recipe
 from envbuild.spec.model import Notebook
 
-__all__ = ["Lack", "lacks"]
+__all__ = ["Lack", "lacks", "refuse_lacks"]
 
 _PORT = "8888/tcp"
 _SECONDS = 120
@@ -54,6 +55,23 @@ def lacks(client: Any, identifier: str, notebooks: Sequence[Notebook]) -> tuple[
         found, kernels = _look(client, identifier)
         shell = _shell_works(client, identifier)
     return (*_config(config), *_programs(found, shell), *_kernels(kernels, notebooks))
+
+
+def refuse_lacks(lacks: Sequence[Lack]) -> None:
+    """Raise for what an image lacks: the first, the others as its detail.
+
+    Raises:
+        RepoError: there is something.
+    """
+    if not lacks:
+        return
+    first, *others = [f"the image {lack.what}: {lack.why}" for lack in lacks]
+    raise RepoError(
+        first,
+        code="image-lacks",
+        remedy=lacks[0].remedy,
+        detail="\n".join(["also:", *others]) if others else None,
+    )
 
 
 def _config(config: dict[str, Any]) -> Iterator[Lack]:

@@ -40,6 +40,11 @@ __all__ = ["build"]
     is_flag=True,
     help="Run what is executed a second time and fail when it does not give the same files.",
 )
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Warnings about the repository count as errors: a notebook whose kernel cannot be had, for example.",
+)
 @locked_option
 @compression_option
 @jobs_option
@@ -60,6 +65,7 @@ def build(
     variables_file: Path | None,
     summary_file: Path | None,
     check_reproducible: bool,
+    strict: bool,
     locked: bool,
 ) -> None:
     """Assemble the image: what is locked, and the repository's files on top.
@@ -68,14 +74,17 @@ def build(
     only repo2docker knows how to install, is built by Docker instead.
     """
     from envbuild.base.host import host_platform
+    from envbuild.spec.findings import refuse_errors
 
     job = Job(variables_file, summary_file)
     with job.told_of_failure():
         project = session.project(source)
+        if strict:
+            refuse_errors(project.spec, strict=True)
         platforms = project.settings.platforms or (host_platform(),)
         delivery = parse_delivery(session, tags, outputs, load, push, platforms)
         if project.spec.engine_build is not None:
-            document = _build_by_engine(session, project, platforms, delivery)
+            document = _build_by_engine(session, project, platforms, delivery, strict=strict)
         else:
             document = _assemble(
                 session, project, platforms, delivery, locked=locked, check_reproducible=check_reproducible
@@ -84,9 +93,14 @@ def build(
 
 
 def _build_by_engine(
-    session: Session, project: Project, platforms: Sequence[str], delivery: Delivery
+    session: Session, project: Project, platforms: Sequence[str], delivery: Delivery, *, strict: bool
 ) -> dict[str, Any]:
+    from envbuild.builder.contract import refuse_lacks
+
     built = [session.engine_built(project, platform) for platform in platforms]
+    lacks = [lack for one in built for lack in one.lacks]
+    if strict:
+        refuse_lacks(lacks)
     return delivery.deliver(
         session,
         [one.image for one in built],
@@ -95,7 +109,7 @@ def _build_by_engine(
         lock_path=None,
         settings=project.settings,
         origin=project.repo.origin,
-        lacks=[lack for one in built for lack in one.lacks],
+        lacks=lacks,
     )
 
 

@@ -270,7 +270,7 @@ def _start_options(command: Command, rootless: bool) -> dict[str, Any]:
     owner = None if command.owner is None else f"{command.owner}:{recipe.GID}"
     if owner is not None and rootless:
         owner = "0:0"  # the calling user, outside; the image's users are nobody who owns a file there
-    argv = ["/bin/sh", "-c", _TIED, "sh", *command.argv] if command.tied else list(command.argv)
+    argv = ["sh", "-c", _TIED, "sh", *command.argv] if command.tied else list(command.argv)
     return {"command": argv, "user": owner}
 
 

@@ -47,8 +47,9 @@ class Command:
         output: a file that gets the process's standard output and error; None: the caller's own.
         memory: bytes that all processes of it together may use; None: as many as there are. An engine that
             cannot limit it (bubblewrap) ignores it.
-        tied: the process ends with ours however ours ends, also by ``kill -9``. The image needs ``sh`` and
-            ``cat`` for that. Without it, an engine with a daemon runs the process on until the next envbuild.
+        tied: the process ends with ours however ours ends, also by ``kill -9``. For that the image needs
+            ``sh``, ``cat`` and an init as its first process, as ours have. Otherwise, an engine with a daemon
+            lets the process run on until the next envbuild.
     """
 
     argv: tuple[str, ...]

@@ -51,6 +51,13 @@ class Way:
         """The language as kernelspecs state it, which Jupyter compares letter by letter."""
         return "R" if self.language == "r" else self.language
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What its kernelspec sets, so that nothing in ``$HOME`` counts."""
+        if self.language == "r":
+            return recipe.R_KERNEL_VARIABLES
+        return recipe.PYTHON_KERNEL_VARIABLES if self.argv[0] == _PYTHON else {}
+
     def offers(self, packages: Packages) -> bool:
         """Whether ``packages`` bring the language."""
         if self.interpreter is None:

@@ -43,6 +43,7 @@ def kernel_json(display_name: str) -> bytes:
     content = {
         "argv": [f"/{recipe.ENV_PREFIX}/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": display_name,
+        "env": dict(recipe.PYTHON_KERNEL_VARIABLES),
         "language": "python",
         "metadata": {"debugger": True},
     }
@@ -51,7 +52,14 @@ def kernel_json(display_name: str) -> bytes:
 
 def other_kernel_json(way: Way) -> bytes:
     """The ``kernel.json`` of a kernel of another language."""
-    return _written({"argv": list(way.argv), "display_name": way.display_name, "language": way.language_name})
+    content: dict[str, Any] = {
+        "argv": list(way.argv),
+        "display_name": way.display_name,
+        "language": way.language_name,
+    }
+    if way.variables:
+        content["env"] = dict(way.variables)
+    return _written(content)
 
 
 def _written(content: dict[str, Any]) -> bytes:

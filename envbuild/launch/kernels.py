@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envbuild.image.model import Image
     from envbuild.store import Store
 
-__all__ = ["ImageKernel", "find_kernels", "read_listing"]
+__all__ = ["ImageKernel", "find_kernels", "host_name", "read_listing"]
 
 # Jupyter of the image has the last word on what its kernelspecs are.
 _LIST = "jupyter kernelspec list --json 2>/dev/null"
@@ -71,6 +71,18 @@ def find_kernels(image: Image, project: str, *, engine: Engine, store: Store) ->
             remedy="have `jupyter` and a kernel in it: `envbuild run -- jupyter kernelspec list` shows them",
         )
     return kernels
+
+
+def host_name(name: str, project: str) -> str:
+    """What the kernel ``name`` of an image is called on this machine: not as one that others might install.
+
+    It is in lower case, as Jupyter lists it.
+
+    >>> host_name("ir", "rivers"), host_name("rivers", "rivers"), host_name("rivers-ir", "rivers")
+    ('rivers-ir', 'rivers', 'rivers-ir')
+    """
+    base, name = project.lower(), name.lower()
+    return name if name == base or name.startswith(f"{base}-") else f"{base}-{name}"
 
 
 def read_listing(said: bytes, project: str) -> tuple[ImageKernel, ...]:

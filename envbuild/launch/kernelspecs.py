@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuild.errors import MachineError, UsageError
-from envbuild.launch.kernels import ImageKernel
+from envbuild.launch.kernels import ImageKernel, host_name
 from envbuild.source.text import quote
 from envbuild.store.disk import write_atomic
 
@@ -108,13 +108,13 @@ def install_kernels(
             code="no-kernel-program",
             remedy="install envbuild anew, with pip, pipx or uv",
         )
-    chosen = {_host_name(kernel, installation.project): kernel for kernel in kernels}
+    chosen = {host_name(kernel.names[0], installation.project): kernel for kernel in kernels}
     existing = {one.name: one for one in installed_kernels([directory])}
     for name in chosen:
         _refuse_other(directory / name, existing.get(name), installation)
     written = []
     for name, kernel in sorted(chosen.items()):
-        content = _kernel_json(kernel, installation, program)
+        content = _kernel_json(name, kernel, installation, program)
         try:
             (directory / name).mkdir(parents=True, exist_ok=True)
             write_atomic(directory / name / "kernel.json", content)
@@ -168,17 +168,6 @@ def _all(directories: Iterable[Path]) -> Iterator[HostKernel]:
                 yield found
 
 
-def _host_name(kernel: ImageKernel, project: str) -> str:
-    """The kernel's name on this machine: in no case that of a kernel that others might have installed.
-
-    It is in lower case, as Jupyter lists it.
-    """
-    base, name = project.lower(), kernel.names[0].lower()
-    if name == base or name.startswith(f"{base}-"):
-        return name
-    return f"{base}-{name}"
-
-
 def _refuse_other(place: Path, found: HostKernel | None, installation: Installation) -> None:
     if found is None:
         if not place.exists():
@@ -197,7 +186,7 @@ def _refuse_other(place: Path, found: HostKernel | None, installation: Installat
     )
 
 
-def _kernel_json(kernel: ImageKernel, installation: Installation, program: Path) -> bytes:
+def _kernel_json(name: str, kernel: ImageKernel, installation: Installation, program: Path) -> bytes:
     project = installation.project
     shown = kernel.display_name
     metadata: dict[str, Any] = {
@@ -214,7 +203,7 @@ def _kernel_json(kernel: ImageKernel, installation: Installation, program: Path)
         metadata["kernel_provisioner"] = {"provisioner_name": PROVISIONER}
     common = (installation.key, str(installation.cache), *installation.source)
     content = {
-        "argv": [str(program), "{connection_file}", kernel.names[0], *common],
+        "argv": [str(program), "{connection_file}", name, *common],
         "display_name": shown if re.search(rf"\b{re.escape(project)}\b", shown) else f"{shown} ({project})",
         "env": _ENVIRONMENT,
         "interrupt_mode": kernel.interrupt_mode,

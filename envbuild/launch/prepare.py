@@ -47,6 +47,7 @@ def prepare_kernels(
     kernels = find_kernels(image, project, engine=engine, store=store)
     targets = (f"/{recipe.REPO_DIR}", NOTEBOOKS, EXCHANGE)
     prepared = Prepared(
+        project,
         repository,
         lock,
         engine.name,

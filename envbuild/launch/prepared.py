@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envbuild.engine.unpacked import Unpacked
-from envbuild.launch.kernels import ImageKernel
+from envbuild.launch.kernels import ImageKernel, host_name
 
 if TYPE_CHECKING:
     from envbuild.store import Store
 
 __all__ = ["Prepared", "lock_digest", "prepared_key", "read_prepared", "write_prepared"]
 
-_VERSION = 1
+_VERSION = 2
 _LARGEST_LOCK = 64_000_000
 # It is the repository's: no link is followed, and nothing waits for whoever writes to a pipe.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -33,6 +33,7 @@ class Prepared:
     """Kernels that can be started.
 
     Parameters:
+        project: its name.
         repository: the directory that they see as theirs.
         lock: the sha256 of its lock file (:func:`lock_digest`) that the image was made for.
         engine: the name of what runs the image.
@@ -41,6 +42,7 @@ class Prepared:
         kernels: the image's.
     """
 
+    project: str
     repository: Path
     lock: str
     engine: str
@@ -49,9 +51,18 @@ class Prepared:
     kernels: tuple[ImageKernel, ...]
 
     def kernel(self, name: str) -> ImageKernel | None:
-        """The kernel that is called ``name``, in whatever case; None when there is none."""
-        wanted = name.lower()
-        return next((one for one in self.kernels if wanted in (other.lower() for other in one.names)), None)
+        """The kernel whose kernelspec on this machine is called ``name``; None when there is none any more.
+
+        When notebooks were saved with that name, the kernel has it in the image, too, and may have no other.
+        """
+        return next(
+            (
+                one
+                for one in self.kernels
+                if any(host_name(other, self.project) == name for other in one.names)
+            ),
+            None,
+        )
 
     def is_current(self) -> bool:
         """Whether it is what the lock says now, and all of it is still there."""
@@ -102,6 +113,7 @@ def read_prepared(store: Store, key: str) -> Prepared | None:
         return None
     unpacked = value["unpacked"]
     return Prepared(
+        value["project"],
         Path(value["repository"]),
         value["lock"],
         value["engine"],

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,11 +89,10 @@ def _run(
     source: Sequence[str],
 ) -> int:
     from envbuild.store import Store
-    from envbuild.store.prune import in_use
 
     store = Store(cache, _say)
     store.prepare()
-    with in_use(store), store.temporary_directory() as scratch:
+    with _held(store), store.temporary_directory() as scratch:
         prepared = _prepared(store, key, source)
         kernel = prepared.kernel(name)
         if kernel is None:
@@ -107,6 +107,21 @@ def _run(
     if ended.reason is not None:
         _say(f"the kernel died: {ended.reason}")
     return ended.code
+
+
+@contextmanager
+def _held(store: Store) -> Iterator[None]:
+    """Have nobody remove what is in use: :func:`envbuild.store.prune.in_use` without the clearing away."""
+    from envbuild.store.disk import disk_errors
+    from envbuild.store.locks import open_lock, wait_for
+
+    with disk_errors(store.root):
+        handle = open_lock(store.locks / "in-use")
+    try:
+        wait_for(handle, shared=True)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _prepared(store: Store, key: str, source: Sequence[str]) -> Prepared:

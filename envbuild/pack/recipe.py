@@ -38,6 +38,18 @@ USER_NAME: Final = "jovyan"
 UID: Final = 1000
 GID: Final = 100
 
+# What kernelspecs set, so that kernels take nothing from $HOME, over which hubs mount a volume: no startup
+# files, no configuration, no library of R. R's names are relative: files of the repository count.
+PYTHON_KERNEL_VARIABLES: Final = {
+    "IPYTHONDIR": "/tmp/ipython",
+    "PYTHONSTARTUP": "",
+}
+R_KERNEL_VARIABLES: Final = {
+    "R_ENVIRON_USER": ".Renviron",
+    "R_LIBS_USER": "/tmp/R",
+    "R_PROFILE_USER": ".Rprofile",
+}
+
 # Wheels at least this large (compressed bytes, as published) get a layer of their own.
 SOLO_WHEEL_BYTES: Final = 3_000_000
 # The others share this many layers by a hash of their name.

@@ -95,13 +95,17 @@ class Findings:
         self._problems[Problem(level, code, message, file, line, remedy)] = None
 
 
-def refuse_errors(spec: Spec) -> None:
+def refuse_errors(spec: Spec, *, strict: bool = False) -> None:
     """Raise for the errors that reading the repository found: the first one, the others as its detail.
+
+    Parameters:
+        strict: warnings count as errors.
 
     Raises:
         RepoError: there is one.
     """
-    errors = [problem for problem in spec.problems if problem.level == "error"]
+    refused = ("error", "warning") if strict else ("error",)
+    errors = [problem for problem in spec.problems if problem.level in refused]
     if not errors:
         return
     first, *others = [

@@ -41,7 +41,8 @@ def read_kernels(
 ) -> Kernels:
     """The kernels of ``notebooks`` that are not in Python, one for each name.
 
-    A language that cannot be had is an error in ``findings``; what is added is a note.
+    A language that cannot be had is a warning in ``findings``: other notebooks run without it, and who wants
+    all of them to builds with ``--strict``. What is added is a note.
 
     Parameters:
         locked: canonical names in a lock that is adopted; ``conda_locked`` whether conda's are among them.
@@ -103,9 +104,10 @@ def _refuse(notebook: Notebook, findings: Findings) -> None:
     language = (notebook.language or "").lower()
     known = known_language(language)
     name = known.display_name if known else quote(notebook.language or "")
-    findings.error(
+    kernel = f" (kernel {quote(notebook.kernel)})" if notebook.kernel else ""
+    findings.warning(
         "kernel-not-supported",
-        f"this notebook is in {name}, and nothing the repository declares brings a kernel for that",
+        f"this notebook is in {name}{kernel}, and nothing the repository declares brings a kernel for that",
         notebook.path,
         remedy=remedy(language),
     )

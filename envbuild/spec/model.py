@@ -298,7 +298,8 @@ class Spec:
     """Everything the repository asks for.
 
     ``name`` is the project's name, valid as a kernelspec name (``[A-Za-z0-9._-]+``, lower case);
-    ``display_name`` is for people. ``kernels`` are the kernelspec names the Python notebooks use, sorted.
+    ``display_name`` is for people. ``kernels`` are the kernelspec names the Python notebooks use beside the
+    first and ``python3``, sorted.
     ``declared_by`` is the path of the file that declares the dependencies (``command line`` when that does);
     ``inferred`` is true when the requirements come from the notebooks' imports because no file declares any.
     ``other_kernels`` are those of notebooks in other languages, ``kernel_packages`` the packages of the index

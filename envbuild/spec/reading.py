@@ -94,7 +94,7 @@ def read_spec(repo: Repo, options: SpecOptions = _NO_OPTIONS) -> Spec:
         declared_by=declared.winner,
         inferred=declared.winner is None,
         notebooks=notebooks,
-        kernels=_kernels(notebooks),
+        kernels=_kernels(notebooks, name),
         other_kernels=other.kernels,
         kernel_packages=other.requirements,
         files=findings.files,
@@ -226,13 +226,14 @@ def _python_requests(
     )
 
 
-def _kernels(notebooks: tuple[Notebook, ...]) -> tuple[str, ...]:
+def _kernels(notebooks: tuple[Notebook, ...], name: str) -> tuple[str, ...]:
+    """The Python kernels that notebooks name, besides those every image of the project has."""
     names = {
         notebook.kernel
         for notebook in notebooks
         if notebook.kernel and (notebook.language or "python").lower() in PYTHON_LANGUAGES
     }
-    return tuple(sorted(names - {"python3"}))
+    return tuple(sorted(names - {"python3", name}))
 
 
 def _names(repo: Repo, declared: Declared, options: SpecOptions) -> tuple[str, str]:

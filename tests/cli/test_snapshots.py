@@ -23,13 +23,13 @@ def _usual_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
 
 
-def _notebook(*cells: str, kernel: str = "python3") -> str:
+def _notebook(*cells: str, kernel: str = "python3", language: str = "python") -> str:
     content: dict[str, Any] = {
         "cells": [
             {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": cell}
             for cell in cells
         ],
-        "metadata": {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
+        "metadata": {"kernelspec": {"name": kernel, "display_name": kernel, "language": language}},
         "nbformat": 4,
         "nbformat_minor": 4,
     }
@@ -54,6 +54,12 @@ REPOSITORIES: dict[str, dict[str, str]] = {
         "truncated.ipynb": '{"cells": [',
         "Dockerfile": "FROM scratch\n",
         "apt.txt": "vim;\n",
+    },
+    "no-kernel": {
+        "requirements.txt": "numpy\n",
+        "one.ipynb": _notebook("import numpy"),
+        "levels.ipynb": _notebook("1 + 1", kernel="julia-1.11", language="julia"),
+        "fit.ipynb": _notebook("lm(y ~ x)", kernel="ir", language="R"),
     },
     "bad-config": {"envbuild.toml": 'python = "3.13"\ncache-dir = "/tmp"\n', "requirements.txt": "numpy\n"},
 }
@@ -82,6 +88,8 @@ CASES: dict[str, tuple[str, ...]] = {
         *("build", "good", "--push", "-t", "registry.example.org/demo:1"),
         *("--sign", "missing.key"),
     ),
+    "build-strict-no-kernel": ("build", "no-kernel", "--strict"),
+    "plan-no-kernel": ("plan", "no-kernel"),
     "run-nothing": ("run", "good"),
     "run-no-such-notebook": ("run", "good", "missing.ipynb"),
     "run-command-and-notebook": ("run", "good", "analysis.ipynb", "--", "true"),

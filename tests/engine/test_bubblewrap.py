@@ -124,6 +124,16 @@ def test_terminate_is_polite_first(shell: Shell) -> None:
         assert (running.wait(), shell.output.read_text()) == (3, "ready\nbye\n")
 
 
+def test_a_signal_reaches_the_process(shell: Shell) -> None:
+    script = "trap 'echo hit; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    with shell.engine.start(shell.image, shell.command(script)) as running:
+        _wait_for(lambda: shell.output.read_text() == "ready\n")
+        running.send_signal(signal.SIGINT)
+        assert (running.wait(), shell.output.read_text()) == (5, "ready\nhit\n")
+        running.send_signal(signal.SIGINT)
+        assert not running.ran_out_of_memory()
+
+
 def test_who_does_not_listen_is_killed_with_all_descendants(shell: Shell) -> None:
     script = (
         "trap '' TERM; (trap '' TERM; while :; do sleep 0.05; touch alive; done)& while :; do sleep 1; done"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -238,9 +239,49 @@ def test_standard_input_is_passed_on(
 def test_the_container_of_a_killed_envbuild_is_removed_by_the_next(
     installed: Installed, engine: Docker, shared_store: Store, image: Image, client: docker.DockerClient
 ) -> None:
-    program = 'Command(("sh", "-c", "echo started; sleep 60"), workdir="/")'
+    _kill_when_started(installed, shared_store, image, 'Command(("sh", "-c", "echo started; sleep 60"))')
+    assert len(client.containers.list()) == 1
+    engine.prepare(image, reporter=Silent())
+    assert client.containers.list(all=True) == []
+
+
+def test_a_tied_container_ends_with_what_started_it(
+    installed: Installed, engine: Docker, shared_store: Store, image: Image, client: docker.DockerClient
+) -> None:
+    """All but process 1, which in real images is an init that ends when the others have."""
+    script = "sleep 600 & echo started; wait"
+    _kill_when_started(installed, shared_store, image, f'Command(("sh", "-c", {script!r}), tied=True)')
+    _wait_for(lambda: not client.containers.list())
+    engine.prepare(image, reporter=Silent())
+
+
+def test_a_signal_reaches_a_tied_process_and_not_what_watches(
+    engine: Docker, image: Image, repository: Path, client: docker.DockerClient
+) -> None:
+    script = "trap 'echo hit' INT; trap 'exit 4' TERM; echo ready; while :; do sleep 0.05; done"
+    output = repository.parent / "output"
+    with engine.start(image, _command(repository, script, tied=True)) as running:
+        for number, said in ((signal.SIGINT, "ready\n"), (signal.SIGINT, "ready\nhit\n")):
+            _wait_for(lambda said=said: output.read_text() == said)  # type: ignore[misc]
+            running.send_signal(number)
+        _wait_for(lambda: output.read_text() == "ready\nhit\nhit\n")
+        running.send_signal(signal.SIGTERM)
+        assert running.wait() == 4
+        running.send_signal(signal.SIGTERM)
+    assert client.containers.list(all=True) == []
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _kill_when_started(installed: Installed, store: Store, image: Image, command: str) -> None:
+    """Start ``command``, which says so, in a process of its own, and kill that."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _program(installed, shared_store, program)],
+        [sys.executable, "-c", _program(installed, store, command)],
         stdout=subprocess.PIPE,
         stdin=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -252,9 +293,6 @@ def test_the_container_of_a_killed_envbuild_is_removed_by_the_next(
         process.stdin.close()
         assert process.stdout.readline() == b"started\n"
         process.kill()
-    assert len(client.containers.list()) == 1
-    engine.prepare(image, reporter=Silent())
-    assert client.containers.list(all=True) == []
 
 
 def _pickled(image: Image) -> bytes:

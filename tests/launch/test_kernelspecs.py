@@ -38,7 +38,7 @@ def test_kernel_json_starts_the_program_by_itself(tmp_path: Path) -> None:
 
     written = json.loads((tmp_path / "project-ir" / "kernel.json").read_text())
     program = str(Path(sys.executable).with_name("envbuild-kernel"))
-    assert [program, "{connection_file}", "ir", "abc", "/cache", *OURS.source] == written["argv"]
+    assert [program, "{connection_file}", "project-ir", "abc", "/cache", *OURS.source] == written["argv"]
     assert ("message", "R") == (written["interrupt_mode"], written["language"])
     assert {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"} == written["env"]
     assert "kernel_provisioner" not in written["metadata"]

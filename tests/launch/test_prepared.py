@@ -28,7 +28,7 @@ def prepared(store: Store, tmp_path: Path) -> Prepared:
     tool.touch()
     unpacked = Unpacked((str(tool),), (str(place / "tree"),), ("PATH=/bin",), ("/init",))
     return Prepared(
-        repository, lock_digest(repository), "bubblewrap", asdict(EMPTY_IMAGE), unpacked, (PYTHON,)
+        "project", repository, lock_digest(repository), "bubblewrap", asdict(EMPTY_IMAGE), unpacked, (PYTHON,)
     )
 
 
@@ -47,8 +47,15 @@ def test_it_is_kept_and_read(store: Store, prepared: Prepared) -> None:
     assert read_prepared(store, prepared_key(["/other"])) is None
 
 
-def test_kernels_are_found_by_all_their_names(prepared: Prepared) -> None:
-    assert [PYTHON, PYTHON, None] == [prepared.kernel(name) for name in ("project", "Python3", "ir")]
+def test_kernels_are_found_by_their_names_on_this_machine(prepared: Prepared) -> None:
+    """Also when notebooks that were saved with such a name have given it to the image."""
+    r = replace(PYTHON, names=("project-ir",))
+    several = replace(prepared, kernels=(PYTHON, r, replace(PYTHON, names=("bash",))))
+
+    assert [("project", "python3"), ("project-ir",), ("bash",), None] == [
+        kernel and kernel.names
+        for kernel in map(several.kernel, ("project", "project-ir", "project-bash", "bash"))
+    ]
 
 
 def test_another_lock_makes_it_out_of_date(prepared: Prepared) -> None:

@@ -29,7 +29,13 @@ class Kernel:
 
     def prepare(self, **changes: object) -> None:
         prepared = Prepared(
-            self.repository, lock_digest(self.repository), "fake", asdict(EMPTY_IMAGE), None, (PYTHON,)
+            "project",
+            self.repository,
+            lock_digest(self.repository),
+            "fake",
+            asdict(EMPTY_IMAGE),
+            None,
+            (PYTHON,),
         )
         write_prepared(self.store, "key", replace(prepared, **changes))  # type: ignore[arg-type]
 
@@ -127,13 +133,11 @@ def test_what_goes_wrong_is_said_in_one_sentence_with_a_remedy(
 ) -> None:
     kernel.prepare()
 
-    code, told = kernel("ir")
+    code, told = kernel("project-ir")
 
     assert (1, f"envbuild: {told}\n") == (code, capfd.readouterr().err)
-    assert (
-        f"the image has no kernel 'ir' any more; run `envbuild kernel install {kernel.repository}` again"
-        == told
-    )
+    remedy = f"run `envbuild kernel install {kernel.repository}` again"
+    assert f"the image has no kernel 'project-ir' any more; {remedy}" == told
 
 
 def test_errors_of_preparing_come_through(

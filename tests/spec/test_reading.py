@@ -37,7 +37,7 @@ def test_all_of_it(spec_of: SpecOf) -> None:
             "constraints.txt": "numpy<3",
             "analysis.ipynb": notebook("import numpy", kernel="my-kernel"),
             "sub/other.ipynb": notebook("import numpy", kernel="other"),
-            "plain.ipynb": notebook(""),
+            "plain.ipynb": notebook("", kernel="my-project"),
         }
     )
     assert ("my-project", "My Project") == (spec.name, spec.display_name)
@@ -63,7 +63,6 @@ def test_every_mistake_is_named(spec_of: SpecOf) -> None:
             "a.ipynb": "{",
             "b.ipynb": '{"nbformat": 99}',
             "c.ipynb": notebook(kernel="../../etc"),
-            "d.ipynb": notebook(kernel="ir", language="R"),
             "requirements.txt": "a b",
             "apt.txt": "git;",
             "runtime.txt": "nonsense",
@@ -73,7 +72,6 @@ def test_every_mistake_is_named(spec_of: SpecOf) -> None:
         ("bad-notebook", "a.ipynb"),
         ("bad-nbformat", "b.ipynb"),
         ("bad-kernel-name", "c.ipynb"),
-        ("kernel-not-supported", "d.ipynb"),
         ("bad-apt", "apt.txt"),
         ("bad-requirement", "requirements.txt"),
         ("bad-runtime", "runtime.txt"),
