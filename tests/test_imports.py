@@ -76,6 +76,7 @@ HEAVY = (
     "zstandard",
     "zlib_ng",
     "tomli_w",
+    "tomlkit",
     "cryptography",
     "nacl",
     "PIL",

@@ -18,7 +18,7 @@ def adopt_session(session: Session, source: str) -> None:
     """Write what the last session of ``source`` installed into its files, and lock."""
     from envbuild.cli.documents import lock_document
     from envbuild.cli.lock import summary
-    from envbuild.drift.adopting import plan_adoption, refuse_nothing, written
+    from envbuild.drift.adopting import others_locked, plan_adoption, refuse_nothing, written
     from envbuild.drift.declaring import advise, declaring_place
     from envbuild.drift.messages import remedy
     from envbuild.drift.sessions import keep_left, needed_session
@@ -36,6 +36,10 @@ def adopt_session(session: Session, source: str) -> None:
     keep_left(project.repo, last, [one.change for one in adoption.left], session.store)
     for one in adoption.left:
         session.console.warn(f"{one.change.name} is left to you: {remedy(one)}")
+    for name, version, locked in others_locked(adoption, [target.versions for target in file.lock.targets]):
+        session.console.warn(
+            f"{name} {version} was tried, and {locked} is locked; to have the former, pin `{name}=={version}`"
+        )
     document = lock_document(file, before, session.console.rounded_seconds) | _document(adoption, last)
     session.console.result(*_lines(adoption, last), *summary(document))
     session.console.document(document)

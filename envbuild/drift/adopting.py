@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.version import Version
 
 from envbuild.drift.declaring import Advice, Place
 from envbuild.drift.editing import edited
@@ -15,7 +17,7 @@ from envbuild.source import Repo
 from envbuild.spec.pep508 import parse_requirement
 from envbuild.store.disk import write_atomic
 
-__all__ = ["Adoption", "plan_adoption", "refuse_nothing", "written"]
+__all__ = ["Adoption", "others_locked", "plan_adoption", "refuse_nothing", "written"]
 
 _LIMIT = 1 << 20
 
@@ -81,6 +83,19 @@ def refuse_nothing(adoption: Adoption) -> None:
         remedy=remedy(adoption.left[0]) if adoption.left else "nothing was asked for by name in the session",
         detail="\n".join(lines) or None,
     )
+
+
+def others_locked(adoption: Adoption, targets: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """What was adopted from an index and got another version: its name, that of the session, the locked ones.
+
+    Parameters:
+        targets: version by name, for each platform that was locked.
+    """
+    for change in (one.change for one in adoption.done):
+        if change.manager == "pip" and change.after is not None and change.origin is None:
+            locked = {versions.get(change.name, "nothing") for versions in targets}
+            if others := sorted(locked - {change.after, Version(change.after).public}):
+                yield change.name, change.after, ", ".join(others)
 
 
 def _name(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.drift.adopting import Adoption, plan_adoption, refuse_nothing, written
+from envbuild.drift.adopting import Adoption, others_locked, plan_adoption, refuse_nothing, written
 from envbuild.drift.changes import Change, Origin
 from envbuild.drift.declaring import advise, declaring_place
 from envbuild.errors import RepoError, UsageError
@@ -97,6 +97,14 @@ def test_what_cannot_be_declared_does_not_keep_the_rest_from_it(tmp_path: Path) 
     adoption = adopt(tmp_path, elsewhere, SIX)
     assert [one.change.name for one in adoption.left] == ["rich"]
     assert (tmp_path / "requirements.txt").read_text() == "six==1.17.0\n"
+
+
+def test_what_was_locked_otherwise_than_it_was_tried_is_told(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("")
+    torch = Change("torch", None, "2.5.0+cpu")
+    adoption = adopt(tmp_path, SIX, torch, Change("rich", None, "14.0"))
+    targets = [{"six": "1.17.0", "torch": "2.5.0", "rich": "14.1"}, {"six": "1.17.0", "torch": "2.5.0"}]
+    assert list(others_locked(adoption, targets)) == [("rich", "14.0", "14.1, nothing")]
 
 
 def test_a_fetched_repository_is_not_ours_to_change(tmp_path: Path) -> None:
