@@ -306,7 +306,7 @@ class _Display:
             if text is None:
                 self._lines.pop(notebook, None)
             else:
-                self._lines[notebook] = f"{notebook}: {text}"
+                self._lines[notebook] = f"{notebook} {text}"
             self._stage.detail("; ".join(self._lines.values()))
 
 
@@ -327,7 +327,7 @@ class _Line:
 
     def cell(self, number: int) -> None:
         """The cell that is this one of them runs."""
-        self._display.show(self._notebook, f"cell {number} of {self._cells}")
+        self._display.show(self._notebook, f"cell {number}/{self._cells}")
 
     def done(self) -> None:
         """It came to its end."""
