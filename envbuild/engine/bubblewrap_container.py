@@ -17,7 +17,7 @@ from typing import Self
 
 from envbuild.engine.model import GRACE_SECONDS, Command, Mount
 from envbuild.engine.terminal import TerminalRelay, gets_terminal
-from envbuild.errors import MachineError
+from envbuild.errors import MachineError, RepoError
 
 __all__ = ["KERNEL_FILES", "Contained", "environment_options", "mount_options"]
 
@@ -171,7 +171,17 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 @contextmanager
 def _anonymous_file(options: Sequence[str]) -> Iterator[int]:
-    """A descriptor from which bwrap reads ``options``: arguments can be seen in a process list."""
+    """A descriptor from which bwrap reads ``options``: arguments can be seen in a process list.
+
+    Raises:
+        RepoError: one has a NUL, which separates them there: an image's variable would become options.
+    """
+    if any("\0" in option for option in options):
+        raise RepoError(
+            "the image sets a variable that has a NUL character in it",
+            code="bad-image",
+            remedy="do not use this image",
+        )
     handle = os.memfd_create("options")
     try:
         with os.fdopen(handle, "wb", closefd=False) as stream:

@@ -7,6 +7,7 @@ image only.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _LIST = "jupyter kernelspec list --json 2>/dev/null"
 _LARGEST_LISTING = 4 << 20
 _MOST_KERNELS = 100
 _LONGEST_TEXT = 200
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def _kernel(name: str, value: dict[str, Any]) -> ImageKernel | None:
 
     spec = value["spec"]
     argv, variables = spec["argv"], spec.get("env") or {}
-    if not valid_kernel_name(name) or not _is_command(argv):
+    if not valid_kernel_name(name) or not _is_command(argv) or not _are_variables(variables):
         return None
     directory = str(value.get("resource_dir", ""))
     metadata = spec.get("metadata")
@@ -113,14 +115,23 @@ def _kernel(name: str, value: dict[str, Any]) -> ImageKernel | None:
         clean(str(spec.get("display_name") or name))[:_LONGEST_TEXT],
         clean(str(spec.get("language") or ""))[:_LONGEST_TEXT],
         tuple(word.replace("{resource_dir}", directory) for word in argv),
-        {str(variable): str(text) for variable, text in sorted(variables.items())},
+        dict(sorted(variables.items())),
         "message" if spec.get("interrupt_mode") == "message" else "signal",
         isinstance(metadata, dict) and metadata.get("debugger") is True,
     )
 
 
 def _is_command(argv: Any) -> bool:
-    return isinstance(argv, list) and bool(argv) and all(isinstance(word, str) for word in argv)
+    words = isinstance(argv, list) and all(isinstance(word, str) and "\0" not in word for word in argv)
+    return words and bool(argv)
+
+
+def _are_variables(variables: Any) -> bool:
+    """Whether they are variables that a process can have."""
+    return isinstance(variables, dict) and all(
+        _VARIABLE.fullmatch(name) and isinstance(value, str) and "\0" not in value
+        for name, value in variables.items()
+    )
 
 
 def _merged(kernels: Iterable[ImageKernel], project: str) -> tuple[ImageKernel, ...]:

@@ -66,7 +66,7 @@ class Prepared:
 
     def is_current(self) -> bool:
         """Whether it is what the lock says now, and all of it is still there."""
-        if self.lock != lock_digest(self.repository):
+        if self.lock != lock_digest(self.repository) or not self.repository.is_dir():
             return False
         return self.unpacked is None or self._is_unpacked(self.unpacked)
 

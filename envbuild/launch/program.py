@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,5 +224,6 @@ def _say(message: str) -> None:
 
 def _tell(status: int | None, message: str) -> None:
     if status is not None:
-        os.write(status, message.encode())
+        with suppress(OSError):  # nobody listens any more
+            os.write(status, message.encode())
         os.close(status)

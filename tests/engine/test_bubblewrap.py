@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from envbuild.engine import Bubblewrap, Command, Mount
+from envbuild.errors import RepoError
 from envbuild.image.model import Image
 from envbuild.pack.tar import file
 from envbuild.progress import Silent
@@ -87,6 +88,12 @@ def test_values_do_not_show_in_a_process_list(shell: Shell) -> None:
         _wait_for(shell.output.exists)
         shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "hush-hush" not in shown
+
+
+def test_a_variable_cannot_become_options(shell: Shell) -> None:
+    """bubblewrap reads its options separated by NUL, and an image's variables are among them."""
+    with pytest.raises(RepoError, match="NUL"):
+        shell.engine.start(shell.image, shell.command("true", env={"A": "x\0--bind\0/\0/mnt"}))
 
 
 def test_the_image_can_be_written_to_and_is_the_same_afterwards(shell: Shell) -> None:

@@ -56,6 +56,9 @@ def test_what_an_image_says_is_not_trusted() -> None:
         **{
             "../../etc": spec("a"),
             "words": spec(display_name="no argv"),
+            "options": spec("a", env={"A": "x\0--bind\0/\0/mnt"}),
+            "equals": spec("a", env={"A=B": "x"}),
+            "zero": spec("a\0b"),
             "shown": spec("a", display_name="bell\a" + "x" * 5000),
         }
     )
