@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.drift import drift_document, drift_of, observed, strict_option, with_remedy
+from envbuild.cli.notebook_arguments import split_arguments
 from envbuild.cli.options import (
     SIZE,
     CommandWithRest,
@@ -148,7 +149,7 @@ def run(
     changed; what comes of them is written elsewhere. Exit code 1: one of them failed.
     """
     command = rest_of_command_line()
-    source, notebooks = _split(arguments)
+    source, notebooks = split_arguments(arguments)
     if command is not None and (notebooks or not command or session.console.machine):
         raise click.UsageError(
             "a command after -- goes with neither notebooks nor --json, and must not be empty"
@@ -158,19 +159,6 @@ def run(
         return
     values = _values(parameters, parameter_files)
     _run_notebooks(session, source, _Wanted(notebooks, parameters=values, **options), locked=locked)
-
-
-def _split(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """``(source, notebooks)``: when the first is a notebook or a pattern, the current directory is meant."""
-    from envbuild.notebook.select import is_pattern
-
-    if not arguments:
-        return ".", ()
-    first = arguments[0]
-    named = first.endswith(".ipynb") or (
-        is_pattern(first) and "://" not in first and not Path(first).exists()
-    )
-    return (".", arguments) if named else (first, arguments[1:])
 
 
 def _values(parameters: Sequence[tuple[str, str]], files: Sequence[Path]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import click
 from envbuild.cli.building import lock_builder
 from envbuild.cli.locking import project_lock
 from envbuild.cli.looking import inspector
+from envbuild.cli.notebook_arguments import split_arguments
 from envbuild.cli.options import (
     common_options,
     engine_option,
@@ -71,27 +72,20 @@ def verify(
     in its environment, and what they give is compared with the outputs that are stored in them. Exit code 1:
     one of them fails, or gives something else.
     """
-    source, named = _split(arguments)
+    source, named = split_arguments(arguments)
     if notebooks:
         if image is not None or key is not None or signature:
             raise click.UsageError("--notebooks goes with neither --image nor --key nor --signature")
-        reproduce_notebooks(session, source or ".", named, locked=locked, wishes=wishes)
+        reproduce_notebooks(session, source, named, locked=locked, wishes=wishes)
     else:
         _refuse_notebooks(named, {"locked": locked, **wishes})
-        _verify_image(session, source, image, key, signature)
-
-
-def _split(arguments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
-    """``(source, notebooks)``: a first argument that is a notebook means the current directory."""
-    if not arguments or arguments[0].endswith(".ipynb"):
-        return None, arguments
-    return arguments[0], arguments[1:]
+        _verify_image(session, source if arguments else None, image, key, signature)
 
 
 def _refuse_notebooks(named: Sequence[str], wishes: Mapping[str, Any]) -> None:
     if named:
         raise click.UsageError("to verify notebooks, add --notebooks")
-    given = sorted(name for name, value in wishes.items() if value)
+    given = sorted(name for name, value in wishes.items() if value is not None and value is not False)
     if given:
         raise click.UsageError(f"--{given[0].replace('_', '-')} goes with --notebooks")
 

@@ -15,6 +15,8 @@ __all__ = ["TextRules", "compare_texts", "diff_lines"]
 
 _SPACE = re.compile(r"[ \t\u00a0]+")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# What %timeit remarks when the machine was busy.
+_TIMEIT = re.compile(r"^The slowest run took \d[^\n]*\n?", re.MULTILINE)
 _LINE_END = re.compile(r"[ \t]+$", re.MULTILINE)
 # How long finding the lines that differ takes grows with the square.
 _LONGEST_DIFF = 2_000
@@ -46,6 +48,8 @@ def compare_texts(stored: str, new: str, rules: TextRules) -> str | None:
         return None
     for replacement in rules.replacements:
         stored, new = replacement.apply(stored), replacement.apply(new)
+    if "duration" in rules.kinds:
+        stored, new = _TIMEIT.sub("", stored), _TIMEIT.sub("", new)
     stored, new = _normal(stored), _normal(new)
     if stored == new:
         return None

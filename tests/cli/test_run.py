@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from envbuild.cli.main import run
-from envbuild.cli.run import _split
+from envbuild.cli.notebook_arguments import split_arguments
 
 
 @pytest.fixture
@@ -63,4 +63,4 @@ def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureF
 def test_the_source_is_what_is_no_notebook(
     arguments: tuple[str, ...], expected: tuple[str, tuple[str, ...]]
 ) -> None:
-    assert expected == _split(arguments)
+    assert expected == split_arguments(arguments)

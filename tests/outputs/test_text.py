@@ -24,6 +24,10 @@ from tests.outputs.examples import TEXT
         ("col  1.0 \n x", "col   1.00000000001\n x"),
         ("<a.B at 0x7f0000000001>", "<a.B at 0x7f0000000002>"),
         ("made 2025-01-01 10:00:00 by me", "made 2026-11-21 15:50:31 by me"),
+        (
+            "2.01 ms ± 174 μs per loop (mean ± std. dev. of 7 runs, 100 loops each)\n",
+            "The slowest run took 21.37 times longer than the fastest. It is cached.\n3 ms ± 1 ms per loop\n",
+        ),
         ("/home/ada/x/a.py:3: W", "/srv/repo/a.py:3: W"),
     ],
 )
