@@ -92,7 +92,7 @@ def _notebook(number: int, verdict: NotebookVerdict) -> Iterator[str]:
     if verdict.outcome == "failed" and verdict.error is not None:
         yield f'<p class="what">{escape(verdict.error.message)}</p>'
         if verdict.error.detail:
-            yield f"<pre>{escape(_cut(verdict.error.detail))}</pre>"
+            yield _block(escape(_cut(verdict.error.detail)))
     for cell in verdict.cells:
         if cell.differences or cell.skipped:
             yield from _cell(cell)
@@ -111,7 +111,8 @@ def _cells(verdict: NotebookVerdict) -> str:
 
 def _cell(cell: CellVerdict) -> Iterator[str]:
     yield f"<article><h3>{escape(cell.place)}</h3>"
-    yield f"<details><summary>Code</summary><pre>{escape(_cut(cell.source, _LONGEST_SOURCE))}</pre></details>"
+    source = _block(escape(_cut(cell.source, _LONGEST_SOURCE)))
+    yield f"<details><summary>Code</summary>{source}</details>"
     for difference in cell.differences:
         where, what = escape(difference.where), escape(difference.summary)
         yield f'<h4>{where}: <span class="what">{what}</span></h4>'
@@ -122,7 +123,7 @@ def _cell(cell: CellVerdict) -> Iterator[str]:
 
 def _difference(difference: Difference) -> Iterator[str]:
     if difference.lines:
-        yield '<pre class="diff">' + "\n".join(map(_line, difference.lines)) + "</pre>"
+        yield _block("\n".join(map(_line, difference.lines)))
     shown = [one for one in (difference.stored, difference.new) if one is not None]
     if all(one.kind not in (*BITMAPS, _DRAWING, "text/html") for one in shown):
         if not difference.lines:
@@ -155,7 +156,12 @@ def _shown(shown: Shown, label: str) -> str:
             f'<meta charset="utf-8"><body style="font-family: sans-serif">{shown.content}', quote=True
         )
         return f'<iframe sandbox title="{label}" srcdoc="{document}"></iframe>'
-    return f"<pre>{escape(_cut(shown.content))}</pre>"
+    return _block(escape(_cut(shown.content)))
+
+
+def _block(content: str) -> str:
+    # Whoever has no mouse scrolls it, too.
+    return f'<pre tabindex="0">{content}</pre>'
 
 
 def _line(line: str) -> str:
