@@ -33,7 +33,7 @@ def test_everything_is_packed_once(machine: Machine) -> None:
 
 
 def test_a_bump_packs_one_package_and_needs_no_other_download(machine: Machine) -> None:
-    """The lock is in the layer with the glue, but here its bytes are the same."""
+    """And the layer with the glue, which has the lock and says which environment it is."""
     before = machine.build(LOCK)
     for downloaded in machine.store.artifacts.iterdir():
         downloaded.unlink()
@@ -41,8 +41,8 @@ def test_a_bump_packs_one_package_and_needs_no_other_download(machine: Machine) 
     machine.give(bumped)
     after = machine.build(lock_of(NUMPY, bumped))
 
-    assert ["pandas", "repository"] == machine.packed(after)
-    assert 1 == len({layer.digest for layer in after.layers} - {layer.digest for layer in before.layers})
+    assert ["pandas", "environment, kernels and entry point", "repository"] == machine.packed(after)
+    assert 2 == len({layer.digest for layer in after.layers} - {layer.digest for layer in before.layers})
 
 
 def test_the_manifest_says_which_planned_layer_each_blob_is(machine: Machine) -> None:

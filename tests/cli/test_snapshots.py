@@ -90,7 +90,7 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "build-strict-no-kernel": ("build", "no-kernel", "--strict"),
     "plan-no-kernel": ("plan", "no-kernel"),
-    "run-nothing": ("run", "good"),
+    "run-pattern-without-fit": ("run", "good", "drafts/*.ipynb"),
     "run-no-such-notebook": ("run", "good", "missing.ipynb"),
     "run-command-and-notebook": ("run", "good", "analysis.ipynb", "--", "true"),
     "up-bad-engine": ("up", "good", "--engine", "lxc"),

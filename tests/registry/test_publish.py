@@ -203,11 +203,13 @@ def test_a_registry_in_trouble_is_an_error(
     assert ENV not in registry.repository("team/envs").tags
 
 
-def test_a_bump_adds_one_layer(ci: Machine, registry: FakeRegistry, built: Image) -> None:
+def test_a_bump_adds_its_layer_and_the_small_one_that_says_which_environment_it_is(
+    ci: Machine, registry: FakeRegistry, built: Image
+) -> None:
     ci.publish(LOCK, built)
     ci.give(NEW)
 
     published = ci.publish(BUMPED, ci.build(BUMPED))
 
-    assert 1 == published.layers
+    assert 2 == published.layers
     assert {ENV, environment_id(BUMPED)} <= set(registry.repository("team/envs").tags)
