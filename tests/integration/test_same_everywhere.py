@@ -168,6 +168,7 @@ def on_the_hub(hub_programs: HubPrograms, suite: Suite, docker_host: str, scratc
         jupyterhub(hub_programs, docker_host, image=suite.image, user=_USER, volumes=volumes) as hub,
         hub.server("somebody") as server,
     ):
+        assert "<title>JupyterLab</title>" in hub.page("somebody", "/user/somebody/lab")
         inspect = ("docker", "inspect", "--format", "{{.Image}}", "jupyter-somebody")
         identity = output_of(*inspect, environment={"DOCKER_HOST": docker_host}).strip()
         return _seen({name: server.execute(f"{name}.ipynb") for name in _NOTEBOOKS}, identity)

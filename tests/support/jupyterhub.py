@@ -11,10 +11,12 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,21 @@ class Hub:
             with error:
                 raise AssertionError(f"{method} {path}: {error.code} {error.read()[:2000]!r}") from None
         return json.loads(text) if text else None
+
+    def page(self, user: str, path: str) -> str:
+        """The page at ``path`` for the browser of a user who logs in (with any password)."""
+        cookies = CookieJar()
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+        login = f"{self.url}/hub/login"
+        with browser.open(login, timeout=60):
+            (token,) = (cookie.value for cookie in cookies if cookie.name == "_xsrf")
+        form = urllib.parse.urlencode({"username": user, "password": "any", "_xsrf": token})
+        with (
+            browser.open(login, form.encode(), timeout=60),
+            browser.open(self.url + path, timeout=60) as page,
+        ):
+            text: str = page.read().decode()
+        return text
 
     @contextlib.contextmanager
     def server(self, user: str) -> Iterator[UserServer]:
