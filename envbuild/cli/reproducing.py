@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envbuild.cli.console import Console
 from envbuild.cli.options import chain
 from envbuild.cli.session import Session
 from envbuild.cli.text import count, escape
@@ -140,6 +141,16 @@ def _replacements(file: Path | None) -> tuple[Replacement, ...]:
     return parse_replacements(text, str(file), UsageError)
 
 
+class _Progress:
+    """Shows how far running is, but no results: a notebook that ran to its end may still differ."""
+
+    def __init__(self, console: Console) -> None:
+        self.stage, self.warn = console.stage, console.warn
+
+    def note(self, message: str) -> None:
+        """Say nothing."""
+
+
 class _Executor:
     """Executes notebooks in the image, and takes back what came of them."""
 
@@ -159,7 +170,7 @@ class _Executor:
                 notebooks,
                 engine=self._engine,
                 store=session.store,
-                reporter=session.console,
+                reporter=_Progress(session.console),
                 output=scratch,
                 timeout=timeout,
                 contents=contents,

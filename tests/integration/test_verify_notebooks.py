@@ -97,5 +97,5 @@ def test_a_failure_is_not_a_difference(verified: Verified) -> None:
 
     assert ("failed", "cell-failed") == (one["outcome"], one["error"]["error"])
     assert ["differs", "failed", "not-reached"] == [cell["state"] for cell in one["cells"]]
-    assert "cell 2 (In [2]) failed: ZeroDivisionError" in verified.messages
+    assert 1 == verified.messages.count("cell 2 (In [2]), line 1, failed: ZeroDivisionError")
     assert (False, "notebook-failed") == (verified.document["reproduced"], verified.document["error"])
