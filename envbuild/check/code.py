@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from envbuild.check.context import Context
@@ -23,12 +24,16 @@ _SYSTEM = re.compile(
     r"(?m)^[ \t]*[!%](?:sudo[ \t]+)?(?:-[\w-]+[ \t]+)*"
     r"((?:apt|apt-get|yum|dnf|brew)[ \t]+(?:-\S+[ \t]+)*install\b.*)$"
 )
-_SHELL_PIP = re.compile(rb"!(pip3?)( install )")
+_SHELL_PIP = re.compile(rb"![ ]?(pip3?)( install )")
+_SHELL_PIPS = ("!pip install ", "!pip3 install ", "! pip install ", "! pip3 install ")
 _STARTING = frozenset({"Popen", "call", "check_call", "check_output", "run", "system"})
 _PIP_WORDS = re.compile(r"\bpip3?\b.*\binstall\b")
 
-_ROOTS = "home Users content kaggle mnt media scratch Volumes dbfs gpfs root nfs lustre gdrive"
-_PATHS = ("~/", ":\\", ":/", *(f"/{root}/" for root in _ROOTS.split(" ")))
+_ROOTS = "home|Users|content|kaggle|mnt|media|scratch|Volumes|dbfs|gpfs|root|nfs|lustre|gdrive"
+# What a text with a path in it must have: to parse a cell takes a thousand times longer.
+_MAYBE_PATH = re.compile(
+    rf"(?:[\s\"'=(]|file://)(?:/(?:{_ROOTS})/|~/|[A-Za-z]:(?:\\|/(?!/)))|^[!%]", re.MULTILINE
+)
 _PATH = re.compile(
     r"""(?:file://)?(?:
         (?P<home>/(?:home|Users)/[\w.@-]+(?:/|$)|/root/\w|~/(?!\.)\w)
@@ -60,7 +65,7 @@ _ASKS = {
     "raw_input": "raw_input() waits for somebody to type",
     "getpass": "getpass() waits for somebody to type",
     "breakpoint": "breakpoint() starts a debugger",
-    "notebook_login": "notebook_login() waits for a token",
+    "notebook_login": "notebook_login() asks for a token",
     "ginput": "ginput() waits for clicks",
     "waitforbuttonpress": "waitforbuttonpress() waits for a key",
 }
@@ -72,7 +77,7 @@ _ASKS_OF = {
     ("turtle", "mainloop"): "turtle.mainloop() waits until a window is closed",
     ("turtle", "done"): "turtle.done() waits until a window is closed",
 }
-_ASK_WORDS = (*_ASKS, *(name for _, name in _ASKS_OF))
+_ASKING = re.compile(rf"\b(?:{'|'.join([*_ASKS, *(name for _, name in _ASKS_OF)])})\s*\(")
 _OWN_INPUT = re.compile(r"(?m)^\s*(?:input\s*=[^=]|def\s+input\b|from\s.*\bimport\b.*\binput\b)")
 _ASK_LINE = re.compile(
     r"(?m)^[ \t]*%(?:debug\b|pdb[ \t]+(?:on|1)\b|gui[ \t]+\w"
@@ -150,7 +155,7 @@ def path_not_portable(document: Document, context: Context) -> Iterator[Hit]:
     Colab only.
     """
     for cell in document.python_cells:
-        if not any(each in cell.source for each in _PATHS):
+        if not _MAYBE_PATH.search(cell.source):
             continue
         seen: set[tuple[int, str]] = set()
         for line, text, where in (*_literal_paths(document, cell), *_shell_paths(cell)):
@@ -200,8 +205,8 @@ def _shell_paths(cell: Cell) -> Iterator[tuple[int, str, str]]:
 def needs_somebody(document: Document, context: Context) -> Iterator[Hit]:
     """A cell waits for somebody: it asks for input, starts a debugger, or opens a window.
 
-    Run by a program, such a notebook fails or hangs. Cells tagged `skip-execution` or `raises-exception` are
-    not reported.
+    Run by a program, such a notebook fails or hangs. A note where it is in a function, which may never be
+    called. Cells tagged `skip-execution` or `raises-exception` are not reported.
     """
     own_input = any(
         _OWN_INPUT.search(cell.source) for cell in document.python_cells if "input" in cell.source
@@ -213,8 +218,9 @@ def needs_somebody(document: Document, context: Context) -> Iterator[Hit]:
             for match in _ASK_LINE.finditer(cell.source):
                 line = cell.source.count("\n", 0, match.start()) + 1
                 yield _asking(cell, line, f"`{match[0].strip()}` needs somebody at the screen")
-        if not any(word in cell.source for word in _ASK_WORDS):
+        if not _ASKING.search(cell.source):
             continue
+        later = _lines_of_functions(document, cell)
         for call in _calls(document, cell):
             name = _called(call)
             if name == ("input",) and own_input:
@@ -222,7 +228,9 @@ def needs_somebody(document: Document, context: Context) -> Iterator[Hit]:
             what = _ASKS.get(name[-1]) if len(name) == 1 or name[-1] not in ("input", "breakpoint") else None
             what = what or (_ASKS_OF.get((name[-2], name[-1])) if len(name) > 1 else None)
             if what and not _is_left_out(document, cell, call.lineno):
-                yield _asking(cell, call.lineno, what)
+                yield replace(
+                    _asking(cell, call.lineno, what), severity="note" if call.lineno in later else None
+                )
 
 
 def _asking(cell: Cell, line: int, what: str) -> Hit:
@@ -232,6 +240,13 @@ def _asking(cell: Cell, line: int, what: str) -> Hit:
         line,
         remedy="use a parameter (a cell tagged parameters) or an environment variable",
     )
+
+
+def _lines_of_functions(document: Document, cell: Cell) -> set[int]:
+    tree = document.tree(cell)
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    found = [node for node in ast.walk(tree) if isinstance(node, functions)] if tree is not None else []
+    return {line for node in found for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
 
 
 def _calls(document: Document, cell: Cell) -> Iterator[ast.Call]:
@@ -273,7 +288,7 @@ def _is_left_out(document: Document, cell: Cell, line: int) -> bool:
 def _with_magic(document: Document, cell: int, line: int) -> tuple[Edit, ...]:
     """``%pip install`` for ``!pip install`` at the beginning of a line."""
     text = document.cells[cell - 1].source.split("\n")[line - 1]
-    if not text.lstrip().startswith(("!pip install ", "!pip3 install ")):
+    if not text.lstrip().startswith(_SHELL_PIPS):
         return ()
     start, end = document.span_of_line(cell, line)
     match = _SHELL_PIP.search(document.data, start, end)

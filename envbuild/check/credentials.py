@@ -28,11 +28,11 @@ class Credential:
 
 # What a text must hold for a detector of detect-secrets to be asked: its module and class, and what it finds.
 _DETECTORS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
-    (("AKIA", "ASIA", "ABIA", "ACCA", "A3T", "aws", "AWS"), "aws", "AWSKeyDetector", "a key of AWS"),
+    (("AKIA", "ASIA", "ABIA", "ACCA", "A3T", "aws_", "AWS_"), "aws", "AWSKeyDetector", "a key of AWS"),
     (("AccountKey",), "azure_storage_key", "AzureStorageKeyDetector", "a key of Azure's storage"),
     (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), "github_token", "GitHubTokenDetector", "a token of GitHub"),
     (("eyJ",), "jwt", "JwtTokenDetector", "a JSON web token"),
-    (("-us",), "mailchimp", "MailchimpDetector", "a key of Mailchimp"),
+    (tuple(f"-us{digit}" for digit in range(1, 10)), "mailchimp", "MailchimpDetector", "a key of Mailchimp"),
     (("_authToken",), "npm", "NpmDetector", "a token of npm"),
     (("PRIVATE KEY",), "private_key", "PrivateKeyDetector", "a private key"),
     (("SG.",), "sendgrid", "SendGridDetector", "a key of SendGrid"),
@@ -52,9 +52,12 @@ _FORMATS: tuple[tuple[str, str, str], ...] = (
     ("github_pat_", r"\bgithub_pat_\w{22}_\w{59}\b", "a token of GitHub"),
     ("pypi-AgEI", r"\bpypi-AgEI[\w-]{70,}", "a token of PyPI"),
     ("dapi", r"\bdapi[0-9a-f]{32}\b", "a token of Databricks"),
-    ('"key"', r'"username"\s*:\s*"[^"]{1,60}"\s*,\s*"key"\s*:\s*"([0-9a-f]{32})"', "a key of Kaggle"),
+    ("username", r'"username"\s*:\s*"[^"]{1,60}"\s*,\s*"key"\s*:\s*"([0-9a-f]{32})"', "a key of Kaggle"),
     (":AA", r"\b\d{8,10}:AA[\w-]{33}(?![\w-])", "a token of Telegram"),
     ("sk.eyJ", r"\bsk\.eyJ[\w-]{40,}\.[\w-]{20,}", "a secret token of Mapbox"),
+)
+_ANCHORS = tuple(
+    sorted({anchor for anchors, *_ in _DETECTORS for anchor in anchors} | {anchor for anchor, *_ in _FORMATS})
 )
 _NAMES = (
     "password",
@@ -79,6 +82,7 @@ _PLACEHOLDER = re.compile(
 _WORDS = re.compile(r"[A-Za-z]+(?:[-_.:][A-Za-z]+|[-_.:]?\d{1,4})*")  # bert-base-uncased-2021
 _LEAST_ENTROPY = 3.0  # bits per character; hexadecimal digests have 3.5 to 4, words less than 3
 _LEAST_LENGTH = 16
+_LONGEST_LINE = 100_000
 
 
 def find_credentials(text: str, *, by_name: bool) -> Iterator[Credential]:
@@ -88,24 +92,38 @@ def find_credentials(text: str, *, by_name: bool) -> Iterator[Credential]:
         by_name: also what is assigned to something called like a secret; for code, not for outputs.
     """
     seen: set[str] = set()
-    for anchors, module, name, kind in _DETECTORS:
-        if not any(anchor in text for anchor in anchors):
-            continue
-        for number, line in _lines_with(text, anchors):
-            for value in _detector(module, name).analyze_string(line):
-                if value not in seen and _is_real(module, value, line):
-                    seen.add(value)
-                    yield Credential(kind, value, number)
-    for anchor, pattern, kind in _FORMATS:
-        if anchor not in text:
-            continue
-        for match in re.finditer(pattern, text):
-            value = match[match.lastindex or 0]
-            if value not in seen and _entropy(value) >= _LEAST_ENTROPY:
-                seen.add(value)
-                yield Credential(kind, value, text.count("\n", 0, match.start()) + 1)
+    present = {anchor for anchor in _ANCHORS if anchor in text}
+    if present:
+        for found in (*_detected(text, present), *_formatted(text, present)):
+            if found.value not in seen:
+                seen.add(found.value)
+                yield found
     if by_name:
         yield from _named(text, seen)
+
+
+def _detected(text: str, present: set[str]) -> Iterator[Credential]:
+    """What detect-secrets' detectors find, each in the lines that have one of its anchors."""
+    for anchors, module, name, kind in _DETECTORS:
+        if present.isdisjoint(anchors):
+            continue
+        if module == "private_key":  # of several lines
+            places = [(text.count("\n", 0, text.index(anchors[0])) + 1, text)]
+        else:
+            places = list(_lines_with(text, anchors))
+        for number, part in places:
+            for value in _detector(module, name).analyze_string(part):
+                if _is_real(module, value, part):
+                    yield Credential(kind, value, number)
+
+
+def _formatted(text: str, present: set[str]) -> Iterator[Credential]:
+    """What has a format of our own list."""
+    for anchor, pattern, kind in _FORMATS:
+        for match in re.finditer(pattern, text) if anchor in present else ():
+            value = match[match.lastindex or 0]
+            if _entropy(value) >= _LEAST_ENTROPY:
+                yield Credential(kind, value, text.count("\n", 0, match.start()) + 1)
 
 
 def conceal(text: str) -> str:
@@ -134,9 +152,6 @@ def _lines_with(text: str, anchors: tuple[str, ...]) -> Iterator[tuple[int, str]
     for number, line in enumerate(text.split("\n"), 1):
         if len(line) <= _LONGEST_LINE and any(anchor in line for anchor in anchors):
             yield number, line
-
-
-_LONGEST_LINE = 20_000
 
 
 @cache

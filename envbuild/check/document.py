@@ -78,7 +78,8 @@ _lines = msgspec.json.Decoder(list[msgspec.Raw]).decode
 class Cell:
     """One cell. ``number`` is its 1-based position; ``outputs`` are JSON, as they are in the file.
 
-    ``count`` is the execution count, None when there is none. ``tags`` are those of its metadata.
+    ``count`` is the execution count, None when there is none (Colab writes 0 when it does not know).
+    ``tags`` are those of its metadata.
     """
 
     number: int
@@ -121,20 +122,25 @@ class Document:
 
     Parameters:
         notebook: what the spec says of it.
-        data: the file's bytes.
+        data: the file's bytes; ``text`` is the same without numbers that are no JSON, as long as that.
         cells: all of them, in order.
-        minor: the minor version of its nbformat.
+        nbformat: major and minor version.
     """
 
     def __init__(
-        self, notebook: Notebook, data: bytes, cells: tuple[Cell, ...], nbformat: int, minor: int
+        self,
+        notebook: Notebook,
+        data: bytes,
+        text: bytes,
+        cells: tuple[Cell, ...],
+        nbformat: tuple[int, int],
     ) -> None:
         self.notebook = notebook
         self.path = notebook.path
         self.data = data
         self.cells = cells
-        self.nbformat = nbformat
-        self.minor = minor
+        self.nbformat, self.minor = nbformat
+        self._text = text
         self._trees: dict[int, ast.Module | None] = {}
 
     @property
@@ -187,22 +193,18 @@ class Document:
 
     @cached_property
     def _slices(self) -> list[tuple[int, bytes]]:
-        found = _slices(_plain(self.data))
+        found = _slices(self._text)
         raws: list[msgspec.Raw] = list(found.cells) if self.nbformat == 4 else []
         if self.nbformat == 3:
             for sheet in found.worksheets:
                 raws += _lines(sheet.get("cells", msgspec.Raw(b"[]")))
-        data, places, position = self._searched, [], 0
+        places, position = [], 0
         for raw in raws:
             text = bytes(raw)
-            position = data.find(text, position)
+            position = self._text.find(text, position)
             places.append((position, text))
             position += len(text)
         return places
-
-    @cached_property
-    def _searched(self) -> bytes:
-        return _plain(self.data)
 
 
 def _joined(text: str | list[str]) -> str:
@@ -224,24 +226,28 @@ def _offset_in_source(source: bytes, line: int) -> int:
 
 def read_document(notebook: Notebook, data: bytes) -> Document | None:
     """The file ``data``, of which the spec read ``notebook``; None when it is not one after all."""
+    text = data
     try:
-        raw = _decode(_plain(data))
+        try:
+            raw = _decode(data)
+        except msgspec.DecodeError:
+            text = _plain(data)
+            raw = _decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     cells = raw.cells if raw.nbformat == 4 else [cell for sheet in raw.worksheets for cell in sheet.cells]
+    minor = raw.nbformat_minor if isinstance(raw.nbformat_minor, int) else 0
     return Document(
         notebook,
         data,
+        text,
         tuple(_cell(number, cell) for number, cell in enumerate(cells, 1)),
-        raw.nbformat,
-        raw.nbformat_minor if isinstance(raw.nbformat_minor, int) else 0,
+        (raw.nbformat, minor),
     )
 
 
 def _plain(data: bytes) -> bytes:
     """``data`` without numbers that are no JSON, the same length."""
-    if b"NaN" not in data and b"Infinity" not in data:
-        return data
     return _NOT_NUMBERS.sub(lambda match: _SAME_LENGTH.get(match[0], match[0]), data)
 
 

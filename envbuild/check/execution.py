@@ -15,6 +15,7 @@ _CELL_BYTES = 2_000_000
 _NOTEBOOK_BYTES = 10_000_000
 _REPOSITORY_BYTES = 100_000_000
 
+_TRIVIAL = re.compile(r"[ \t]*(?:$|#|!|%(?!%)|(?:pip|conda|mamba)[ \t])")
 _COUNT = re.compile(rb'"execution_count":\s*(\d{1,9})')
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _NOT_RUN = frozenset({"skip-execution", "nbval-skip", "raises-exception"})
@@ -30,7 +31,7 @@ def execution_order(document: Document, context: Context) -> Iterator[Hit]:
     """
     before: Cell | None = None
     for cell in document.code_cells:
-        if cell.count is None:
+        if not cell.count:
             continue
         if before is not None and before.count is not None and cell.count <= before.count:
             yield Hit(
@@ -46,16 +47,25 @@ def execution_order(document: Document, context: Context) -> Iterator[Hit]:
 def execution_missing(document: Document, context: Context) -> Iterator[Hit]:
     """Some cells were run and others were not.
 
-    Notebooks without any output are fine, and so are cells tagged `skip-execution`.
+    Notebooks that were not run at all are fine, and so are cells that are tagged `skip-execution` or have
+    nothing but remarks, installs and magics in them.
     """
-    cells = [cell for cell in document.code_cells if cell.source.strip() and _NOT_RUN.isdisjoint(cell.tags)]
-    missing = [cell for cell in cells if cell.count is None]
-    if missing and len(missing) < len(cells):
+    cells = [
+        cell
+        for cell in document.code_cells
+        if cell.source.strip() and _NOT_RUN.isdisjoint(cell.tags) and not _has_no_code(cell)
+    ]
+    missing = [cell for cell in cells if cell.count is None and not cell.has_outputs]
+    if missing and any(cell.count is not None for cell in cells):
         yield Hit(
             f"{len(missing)} of {len(cells)} cells with code were not run, this one first",
             missing[0].number,
             remedy=_AGAIN,
         )
+
+
+def _has_no_code(cell: Cell) -> bool:
+    return all(_TRIVIAL.match(line) for line in cell.source.replace("\\\n", " ").split("\n"))
 
 
 @notebook_rule("EB503", "output-stale", "warning")
@@ -74,7 +84,7 @@ def output_stale(document: Document, context: Context) -> Iterator[Hit]:
         elif cell.count is None:
             if counted:
                 yield Hit("this cell has outputs and was not run", cell.number, remedy=_AGAIN)
-        else:
+        elif cell.count:
             others = {int(match) for match in _COUNT.findall(cell.outputs)} - {cell.count}
             if others:
                 yield Hit(
@@ -95,7 +105,7 @@ def output_error(document: Document, context: Context) -> Iterator[Hit]:
             continue
         for output in cell.read_outputs():
             if output.get("output_type") in ("error", "pyerr"):
-                name = _ANSI.sub("", str(output.get("ename", "an error")))[:60]
+                name = _ANSI.sub("", str(output.get("ename") or "an error"))[:60]
                 yield Hit(
                     f"this cell failed with {name}",
                     cell.number,

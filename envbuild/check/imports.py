@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from envbuild.check.context import Context
@@ -12,7 +13,7 @@ from envbuild.contents.names import provides
 from envbuild.errors import RepoError
 from envbuild.source.text import clean
 from envbuild.spec.cells import find_imports
-from envbuild.spec.imports import distribution_of, imported_name
+from envbuild.spec.imports import common_modules, distribution_of, imported_name
 from envbuild.spec.pep508 import canonical_name, parse_requirement
 
 __all__ = ["RULES"]
@@ -104,7 +105,8 @@ def import_not_declared(document: Document, context: Context) -> Iterator[Hit]:
     """A notebook imports what no dependency file names, and there is no lock to look into.
 
     By names alone: a package that is called like the module, or known to have it. What comes along with a
-    declared package is known of the most common ones only; `envbuild lock` makes this exact (EB201).
+    declared package is known of a few only; a note for what many packages bring along (`numpy`, `requests`).
+    `envbuild lock` makes this exact (EB201). Nothing is reported where only a `setup.py` knows.
     """
     if not context.is_locked or context.provided.is_exact or context.spec.packages is None:
         return
@@ -114,6 +116,7 @@ def import_not_declared(document: Document, context: Context) -> Iterator[Hit]:
             f"`import {clean(_short(module))}`: no dependency file names a package for it",
             cell,
             line,
+            severity="note" if _short(module) in common_modules() else None,
             remedy=f"add {clean(package)} to {context.declared_in}"
             if package
             else "add the package that has it",
@@ -177,7 +180,16 @@ def _missing(document: Document, context: Context) -> Iterator[tuple[str, int, i
             continue
         if not context.provided.has(item.module):
             seen.add(name)
-            yield item.module, item.cell, item.line
+            if not _is_made(document, name):
+                yield item.module, item.cell, item.line
+
+
+def _is_made(document: Document, name: str) -> bool:
+    """Whether the notebook fetches, generates or writes the module itself: it speaks of the file."""
+    if name.endswith(("_pb2", "_pb2_grpc")):  # protoc
+        return True
+    file = re.compile(rf"\b{re.escape(name.partition('.')[0])}\.py\b")
+    return any(file.search(cell.source) for cell in document.code_cells)
 
 
 def _short(module: str) -> str:

@@ -10,9 +10,13 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from envbuild.check.context import Context
 from envbuild.check.document import Document
 from envbuild.check.rule import Hit, notebook_rule, repository_rule
+from envbuild.spec.cells import python_text
 
 __all__ = ["RULES"]
 
+_PYTHON_2 = re.compile(
+    r"(?m)^[ \t]*(?:print[ \t]+[^(\s=]|exec[ \t]+['\"\w]|raise[ \t]+\w+[ \t]*,|except[ \t].*,)"
+)
 _UNAVAILABLE = frozenset({"bad-kernel-name", "kernel-conflict", "kernel-not-supported"})
 
 
@@ -42,8 +46,9 @@ def kernel_not_named(document: Document, context: Context) -> Iterator[Hit]:
 def python_version(document: Document, context: Context) -> Iterator[Hit]:
     """A notebook was last run with another Python than the environment has.
 
-    A note when it was an older one, which is as a rule fine; a warning when it was a newer one, or one that
-    the repository excludes; an error when it was Python 2.
+    A note when it was an older one, which is as a rule fine; a warning when it was a newer one. Where there
+    is no lock, it is compared with what the repository asks for. Python 2 is an error where a cell's code is
+    only that, and a warning otherwise.
     """
     version = re.match(r"(\d{1,3})\.(\d{1,3})(?:\.|$)", document.notebook.language_version or "", re.ASCII)
     if version is None or not document.is_python:
@@ -51,9 +56,12 @@ def python_version(document: Document, context: Context) -> Iterator[Hit]:
     ran = int(version[1]), int(version[2])
     shown = f"{ran[0]}.{ran[1]}"
     if ran[0] < 3:
+        cell = _python_2_cell(document)
         yield Hit(
-            f"this was written for Python {shown}, and will run on Python 3",
-            severity="error",
+            f"this was written for Python {shown}"
+            + (", and this cell is no code of Python 3" if cell else ", and will run on Python 3"),
+            cell,
+            severity="error" if cell else "warning",
             remedy="port it, and run it once",
         )
         return
@@ -72,9 +80,21 @@ def python_version(document: Document, context: Context) -> Iterator[Hit]:
             place = f"{request.file}:{request.line}" if request.line else request.file
             yield Hit(
                 f"this was last run with Python {shown}, which {place} excludes ({request.specifier})",
-                severity="warning",
+                severity="note" if _allows_newer(request.specifier, ran) else "warning",
                 remedy="run it once in the environment (`envbuild run`), and save the result",
             )
+
+
+def _python_2_cell(document: Document) -> int | None:
+    """The first cell with a statement of Python 2 in it."""
+    for cell in document.python_cells:
+        if _PYTHON_2.search(cell.source) and python_text(cell.source) and document.tree(cell) is None:
+            return cell.number
+    return None
+
+
+def _allows_newer(specifier: str, ran: tuple[int, int]) -> bool:
+    return any(_allows(specifier, f"3.{minor}") for minor in range(ran[1] + 1, 40))
 
 
 def _allows(specifier: str, version: str) -> bool:

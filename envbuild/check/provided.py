@@ -17,10 +17,6 @@ from envbuild.spec.pep508 import canonical_name
 __all__ = ["Provided"]
 
 Package = Wheel | CondaPackage
-# In every environment (ipykernel and what it needs), whatever is declared.
-_ALWAYS = frozenset(
-    {"IPython", "ipykernel", "pip", "traitlets", "jupyter_client", "jupyter_core", "zmq", "tornado"}
-)
 # What names of packages begin with that have nothing else in common.
 _SHARED = frozenset({"aws", "azure", "apache", "flask", "django", "google", "jupyter", "python", "scikit"})
 _LIBRARIES = (b".py", b".so", b".pyx", b".pyd")
@@ -67,7 +63,7 @@ class Provided:
         if not name or name.partition(".")[0] in self.local:
             return True
         if self._modules is None:
-            return self._is_declared(name)
+            return self._is_unknown or self._is_declared(name)
         if module not in self._answers:
             self._answers[module] = self._is_provided(self._modules, module, name)
         return self._answers[module]
@@ -100,17 +96,23 @@ class Provided:
             if each in names or any(each.startswith(one + "-") for one in names)
         ]
 
+    @cached_property
+    def _is_unknown(self) -> bool:
+        """Whether nobody can tell by reading what is declared: a ``setup.py`` would have to run."""
+        return self._spec.packages is None or any(source.dynamic for source in self._spec.sources)
+
     def _is_declared(self, name: str) -> bool:
         declared = self._spec.packages or frozenset()
         distribution = distribution_of(name)
-        if not distribution or name in _ALWAYS:
-            return True  # or nobody knows what to ask for
+        if not distribution:
+            return True  # nobody knows what to ask for
+        brought = brought_by(name)
+        if "*" in brought or not declared.isdisjoint(brought):
+            return True
         names = {canonical_name(name), canonical_name(distribution)}
         # opencv-contrib-python for opencv-python-headless, tensorflow-gpu for tensorflow, py-opencv on conda.
         stems = {_stem(each) for each in names} - _SHARED
-        return any(each in names or _stem(each) in stems for each in declared) or not declared.isdisjoint(
-            brought_by(name)
-        )
+        return any(each in names or _stem(each) in stems for each in declared)
 
 
 def _stem(name: str) -> str:

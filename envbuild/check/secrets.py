@@ -43,7 +43,8 @@ def secret_in_output(document: Document, context: Context) -> Iterator[Hit]:
         if not cell.has_outputs:
             continue
         for text in cell.texts():
-            for found in find_credentials(_DATA.sub("", text) if "base64," in text else text, by_name=False):
+            plain = _DATA.sub("", text) if "base64," in text else text
+            for found in find_credentials(plain, by_name=False):
                 yield Hit(
                     f"this looks like {found.kind}",
                     cell.number,

@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli
 
-__all__ = ["brought_by", "distribution_of", "imported_name"]
+__all__ = ["brought_by", "common_modules", "distribution_of", "imported_name"]
 
 # Modules that only some supported Python has: the answer must not depend on the one envbuild runs on.
 _STDLIB_SOMETIMES = """
@@ -20,7 +20,14 @@ _STDLIB_SOMETIMES = """
     distutils imghdr imp lib2to3 mailcap msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau
     telnetlib tomllib uu xdrlib
 """
+# Python 2 had these, and notebooks from then import them: no index has what was meant.
+_STDLIB_OF_PYTHON_2 = """
+    BaseHTTPServer ConfigParser Cookie HTMLParser Queue SimpleHTTPServer SocketServer StringIO Tkinter
+    UserDict __builtin__ cPickle cProfile cStringIO commands cookielib dummy_thread htmlentitydefs httplib md5
+    robotparser rfc822 sets sha thread tkFileDialog tkMessageBox ttk urllib2 urlparse xmlrpclib
+"""
 _STDLIB = sys.stdlib_module_names | frozenset(_STDLIB_SOMETIMES.split()) | {"__main__"}
+_STDLIB |= frozenset(_STDLIB_OF_PYTHON_2.split())
 
 
 @cache
@@ -62,9 +69,15 @@ def distribution_of(name: str) -> str:
 
 @cache
 def brought_by(name: str) -> frozenset[str]:
-    """Canonical names of distributions that as a rule bring what provides ``name`` along.
+    """Canonical names of distributions that as a rule bring what provides ``name`` along; ``*`` for all.
 
-    >>> "pandas" in brought_by("numpy"), brought_by("seaborn")
-    (True, frozenset())
+    >>> "pandas" in brought_by("numpy"), brought_by("seaborn"), brought_by("traitlets")
+    (True, frozenset(), frozenset({'*'}))
     """
     return frozenset(_tables()["brought_by"].get(name, ()))
+
+
+@cache
+def common_modules() -> frozenset[str]:
+    """The names that so many distributions bring along that one need not be declared to be there."""
+    return frozenset(_tables()["common"]["modules"])

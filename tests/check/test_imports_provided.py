@@ -78,12 +78,27 @@ def test_a_package_that_cannot_be_looked_into_is_trusted_by_its_name(check: Chec
         ("tensorflow-cpu", "import tensorflow", 0),
         ("scikit-image", "import sklearn", 1),
         ("PyYAML", "import yaml", 0),
-        ("pandas", "import IPython", 0),
+        ("pandas", "import IPython, packaging, dateutil", 0),
+        ("pymc", "import arviz", 0),
+        ("numpy", "import StringIO, urllib2", 0),
+        ("numpy", "!protoc person.proto\nimport person_pb2", 0),
+        ("numpy", "!wget https://example.org/reader.py\nimport reader", 0),
+        ("numpy", "import xgboost.pyspark", 1),
     ],
 )
 def test_without_a_lock_names_are_compared(check: Check, declared: str, source: str, count: int) -> None:
     files = {"requirements.txt": declared + "\n", "n.ipynb": notebook(source)}
     assert count == len(check(files, "EB2").findings)
+
+
+def test_what_many_bring_along_is_a_note(check: Check) -> None:
+    files = {"requirements.txt": "geoplot\n", "n.ipynb": notebook("import matplotlib.pyplot\nimport sympy")}
+    assert ["note", "warning"] == [finding.severity for finding in check(files, "EB2").findings]
+
+
+def test_what_only_a_build_knows_is_not_judged(check: Check) -> None:
+    files = {"setup.py": "", "n.ipynb": notebook("import numpy, sympy")}
+    assert () == check(files, "EB2").findings
 
 
 def test_packages_that_nobody_imports(check: Check, in_cache: Callable[..., None], repo: Repo) -> None:

@@ -89,7 +89,7 @@ def test_nothing_declared(check: Check) -> None:
 
 @pytest.mark.parametrize(
     ("version", "severity"),
-    [("2.7.18", "error"), ("3.9.1", "note"), ("3.11.9", None), ("3.14.0", "warning"), ("3", None)],
+    [("2.7.18", "warning"), ("3.9.1", "note"), ("3.11.9", None), ("3.14.0", "warning"), ("3", None)],
 )
 def test_python_versions(check: Check, version: str, severity: str | None) -> None:
     text = notebook("x = 1", language_info={"name": "python", "version": version})
@@ -101,10 +101,18 @@ def test_python_versions(check: Check, version: str, severity: str | None) -> No
     assert ([severity] if severity else []) == [finding.severity for finding in found]
 
 
-def test_python_that_the_repository_excludes(check: Check) -> None:
-    files = {"runtime.txt": "python-3.13\n", "requirements.txt": "", "n.ipynb": notebook("x = 1")}
-    (finding,) = check(files, "EB303").findings
-    assert "runtime.txt" in finding.message
+def test_code_of_python_2(check: Check) -> None:
+    cells = ["%matplotlib inline\nx = 1", "print x"]
+    text = notebook(*cells, language_info={"name": "python", "version": "2.7.18"})
+    assert [("error", 2)] == [(one.severity, one.cell) for one in check({"n.ipynb": text}, "EB303").findings]
+
+
+@pytest.mark.parametrize(("asked", "severity"), [("3.13", "note"), ("3.9", "warning"), ("3.11", None)])
+def test_python_that_the_repository_excludes(check: Check, asked: str, severity: str | None) -> None:
+    files = {"runtime.txt": f"python-{asked}\n", "requirements.txt": "", "n.ipynb": notebook("x = 1")}
+    found = check(files, "EB303").findings
+    assert ([severity] if severity else []) == [finding.severity for finding in found]
+    assert all("runtime.txt" in finding.message for finding in found)
 
 
 def test_kernels(check: Check) -> None:
@@ -142,7 +150,7 @@ def test_ids(found: Found) -> None:
 
 @pytest.mark.parametrize(
     ("counts", "cells"),
-    [([1, 2, 3], []), ([1, 5, 9], []), ([2, 1, 3], [2]), ([None, None], []), ([3, 3], [2])],
+    [([1, 2, 3], []), ([1, 5, 9], []), ([4, 0, 5], []), ([2, 1, 3], [2]), ([None, None], []), ([3, 3], [2])],
 )
 def test_order(found: Found, counts: list[int | None], cells: list[int]) -> None:
     findings = found(*(code("x", count) for count in counts), select="EB501")
@@ -150,8 +158,17 @@ def test_order(found: Found, counts: list[int | None], cells: list[int]) -> None
 
 
 def test_cells_that_were_not_run(found: Found) -> None:
-    cells = [code("x", 1), code("y"), code("z", tags=["skip-execution"]), code("  ")]
-    assert [("EB502", 2, None)] == places(found(*cells, select="EB502"))
+    trivial = ["# later", "!pip install a \\\n  b", "%load_ext x\n# and\npip install c"]
+    cells = [
+        code("x", 1),
+        *trivial,
+        code("a", 0),
+        code("b", None, result("1")),
+        code("y"),
+        code("z", tags=["skip-execution"]),
+        code("  "),
+    ]
+    assert [("EB502", 7, None)] == places(found(*cells, select="EB502"))
     assert [] == found("x", "y", select="EB502")
 
 
@@ -161,6 +178,7 @@ def test_stale_outputs(found: Found) -> None:
         code("y", None, result("2", 2)),
         code("z", 5, result("3", 4)),
         code("", 6, result("4", 6)),
+        code("w", 0, result("5", 3)),
     ]
     assert [("EB503", number, None) for number in (2, 3, 4)] == places(found(*cells, select="EB503"))
     assert [] == found(code("x", None, result("1")), select="EB503")  # nbdev and others take counts away
@@ -262,6 +280,11 @@ def test_other_texts(found: Found, source: str) -> None:
 def test_cells_that_wait(found: Found, source: str, line: int | None) -> None:
     expected = [] if line is None else [("EB603", 1, line)]
     assert expected == places(found(source, select="EB603"))
+
+
+def test_what_a_function_asks_is_a_note(found: Found) -> None:
+    findings = found("def ask():\n    return input()", select="EB603")
+    assert [("note", 2)] == [(finding.severity, finding.cell_line) for finding in findings]
 
 
 def test_other_languages_are_not_read_as_python(check: Check) -> None:

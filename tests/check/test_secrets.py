@@ -41,6 +41,13 @@ def test_known_formats(found: Found, token: str) -> None:
     assert {("EB701", 2), ("EB702", None)} == {(one.rule.code, one.cell_line) for one in findings}
 
 
+def test_a_key_of_several_lines(found: Found) -> None:
+    text = "\n".join([KEY[:-64], made_up(64), made_up(64, "y"), KEY[:-64].replace("BEGIN", "END")])
+    assert [("EB701", 2)] == [
+        (one.rule.code, one.cell_line) for one in found(f"x = 1\nkey = '''{text}'''", select="EB701")
+    ]
+
+
 def test_a_password_in_an_address(found: Found) -> None:
     assert 1 == len(found("db = 'postgres://me:Tr0ub4dor3x@db.internal/x'", select="EB7"))
     assert [] == found("db = 'postgres://user:password@host/x'", select="EB7")

@@ -67,3 +67,11 @@ def test_the_standard_library_is_nobodys(module: str) -> None:
 @given(st.text())
 def test_any_text_is_a_module(module: str) -> None:
     distribution_of(imported_name(module))
+
+
+def test_what_comes_along_is_lists_of_names() -> None:
+    tables = tomli.loads((resources.files("envbuild.spec") / "imports.toml").read_text("utf-8"))
+    assert sorted(tables["brought_by"]) == list(tables["brought_by"])
+    assert {str} == {type(name) for names in tables["brought_by"].values() for name in names}
+    assert {str} == {type(name) for name in tables["distributions"].values()}
+    assert sorted(tables["common"]["modules"]) == tables["common"]["modules"]
