@@ -31,9 +31,7 @@ _PIP_WORDS = re.compile(r"\bpip3?\b.*\binstall\b")
 
 _ROOTS = "home|Users|content|kaggle|mnt|media|scratch|Volumes|dbfs|gpfs|root|nfs|lustre|gdrive"
 # What a text with a path in it must have: to parse a cell takes a thousand times longer.
-_MAYBE_PATH = re.compile(
-    rf"(?:[\s\"'=(]|file://)(?:/(?:{_ROOTS})/|~/|[A-Za-z]:(?:\\|/(?!/)))|^[!%]", re.MULTILINE
-)
+_MAYBE_PATH = re.compile(rf"(?:[\s\"'=(]|file://)(?:/(?:{_ROOTS})/|~/|[A-Za-z]:(?:\\|/(?!/)))")
 _PATH = re.compile(
     r"""(?:file://)?(?:
         (?P<home>/(?:home|Users)/[\w.@-]+(?:/|$)|/root/\w|~/(?!\.)\w)

@@ -93,7 +93,7 @@ class Cell:
     @property
     def has_outputs(self) -> bool:
         """Whether there is any output."""
-        return len(self.outputs) > 2 and self.outputs[1:-1].strip() != b""
+        return len(self.outputs) > 2 and self.outputs[1:100].strip() not in (b"", b"]")
 
     def texts(self) -> Iterator[str]:
         """The texts among the outputs; pictures and the like are not decoded."""
@@ -102,8 +102,10 @@ class Cell:
         except msgspec.MsgspecError:
             return
         for output in outputs:
-            yield _joined(output.text)
-            yield "\n".join(output.traceback)
+            if output.text:
+                yield _joined(output.text)
+            if output.traceback:
+                yield "\n".join(output.traceback)
             for kind, value in output.data.items():
                 if kind.startswith("text/") or kind.endswith("json"):
                     text = msgspec.json.decode(value)
