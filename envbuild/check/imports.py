@@ -13,66 +13,14 @@ from envbuild.contents.names import provides
 from envbuild.errors import RepoError
 from envbuild.source.text import clean
 from envbuild.spec.cells import find_imports
-from envbuild.spec.imports import common_modules, distribution_of, imported_name
+from envbuild.spec.imports import common_modules, distribution_of, imported_name, used_without_import
 from envbuild.spec.pep508 import canonical_name, parse_requirement
 
 __all__ = ["RULES"]
 
 _MOST_SOURCE = 2_000_000
-# What is used without an import: by Jupyter, by pandas and xarray for a kind of file, by other programs.
-_USED_OTHERWISE = frozenset(
-    [
-        "black",
-        "bottleneck",
-        "cftime",
-        "dask-labextension",
-        "fastparquet",
-        "flake8",
-        "graphviz",
-        "h5netcdf",
-        "html5lib",
-        "ipykernel",
-        "ipympl",
-        "ipython",
-        "ipywidgets",
-        "kaleido",
-        "lxml",
-        "nbconvert",
-        "nbformat",
-        "netcdf4",
-        "nodejs",
-        "notebook",
-        "numexpr",
-        "odfpy",
-        "openpyxl",
-        "pip",
-        "pooch",
-        "pre-commit",
-        "psycopg2",
-        "psycopg2-binary",
-        "pyarrow",
-        "pymysql",
-        "pytest",
-        "python",
-        "python-kaleido",
-        "retrolab",
-        "ruff",
-        "setuptools",
-        "sqlalchemy",
-        "tables",
-        "tabulate",
-        "voila",
-        "wheel",
-        "widgetsnbextension",
-        "xlrd",
-        "xlsxwriter",
-        "xlwt",
-        "zarr",
-    ]
-)
+# Names of packages that are programs, plugins and extensions begin like this.
 _TOOLS = ("jupyter", "ipython-", "nb", "pytest-", "types-", "sphinx", "mkdocs", "black", "r-", "_")
-# Extensions that come with IPython.
-_EXTENSIONS = frozenset({"autoreload", "storemagic"})
 
 
 @notebook_rule("EB201", "import-not-locked", "error")
@@ -198,7 +146,7 @@ def _short(module: str) -> str:
 
 
 def _is_tool(name: str) -> bool:
-    return name in _USED_OTHERWISE or name.startswith(_TOOLS) or name.endswith(("-kernel", "-stubs"))
+    return name in used_without_import() or name.startswith(_TOOLS) or name.endswith(("-kernel", "-stubs"))
 
 
 def _is_used(roots: frozenset[str], modules: set[str]) -> bool:

@@ -45,6 +45,9 @@ _INSTALL = re.compile(r"(?<![\w-])(pip[\d.]*|conda|mamba|micromamba)[ \t]+instal
 _IMPORT_LINE = re.compile(
     r"[ \t]*(?:import[ \t]+([\w., \t]+)|from[ \t]+(\w[\w.]*)[ \t]+import[ \t]+\(?[ \t]*(\w+)?)"
 )
+# Extensions are modules. Those that come with IPython are found without being installed.
+_EXTENSION = re.compile(r"(?m)^[ \t]*%(?:re)?load_ext[ \t]+([A-Za-z_][\w.]*)")
+_OWN_EXTENSIONS = frozenset({"autoreload", "storemagic"})
 # Syntax trees are some hundred times larger than the code.
 _PARSED_LENGTH = 200_000
 _IMPORT_ERRORS = frozenset({"BaseException", "Exception", "ImportError", "ModuleNotFoundError"})
@@ -102,15 +105,19 @@ def find_imports(source: str) -> list[Import]:
 
     Left out: relative imports, imports that may fail (inside of ``try`` … ``except ImportError``), and those
     that are not for every machine (``if TYPE_CHECKING``, ``if sys.platform == …``, ``if IN_COLAB``).
-    A cell that is not valid Python, or is very long, is searched line by line.
+    ``%load_ext`` imports, too. A cell that is not valid Python, or is very long, is searched line by line.
     """
-    if "import" not in source:
+    has_extensions = "load_ext" in source
+    if not has_extensions and "import" not in source:
         return []
     code = python_text(source)
-    if code is None or "import" not in code:
+    if code is None:
         return []
+    found = list(_search_extensions(source)) if has_extensions else []
+    if "import" not in code:
+        return found
     tree = _parse(code)
-    return list(_search_imports(code) if tree is None else _walk_imports(tree))
+    return [*found, *(_search_imports(code) if tree is None else _walk_imports(tree))]
 
 
 def parse_cell(source: str) -> ast.Module | None:
@@ -232,6 +239,12 @@ def _is_conditional(test: ast.expr) -> bool:
 def _catches_import_error(handler: ast.ExceptHandler) -> bool:
     kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(kind is None or (isinstance(kind, ast.Name) and kind.id in _IMPORT_ERRORS) for kind in kinds)
+
+
+def _search_extensions(source: str) -> Iterator[Import]:
+    for match in _EXTENSION.finditer(source):
+        if match[1] not in _OWN_EXTENSIONS:
+            yield Import(match[1], source.count("\n", 0, match.start()) + 1)
 
 
 def _search_imports(code: str) -> Iterator[Import]:

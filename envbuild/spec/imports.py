@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli
 
-__all__ = ["brought_by", "common_modules", "distribution_of", "imported_name"]
+__all__ = ["brought_by", "common_modules", "distribution_of", "imported_name", "used_without_import"]
 
 # Modules that only some supported Python has: the answer must not depend on the one envbuild runs on.
 _STDLIB_SOMETIMES = """
@@ -81,3 +81,9 @@ def brought_by(name: str) -> frozenset[str]:
 def common_modules() -> frozenset[str]:
     """The names that so many distributions bring along that one need not be declared to be there."""
     return frozenset(_tables()["common"]["modules"])
+
+
+@cache
+def used_without_import() -> frozenset[str]:
+    """Canonical names of distributions that others use, so that nothing imports them."""
+    return frozenset(_tables()["used_without_import"]["distributions"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
 from envbuild.spec.imports import distribution_of, imported_name
+from envbuild.spec.pep508 import canonical_name
 
 TABLE: dict[str, str] = tomli.loads((resources.files("envbuild.spec") / "imports.toml").read_text("utf-8"))[
     "distributions"
@@ -75,3 +76,5 @@ def test_what_comes_along_is_lists_of_names() -> None:
     assert {str} == {type(name) for names in tables["brought_by"].values() for name in names}
     assert {str} == {type(name) for name in tables["distributions"].values()}
     assert sorted(tables["common"]["modules"]) == tables["common"]["modules"]
+    used = tables["used_without_import"]["distributions"]
+    assert sorted(map(canonical_name, used)) == used
