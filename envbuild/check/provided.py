@@ -99,7 +99,8 @@ class Provided:
     @cached_property
     def _is_unknown(self) -> bool:
         """Whether nobody can tell by reading what is declared: a ``setup.py`` would have to run."""
-        return self._spec.packages is None or any(source.dynamic for source in self._spec.sources)
+        declared = self._spec.packages
+        return declared is None or "anaconda" in declared or any(one.dynamic for one in self._spec.sources)
 
     def _is_declared(self, name: str) -> bool:
         declared = self._spec.packages or frozenset()

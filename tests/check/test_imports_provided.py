@@ -84,6 +84,7 @@ def test_a_package_that_cannot_be_looked_into_is_trusted_by_its_name(check: Chec
         ("numpy", "!protoc person.proto\nimport person_pb2", 0),
         ("numpy", "!wget https://example.org/reader.py\nimport reader", 0),
         ("numpy", "import xgboost.pyspark", 1),
+        ("anaconda", "import sympy", 0),
     ],
 )
 def test_without_a_lock_names_are_compared(check: Check, declared: str, source: str, count: int) -> None:
