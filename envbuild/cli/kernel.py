@@ -46,7 +46,7 @@ def kernel() -> None:
     """Install, list or remove kernels of repositories in your own Jupyter."""
 
 
-@kernel.command("install")
+@kernel.command("install", short_help="Make them appear in JupyterLab, VS Code, nbclient.")
 @source_argument
 @_sys_prefix
 @engine_option
@@ -101,7 +101,7 @@ def prepare(session: Session, source: str, key: str) -> None:
     _prepare(session, source, key, locked=True)
 
 
-@kernel.command("list")
+@kernel.command("list", short_help="List those that were installed.")
 @common_options
 def list_kernels(session: Session) -> None:
     """List the kernels that `envbuild kernel install` has installed."""
@@ -114,10 +114,12 @@ def list_kernels(session: Session) -> None:
     rows += [(one["name"], one["display_name"], one["source"], one["state"]) for one in document["kernels"]]
     if found:
         session.console.result(*columns(rows))
+    else:
+        session.console.note("no kernel is installed; `envbuild kernel install` does that")
     session.console.document(document)
 
 
-@kernel.command("remove")
+@kernel.command("remove", short_help="Remove them; those that run go on.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @common_options
 def remove(session: Session, names: tuple[str, ...]) -> None:

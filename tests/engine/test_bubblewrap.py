@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.engine import Bubblewrap, Command, Mount
+from envbuild.engine import Bubblewrap, Command, Mount, bubblewrap_container
 from envbuild.errors import RepoError
 from envbuild.image.model import Image
 from envbuild.pack.tar import file
@@ -139,6 +139,17 @@ def test_a_signal_reaches_the_process(shell: Shell) -> None:
         assert (running.wait(), shell.output.read_text()) == (5, "ready\nhit\n")
         running.send_signal(signal.SIGINT)
         assert not running.ran_out_of_memory()
+
+
+@pytest.mark.parametrize(("after", "told"), [(4, True), (3, False)])
+def test_lack_of_memory_is_known_from_the_machines_counter(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, after: int, told: bool
+) -> None:
+    counts = iter((3, after))
+    monkeypatch.setattr(bubblewrap_container, "_killed_for_memory", lambda: next(counts))
+    with shell.engine.start(shell.image, shell.command(FOREVER)) as running:
+        running.kill()
+        assert (137, told) == (running.wait(), running.ran_out_of_memory())
 
 
 def test_who_does_not_listen_is_killed_with_all_descendants(shell: Shell) -> None:
