@@ -60,24 +60,23 @@ def main(request_path: Path) -> int:
 
 def _execute(request: dict[str, Any], tell: Callable[..., None]) -> Failure | None:
     """Execute the notebook; None, or what went wrong as a JSON object."""
+    injected = None
     try:
         notebook = nbformat.read(request["path"], as_version=4)
-    except Exception as error:
-        return _failure("unreadable", error)
-    try:
         kernel, language = _kernel(notebook)
+        for cell in notebook.cells:
+            if cell.cell_type == "code" and _SKIP not in cell.metadata.get("tags", ()):
+                cell.outputs, cell.execution_count = [], None  # nothing of an earlier run is kept
+        if request["parameters"] is not None:
+            code = request["parameters"].get(language.lower())
+            if code is None:
+                return {"kind": "no-parameters", "message": language}
+            injected = _inject(notebook, code["source"])
+        execution = _Execution(notebook, kernel, request, tell)
     except NoSuchKernel as error:
         return _failure("no-kernel", error)
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and _SKIP not in cell.metadata.get("tags", ()):
-            cell.outputs, cell.execution_count = [], None  # nothing of an earlier run is kept
-    injected = None
-    if request["parameters"] is not None:
-        code = request["parameters"].get(language.lower())
-        if code is None:
-            return {"kind": "no-parameters", "message": language}
-        injected = _inject(notebook, code["source"])
-    execution = _Execution(notebook, kernel, request, tell)
+    except Exception as error:  # nbformat reads much that is no notebook
+        return _failure("unreadable", error)
     failure = execution.run()
     if injected is not None:
         injected.source = code["shown"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -23,6 +27,36 @@ def test_parameters_go_where_papermill_puts_them(cells: list[list[str]], expecte
     notebook = new_notebook(cells=made)
     runner._inject(notebook, "x = 1")
     assert expected == ["".join(cell.metadata.get("tags", ())) for cell in notebook.cells]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"cells": [1]},
+        {"cells": 7},
+        {"cells": [{"cell_type": "code"}]},
+        {"cells": [{"cell_type": "code", "source": "1", "metadata": {"tags": 5}}]},
+        {"cells": [{"cell_type": "code", "source": "1", "metadata": []}]},
+        {"metadata": {"kernelspec": "python3"}},
+        {"metadata": {"kernelspec": {"name": 7}}},
+        {"metadata": {"language_info": {"name": ["x"]}}},
+        {"metadata": []},
+        {"nbformat": 99},
+    ],
+)
+def test_what_is_no_notebook_is_told_and_nothing_starts(tmp_path: Path, parts: dict[str, Any]) -> None:
+    document = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5, **parts}
+    (tmp_path / "a.ipynb").write_text(json.dumps(document))
+    request = {"path": str(tmp_path / "a.ipynb"), "directory": str(tmp_path), "parameters": None}
+    told: list[dict[str, Any]] = []
+
+    failure = runner._execute(
+        {**request, "timeout": None, "memory": None, "output": 1, "result": None, "html": None},
+        lambda **event: told.append(event),
+    )
+
+    assert failure is not None
+    assert ("unreadable", []) == (failure["kind"], told)
 
 
 @pytest.mark.parametrize(("minor", "has_id"), [(4, False), (5, True)])
