@@ -283,7 +283,7 @@ def _not_begun(notebook: str, *, over: bool) -> Executed:
 
 
 def _told(executed: Executed) -> str:
-    outcome = "passed" if executed.error is None else executed.error.message
+    outcome = "done" if executed.error is None else executed.error.message
     return f"{printable(executed.notebook)}: {outcome} ({executed.cells} cells in {executed.seconds:.1f} s)"
 
 

@@ -21,6 +21,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat.v4 import new_code_cell
 
 _LONGEST_TEXT = 100_000
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PARAMETERS, _INJECTED, _SKIP = "parameters", "injected-parameters", "skip-execution"
 # "Cell In[3], line 7" since IPython 8.5; "Input In [3], in <cell line: 7>()" before.
@@ -124,6 +125,7 @@ class _Execution:
         self._process: Any = None
         self._output = 0
         self._most_memory = 0
+        self._over = threading.Event()
         self._main: Any = None
         self._client = _Client(
             self,
@@ -162,12 +164,14 @@ class _Execution:
 
     async def _run(self) -> None:
         self._main = asyncio.current_task()
-        watch = asyncio.ensure_future(self._watch()) if self._memory else None
+        if self._memory:
+            # A thread: the loop may be busy with a large output for seconds.
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=self._watch, args=(loop,), name="memory", daemon=True).start()
         try:
             await self._client.async_execute()
         finally:
-            if watch is not None:
-                watch.cancel()
+            self._over.set()
 
     def starting(self) -> None:
         """The kernel is about to be started."""
@@ -196,26 +200,27 @@ class _Execution:
         if self._ended_for is None:
             self._ended_for = reason
             self._client.shutdown_kernel = "immediate"
-            if reason == "out-of-memory" and self._process is not None:
-                with contextlib.suppress(OSError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
             waiting = self._client.task_poll_for_reply
             if waiting is not None and not waiting.done():
                 waiting.cancel()  # what nbclient does when a kernel has died
             else:
                 self._main.cancel()
 
-    async def _watch(self) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the execution when everything in the container together has more memory than allowed."""
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+        while not self._over.wait(_LOOK_SECONDS):
             # What processes share is in the resident size of each; what it really is takes longer to tell.
             size = _memory(_resident)
             if size > self._memory:
                 size = _memory(_proportional)
             self._most_memory = max(self._most_memory, size)
             if size > self._memory:
-                self.end("out-of-memory")
+                if self._process is not None:
+                    with contextlib.suppress(OSError):
+                        os.killpg(self._process.pid, signal.SIGKILL)
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(self.end, "out-of-memory")
+                return
 
     def _death(self) -> str:
         # A limit of the engine's own may be quicker than we are. It kills without a word.
