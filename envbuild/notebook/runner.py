@@ -186,14 +186,18 @@ class _Execution:
             Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")
 
     def received(self, content: dict[str, Any]) -> None:
-        """A message of the kernel's arrived."""
-        self._output += _size(content)
-        if self._output > self._most_output:
+        """A message of the kernel's arrived. What is too much of it is taken out."""
+        size = _size(content)
+        if self._output + size > self._most_output:
             # What was cleared or replaced since does not count.
             kept = [output for cell in self.notebook.cells for output in cell.get("outputs", ())]
             self._output = sum(map(_size, kept))
-            if self._output > self._most_output:
+            if self._output + size > self._most_output:
+                # One message may hold all that a kernel printed while we were busy.
+                room = max(0, self._most_output - self._output)
+                content |= {"text": content["text"][:room]} if "text" in content else {"data": {}}
                 self.end("too-much-output")
+        self._output += size
 
     def end(self, reason: str) -> None:
         """End the execution at once, because of ``reason``."""
