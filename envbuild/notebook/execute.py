@@ -131,7 +131,8 @@ def execute(
             notebook = notebooks[number]
             content = (contents or {}).get(notebook)
             asked = replace(task, notebook=f"/{recipe.REPO_DIR}/{notebook}", content=content)
-            run = _Run(notebook, asked, record, evidence.times, image, repository, output)
+            own = replace(record, notebook=printable(notebook))
+            run = _Run(notebook, asked, own, evidence.times, image, repository, output)
             executed = run.execute(engine, store, progress, lambda: batch.stopped)
             if len(notebooks) > 1:
                 reporter.note(_told(executed))

@@ -28,6 +28,7 @@ class Provenance:
     Parameters:
         version: see :data:`VERSION`.
         image_id: the image, see ADR 0005.
+        notebook: what was executed, relative to its repository: other notebooks with this record are copies.
         environment: its environment's id; None when a container engine built the image.
         lock: the digest (``sha256:...``) of the lock file; None as above.
         platform: ``linux/amd64``, ...
@@ -41,6 +42,7 @@ class Provenance:
 
     image_id: str
     platform: str
+    notebook: str | None = None
     environment: str | None = None
     lock: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Provenance:
         times = {"started": self.started, "seconds": self.seconds}
         return {
             "version": self.version,
+            "notebook": self.notebook,
             "image_id": self.image_id,
             "environment": self.environment,
             "lock": self.lock,
@@ -89,6 +92,7 @@ def read_provenance(metadata: object) -> Provenance | None:
     return Provenance(
         version=version if isinstance(version, int) and not isinstance(version, bool) else VERSION,
         image_id=found["image_id"],
+        notebook=_if(str, found.get("notebook")),
         environment=_if(str, found.get("environment")),
         lock=_if(str, found.get("lock")),
         platform=_if(str, found.get("platform")) or "",

@@ -11,6 +11,7 @@ from envbuild.errors import UsageError
 from envbuild.notebook.places import EXECUTED
 from envbuild.source import Repo, printable
 from envbuild.source.patterns import git_pattern
+from envbuild.spec.notebook import is_executed_copy
 
 __all__ = ["is_pattern", "select_notebooks"]
 
@@ -98,13 +99,15 @@ class _Chooser:
         if self._known is None:
             below = f"{self._output}/" if self._output not in (None, ".") else None
             paths = [os.fsdecode(file.path) for file in self._repo.files() if file.kind == "file"]
-            self._known = tuple(
+            found = [
                 path
                 for path in paths
                 if path.endswith(".ipynb")
                 and not path.endswith(EXECUTED)
                 and not (below is not None and path.startswith(below))
-            )
+            ]
+            others = {printable(path) for path in found}
+            self._known = tuple(path for path in found if not is_executed_copy(self._repo, path, others))
         return self._known
 
     @property

@@ -121,7 +121,7 @@ def _trace(repo: Repo, path: str) -> _Trace | None:
         return None
     failed = next((number for number, cell in enumerate(document.cells, 1) if cell.failed), None)
     shown = printable(path)
-    return _Trace(_original(shown), shown, provenance, failed)
+    return _Trace(provenance.notebook or _original(shown), shown, provenance, failed)
 
 
 def _original(path: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from envbuild.spec.imports import imported_name
 from envbuild.spec.model import ImportLine, InstallLine, Notebook
 from envbuild.spec.script import ScriptBlock, read_script_block
 
-__all__ = ["PYTHON_LANGUAGES", "read_notebook"]
+__all__ = ["PYTHON_LANGUAGES", "is_executed_copy", "read_notebook"]
 
 PYTHON_LANGUAGES = frozenset({"ipython", "ipython2", "ipython3", "python", "python2", "python3"})
 
@@ -62,6 +62,7 @@ class _Metadata(msgspec.Struct):
     kernelspec: _KernelSpec | None = None
     language_info: _LanguageInfo | None = None
     language: Any = None  # nbformat 3
+    envbuild: Any = None  # what `envbuild run` has written into an executed copy
 
 
 class _Version(msgspec.Struct):
@@ -86,17 +87,28 @@ class _Document(msgspec.Struct):
                 yield number, cell.code
 
 
+class _Record(msgspec.Struct):
+    """Of a document, what says whether it is an executed copy."""
+
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+
+
 _decode = msgspec.json.Decoder(_Document).decode
+_decode_record = msgspec.json.Decoder(_Record).decode
 
 
-def read_notebook(repo: Repo, path: str, findings: Findings) -> Notebook:
+def read_notebook(repo: Repo, path: str, findings: Findings, others: Container[str] = ()) -> Notebook | None:
     """Read the notebook at ``path``; what it asks for and cannot have becomes a problem in ``findings``.
+
+    None when it is an executed copy of one of ``others`` (printable paths).
 
     Raises:
         RepoError: the file cannot be read or is not a notebook of nbformat 3 or 4.
     """
     shown = printable(path)
     document = _parse(repo.read(path, _NOTEBOOK_LIMIT), shown)
+    if _is_copy(document.metadata.envbuild, shown, others):
+        return None
     kernel, language = _kernel(document.metadata, shown, findings)
     info = document.metadata.language_info
     notebook = Notebook(
@@ -116,6 +128,23 @@ def read_notebook(repo: Repo, path: str, findings: Findings) -> Notebook:
             remedy="port it",
         )
     return _with_code(notebook, document, findings)
+
+
+def is_executed_copy(repo: Repo, path: str, others: Container[str]) -> bool:
+    """Whether the notebook at ``path`` is what ``envbuild run`` made of one of ``others`` (printable paths).
+
+    What cannot be read is no copy: whoever reads it next will say why.
+    """
+    try:
+        document = _decode_record(repo.read(path, _NOTEBOOK_LIMIT))
+    except (RepoError, msgspec.DecodeError):
+        return False
+    return _is_copy(document.metadata.envbuild, printable(path), others)
+
+
+def _is_copy(record: object, shown: str, others: Container[str]) -> bool:
+    original = record.get("notebook") if isinstance(record, dict) else None
+    return isinstance(original, str) and original != shown and original in others
 
 
 def _with_code(notebook: Notebook, document: _Document, findings: Findings) -> Notebook:

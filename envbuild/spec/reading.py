@@ -151,6 +151,7 @@ def _check_entries(repo: Repo, files: tuple[RepoFile, ...], findings: Findings) 
 
 def _read_notebooks(repo: Repo, files: tuple[RepoFile, ...], findings: Findings) -> tuple[Notebook, ...]:
     notebooks = []
+    others = {printable(os.fsdecode(file.path)) for file in files if file.path.endswith(b".ipynb")}
     with warnings.catch_warnings():
         # Of the notebooks' code (invalid escapes and the like), not of ours.
         warnings.simplefilter("ignore", SyntaxWarning)
@@ -162,9 +163,12 @@ def _read_notebooks(repo: Repo, files: tuple[RepoFile, ...], findings: Findings)
             if file.kind == "symlink" and not repo.exists(path):
                 continue  # leads out, which has been said, or to nothing (an editor's lock)
             try:
-                notebooks.append(read_notebook(repo, path, findings))
+                notebook = read_notebook(repo, path, findings, others)
             except RepoError as error:
                 findings.failed(error)
+            else:
+                if notebook is not None:  # no executed copy
+                    notebooks.append(notebook)
     return tuple(notebooks)
 
 

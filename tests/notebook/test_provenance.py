@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from envbuild.notebook.provenance import Provenance, read_provenance, with_provenance
 
 RUN = Provenance(
+    notebook="rivers.ipynb",
     image_id="sha256:" + "1" * 64,
     environment="env-abc",
     lock="sha256:" + "2" * 64,

@@ -79,3 +79,17 @@ def test_a_repository_without_notebooks(tmp_path: Path) -> None:
         select_notebooks(Repo(tmp_path), [], tmp_path)
 
     assert "no-such-notebook" == caught.value.code
+
+
+def test_an_executed_copy_is_no_notebook_wherever_it_was_put(repo: Repo) -> None:
+    """``run -o results`` and later ``run -o out``, or any other command; unless it is named."""
+    copy = repo.root / "results" / "index.ipynb"
+    copy.parent.mkdir()
+    copy.write_text('{"metadata": {"envbuild": {"notebook": "index.ipynb"}}}')
+    own = repo.root / "maps" / "plot.ipynb"
+    own.write_text('{"metadata": {"envbuild": {"notebook": "maps/plot.ipynb"}}}')
+    moved = repo.root / "maps" / "area.ipynb"
+    moved.write_text('{"metadata": {"envbuild": {"notebook": "another/place.ipynb"}}}')
+
+    assert ALL == select_notebooks(repo, [], repo.root, repo.root / "out")
+    assert ("results/index.ipynb",) == select_notebooks(repo, ["results/index.ipynb"], repo.root)

@@ -253,3 +253,17 @@ def test_any_bytes_are_read_or_refused(make_repo: Callable[[Files], Repo], conte
         read_notebook(make_repo({"n.ipynb": content}), "n.ipynb", Findings())
     except RepoError as error:
         assert error.file == "n.ipynb"
+
+
+def test_an_executed_copy_of_another_is_left_out(make_repo: Any) -> None:
+    """Whatever it is called; not when what it was made from is gone, and not the notebook itself."""
+    content = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "cells": [],
+        "metadata": {"envbuild": {"notebook": "a.ipynb"}},
+    }
+    repo = make_repo({"out/a.ipynb": json.dumps(content)})
+
+    assert read_notebook(repo, "out/a.ipynb", Findings(), {"a.ipynb", "out/a.ipynb"}) is None
+    assert read_notebook(repo, "out/a.ipynb", Findings(), {"out/a.ipynb"}) is not None
