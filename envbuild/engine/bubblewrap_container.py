@@ -11,10 +11,10 @@ import termios
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from envbuild.engine.memory import killed_for_memory
 from envbuild.engine.model import GRACE_SECONDS, Command, Mount
 from envbuild.engine.terminal import TerminalRelay, gets_terminal
 from envbuild.errors import MachineError, RepoError
@@ -74,7 +74,7 @@ class Contained:
         descriptors: Sequence[int] = (),
     ) -> None:
         self._resources = ExitStack()
-        self._killed_before = _killed_for_memory()
+        self._killed_before = killed_for_memory()
         with ExitStack() as opened:
             arguments = opened.enter_context(_anonymous_file(options))
             report_reader, report_writer = os.pipe()
@@ -147,7 +147,7 @@ class Contained:
 
     def ran_out_of_memory(self) -> bool:
         """See :meth:`envbuild.engine.model.Running.ran_out_of_memory`: something did on this machine."""
-        return self.poll() == _KILLED and _killed_for_memory() > self._killed_before
+        return self.poll() == _KILLED and killed_for_memory() > self._killed_before
 
     def __enter__(self) -> Self:
         return self
@@ -199,15 +199,6 @@ def _first_process(report: bytes) -> tuple[int | None, int | None]:
         return number, os.pidfd_open(number)
     except (ValueError, KeyError, ProcessLookupError):
         return None, None
-
-
-def _killed_for_memory() -> int:
-    """How many processes were killed for lack of memory since this machine started; 0 if nobody knows."""
-    try:
-        counters = Path("/proc/vmstat").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in counters.splitlines() if line.startswith("oom_kill ")), 0)
 
 
 def _exit_code(code: int) -> int:

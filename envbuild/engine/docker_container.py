@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from envbuild.engine import docker_session
+from envbuild.engine.memory import killed_for_memory
 from envbuild.engine.model import GRACE_SECONDS, Command
 from envbuild.engine.terminal import TerminalRelay, gets_terminal
 from envbuild.errors import MachineError
@@ -93,6 +94,8 @@ class Container:
         self._api = client.api
         self._daemon = daemon
         self._code: int | None = None
+        self._is_step = confinement is not None
+        self._killed_before = killed_for_memory()
         self._resources = ExitStack()
         terminal = gets_terminal(command)
         self._id = self._create(reference, command, terminal, confinement)
@@ -227,8 +230,9 @@ class Container:
     def ran_out_of_memory(self) -> bool:
         """See :meth:`envbuild.engine.model.Running.ran_out_of_memory`."""
         if not self._daemon.tells_memory:
-            # Nothing inside can kill a container's first process: when we did not, it was the kernel.
-            return self.wait() == _KILLED
+            # Nothing inside can kill a container's first process: when we did not, it was the kernel. But
+            # where that is an init, the code is that of the process it started.
+            return self.wait() == _KILLED and (self._is_step or killed_for_memory() > self._killed_before)
         with self.errors():
             return bool(self._api.inspect_container(self._id)["State"]["OOMKilled"])
 

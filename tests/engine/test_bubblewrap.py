@@ -146,7 +146,7 @@ def test_lack_of_memory_is_known_from_the_machines_counter(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, after: int, told: bool
 ) -> None:
     counts = iter((3, after))
-    monkeypatch.setattr(bubblewrap_container, "_killed_for_memory", lambda: next(counts))
+    monkeypatch.setattr(bubblewrap_container, "killed_for_memory", lambda: next(counts))
     with shell.engine.start(shell.image, shell.command(FOREVER)) as running:
         running.kill()
         assert (137, told) == (running.wait(), running.ran_out_of_memory())
