@@ -119,15 +119,20 @@ class _Run:
                 Finding(
                     rule,
                     hit.severity or rule.severity,
-                    conceal(hit.message),
+                    _shown(hit.message),
                     file,
                     line,
                     hit.cell,
                     hit.line if document is not None else None,
-                    conceal(hit.remedy) if hit.remedy else None,
+                    _shown(hit.remedy) if hit.remedy else None,
                     hit.fix(document) if document is not None and hit.fix is not None else (),
                 )
             )
+
+
+def _shown(text: str) -> str:
+    """A message, which may quote a notebook: on one line, encodable, without credentials."""
+    return conceal(printable(text))
 
 
 def _is_suppressed(rule: Rule, hit: Hit, document: Document) -> bool:

@@ -21,6 +21,10 @@ __all__ = ["Cell", "Document", "read_document"]
 # Python writes numbers that JSON does not have; what is in a text stays.
 _NOT_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
 _SAME_LENGTH = {b"NaN": b"0.0", b"Infinity": b"0.000000", b"-Infinity": b"-0.000000"}
+# Half of a surrogate pair, as an escape: Python reads and writes that, and nothing else does.
+_HALVES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
 _ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{4}|.)")
 _BETWEEN = re.compile(rb'"\s*,\s*"')
 
@@ -99,7 +103,7 @@ class Cell:
         """The texts among the outputs; pictures and the like are not decoded."""
         try:
             outputs = _texts(self.outputs)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return
         for output in outputs:
             if output.text:
@@ -114,8 +118,11 @@ class Cell:
                     yield text if isinstance(text, str) else bytes(value).decode("utf-8", "replace")
 
     def read_outputs(self) -> list[dict[str, Any]]:
-        """The outputs, decoded; what is no object is left out."""
-        value = json.loads(self.outputs)
+        """The outputs, decoded; what is no object is left out, and all of what is not UTF-8."""
+        try:
+            value = json.loads(self.outputs)
+        except (ValueError, RecursionError):
+            return []
         return [output for output in value if isinstance(output, dict)] if isinstance(value, list) else []
 
 
@@ -124,7 +131,7 @@ class Document:
 
     Parameters:
         notebook: what the spec says of it.
-        data: the file's bytes; ``text`` is the same without numbers that are no JSON, as long as that.
+        data: the file's bytes; ``text`` is the same, and as long, without what is no JSON.
         cells: all of them, in order.
         nbformat: major and minor version.
     """
@@ -249,7 +256,8 @@ def read_document(notebook: Notebook, data: bytes) -> Document | None:
 
 
 def _plain(data: bytes) -> bytes:
-    """``data`` without numbers that are no JSON, the same length."""
+    """``data`` without numbers and halves of characters that are no JSON, the same length."""
+    data = _HALVES.sub(lambda match: b"\\ufffd" if match[1] else match[0], data)
     return _NOT_NUMBERS.sub(lambda match: _SAME_LENGTH.get(match[0], match[0]), data)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from envbuild.check.context import Context
@@ -34,6 +35,18 @@ def notebook_unreadable(context: Context) -> Iterator[Hit]:
     for problem in context.spec.problems:
         if problem.code in ("bad-notebook", "bad-nbformat") and not _has_conflict(context, problem.file):
             yield Hit(problem.message, file=problem.file, line=problem.line, remedy=problem.remedy)
+
+
+def _is_no_text(document: Document, context: Context) -> Iterator[Hit]:
+    """What the spec does not look at may be broken, too: Jupyter reads all of the file."""
+    try:
+        document.data.decode()
+    except UnicodeDecodeError as error:
+        line = document.data.count(b"\n", 0, error.start) + 1
+        yield Hit(f"line {line} is not UTF-8 text", remedy="restore the notebook from an intact copy")
+
+
+notebook_unreadable = replace(notebook_unreadable, of_notebook=_is_no_text)
 
 
 @repository_rule("EB402", "merge-conflict", "error")

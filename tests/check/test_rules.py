@@ -135,6 +135,13 @@ def test_files_that_are_no_notebooks(check: Check) -> None:
     ]
 
 
+def test_bytes_that_are_no_text_where_only_jupyter_looks(check: Check) -> None:
+    output = {"output_type": "error", "ename": "x", "evalue": "", "traceback": ["?"]}
+    data = notebook(code("x", 1, output)).encode().replace(b"?", b"\xff")
+    found = check({"n.ipynb": data}).findings
+    assert ["line 13 is not UTF-8 text"] == [one.message for one in found if one.rule.code == "EB401"]
+
+
 def test_conflicts_in_cells(found: Found) -> None:
     assert [("EB403", 2, 2)] == places(found("x = 1", "y = 2\n<<<<<<< local\n=======", select="EB403"))
 
@@ -188,6 +195,13 @@ def test_failures(found: Found) -> None:
     output = {"output_type": "error", "ename": "\x1b[31mKeyError", "evalue": "", "traceback": []}
     findings = found(code("x", 1, output), code("y", 2, output, tags=["raises-exception"]), select="EB504")
     assert ["this cell failed with KeyError"] == [finding.message for finding in findings]
+
+
+def test_messages_can_be_printed(found: Found) -> None:
+    """A lone surrogate is valid JSON, and no text that can be written."""
+    output = {"output_type": "error", "ename": "\ud800\n", "evalue": "", "traceback": []}
+    (finding,) = found(code("x = '😀'", 1, output), select="EB504")
+    assert "this cell failed with \ufffd\\n" == finding.message
 
 
 def test_large_outputs(found: Found) -> None:
