@@ -129,6 +129,9 @@ class Container:
         if mounts:
             # Without this, SELinux hides what is mounted; the other way is to relabel the user's own files.
             host["security_opt"] = [*host.get("security_opt", ()), "label=disable"]
+        if confinement is None and command.owner is not None and not self._daemon.rootless:
+            # Whoever is in this group may install packages, whatever their number is (docs/image.md).
+            host["group_add"] = ["0"]
         if command.memory is not None:
             host |= {"mem_limit": command.memory, "memswap_limit": command.memory}
         created = self._api.create_container(

@@ -164,13 +164,13 @@ def _command(repository: Path, script: str, **more: object) -> Command:
 
 def test_output_exit_code_user_and_environment(engine: Docker, image: Image, repository: Path) -> None:
     repository.chmod(0o777)
-    script = "id -u; id -g; pwd; echo $TOKEN >&2; echo made > made; exit 7"
+    script = "id -u; id -g; id -G; pwd; echo $TOKEN >&2; echo made > made; exit 7"
     command = _command(repository, script, owner=4321, env={"TOKEN": "t"})
     with engine.start(image, command) as running:
         assert running.wait() == 7
     # Docker keeps no order between the two streams.
     lines = (repository.parent / "output").read_text().splitlines()
-    assert sorted(lines) == ["/srv/repo", "100", "4321", "t"]
+    assert sorted(lines) == ["/srv/repo", "100", "100 0", "4321", "t"]
     assert (repository / "made").stat().st_uid == 4321
 
 
