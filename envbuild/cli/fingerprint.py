@@ -30,7 +30,7 @@ __all__ = ["fingerprint"]
 @click.command(short_help="Show what the environment is, from inside, and compare.")
 @click.argument("source", default=".")
 @subdir_option
-@click.option("--files", is_flag=True, help="Also compare every installed file with its package's RECORD.")
+@click.option("--files", is_flag=True, help="Also compare every installed file with what its package says.")
 @click.option(
     "--against",
     type=click.Path(path_type=Path, dir_okay=False),

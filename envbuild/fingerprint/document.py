@@ -109,8 +109,9 @@ def _is_flat(value: Any, depth: int) -> bool:
 
 
 def _has_packages(environment: Mapping[str, Any]) -> bool:
-    packages = environment.get("packages")
-    return isinstance(packages, dict) and all(
+    kinds = [environment.get("packages"), environment.get("conda", {})]
+    return all(isinstance(kind, dict) for kind in kinds) and all(
         isinstance(package, dict) and isinstance(package.get("altered", {}), dict)
-        for package in packages.values()
+        for kind in kinds
+        for package in kind.values()
     )

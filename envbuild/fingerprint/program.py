@@ -20,7 +20,7 @@ import re
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,20 +108,22 @@ def fingerprint(*, files: bool = False) -> Document:
     """The document about the Python that runs this.
 
     Parameters:
-        files: also compare every installed file with what its package's RECORD says.
+        files: also compare every installed file with what its package's RECORD, or conda's, says.
     """
-    variables, home = os.environ, str(Path("~").expanduser())
-    paths = _import_paths()
-    kernels, own_kernels = _kernels(variables, home)
+    home, paths = str(Path("~").expanduser()), _import_paths()
+    kernels, own_kernels = _kernels(os.environ, home)
+    variables = _of_kernel(kernels, os.environ)
     told = _json(_IDENTITY)
+    conda = _conda_records(Path(sys.prefix, "conda-meta"))
+    of_conda = {str(Path(sys.prefix, path)) for record in conda for path in record.get("files", ())}
     environment = {
-        "conda": _conda(Path(sys.prefix, "conda-meta")),
+        "conda": {str(record["name"]): _conda_package(record, files=files) for record in conda},
         "debian": _debian(Path("/var/lib/dpkg/status")),
         "identity": {name: told.get(name) for name in ("environment", "recipe")},
         "interpreter": _interpreter(paths, home),
         "kernels": kernels,
         "locale": _locale(),
-        "packages": packages(paths, home, files=files),
+        "packages": packages(paths, home, files=files, of_conda=of_conda),
         "settings": _settings(variables, home),
         "startup": _startup(paths, home),
         "system": _system(),
@@ -185,11 +187,14 @@ def _file_digest(path: Path) -> str | None:
     return None if data is None else digest(data)
 
 
-def packages(paths: Sequence[str], home: str, *, files: bool = False) -> Document:
+def packages(
+    paths: Sequence[str], home: str, *, files: bool = False, of_conda: Collection[str] = ()
+) -> Document:
     """The installed distributions that can be imported, by normalised name (PEP 503).
 
     Parameters:
         paths: directories in the order of ``sys.path``; what is found first counts.
+        of_conda: files that conda installed. It changes prefixes in them, of which RECORD knows nothing.
     """
     found: Document = {}
     for path in paths:
@@ -207,7 +212,8 @@ def packages(paths: Sequence[str], home: str, *, files: bool = False) -> Documen
                 "record": None if record is None else digest(record),
                 "location": _below_home(path, home),
             }
-            altered = dict(_altered(Path(path), record)) if files and record is not None else {}
+            looked_at = files and record is not None and str(place / "RECORD") not in of_conda
+            altered = dict(_altered(Path(path), record or b"")) if looked_at else {}
             if altered:
                 found[name]["altered"] = altered
     return found
@@ -248,10 +254,23 @@ def _startup(paths: Sequence[str], home: str) -> Document:
     return {_below_home(str(file), home): _file_digest(file) for file in files}
 
 
-def _conda(directory: Path) -> Document:
+def _conda_records(directory: Path) -> list[Document]:
     read = [_json(directory / name) for name in _names(directory) if name.endswith(".json")]
-    shown = ("version", "build", "sha256")
-    return {str(value["name"]): {key: value.get(key) for key in shown} for value in read if "name" in value}
+    return [record for record in read if "name" in record]
+
+
+def _conda_package(record: Document, *, files: bool) -> Document:
+    package = {key: record.get(key) for key in ("version", "build", "sha256")}
+    altered = {}
+    for entry in record.get("paths_data", {}).get("paths", ()) if files else ():
+        path, expected = entry["_path"], entry.get("sha256_in_prefix") or entry.get("sha256")
+        rewritten = path.endswith(".pyc") or _KERNELSPEC.search(path)
+        if not expected or rewritten or entry.get("path_type") == "softlink":
+            continue
+        found = _file_digest(Path(sys.prefix, path))
+        if found != f"sha256:{expected}":
+            altered[path] = "missing" if found is None else "changed"
+    return {**package, "altered": altered} if altered else package
 
 
 def _debian(status: Path) -> Document:
@@ -302,6 +321,14 @@ def _kernels(variables: Mapping[str, str], home: str) -> tuple[Document, Documen
                 kernels = own if shown.startswith("~/") else found
                 kernels[name.lower()] = {**kernel, "file": shown, "digest": _file_digest(file)}
     return found, own
+
+
+def _of_kernel(kernels: Document, variables: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables as the kernel ``python3`` has them, wherever this runs: kernelspecs set some."""
+    spec = _json(Path(kernels["python3"]["file"])) if "python3" in kernels else {}
+    added = spec.get("env")
+    known = added.items() if isinstance(added, dict) else ()
+    return {**variables, **{name: str(value) for name, value in known}}
 
 
 def _locale() -> Document:
@@ -399,10 +426,11 @@ def _brief(value: Any) -> str:
 
 
 def altered_files(environment: Mapping[str, Any]) -> list[str]:
-    """``package: path: what``, for every file that is not as its package's RECORD says."""
+    """``package: path: what``, for every file that is not as it was installed."""
     return [
         f"{name}: {path}: {what}"
-        for name, package in sorted(environment["packages"].items())
+        for kind in ("conda", "packages")
+        for name, package in sorted(environment.get(kind, {}).items())
         for path, what in sorted(package.get("altered", {}).items())
     ]
 

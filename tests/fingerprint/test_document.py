@@ -41,6 +41,7 @@ def test_a_digest_that_was_made_up_is_not_believed(document: dict[str, Any]) -> 
         ({"environment": []}, "is not a fingerprint"),
         ({"environment": {"packages": {"a": 1}}}, "is not a fingerprint"),
         ({"environment": {"packages": {"a": {"altered": 1}}}}, "is not a fingerprint"),
+        ({"environment": {"packages": {}, "conda": {"a": 1}}}, "is not a fingerprint"),
         ({"machine": None}, "is not a fingerprint"),
         ({"machine": json.loads("[" * 50 + "]" * 50)}, "is not a fingerprint"),
         ({"machine": {"a": json.loads("[" * 50 + "]" * 50)}}, "is not a fingerprint"),

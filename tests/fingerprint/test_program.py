@@ -230,6 +230,24 @@ def test_settings_in_the_home_directory_change_the_digest(path: str, site: Path,
     ]
 
 
+def test_a_terminal_has_the_variables_of_a_kernel(site: Path, tmp_path: Path) -> None:
+    """The kernelspec decides about IPython's directory; startup files in the home directory do not count."""
+    kernel = tmp_path / "jupyter/kernels/python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text('{"argv": [], "env": {"IPYTHONDIR": "/tmp/ipython", "OTHER": "1"}}')
+    startup = tmp_path / "home/.ipython/profile_default/startup/mine.py"
+    startup.parent.mkdir(parents=True)
+    startup.touch()
+    options = {"HOME": str(tmp_path / "home"), "JUPYTER_PATH": str(tmp_path / "jupyter")}
+
+    terminal = printed(site, **options)
+    cell = printed(site, IPYTHONDIR="/tmp/ipython", OTHER="1", **options)
+
+    assert terminal["environment"] == cell["environment"]
+    assert "/tmp/ipython" == terminal["environment"]["variables"]["IPYTHONDIR"]
+    assert {} == terminal["environment"]["settings"]
+
+
 def test_no_value_of_another_variable_is_shown(site: Path, tmp_path: Path) -> None:
     secrets = {
         name: f"secret-of-{name}" for name in ("JUPYTERHUB_API_TOKEN", "JUPYTER_TOKEN", "AWS_SECRET", "LC_X")
@@ -262,6 +280,35 @@ def test_a_saved_document_is_compared_with(site: Path, tmp_path: Path) -> None:
         other.stdout,
     )
     assert (2, True) == (none.returncode, "is not a fingerprint" in none.stderr)
+
+
+def test_files_of_conda_are_compared_with_what_conda_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It changes prefixes in files, of which RECORD knows nothing."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    record = install(tmp_path, "demo", "1", {"demo.py": b"prefix = PLACEHOLDER"})
+    (tmp_path / "demo.py").write_bytes(b"prefix = /srv/env")
+    (tmp_path / "link").symlink_to("demo.py")
+    paths = [
+        {
+            "_path": "demo.py",
+            "sha256": "0" * 64,
+            "sha256_in_prefix": hashlib.sha256(b"prefix = /srv/env").hexdigest(),
+        },
+        {"_path": "link", "path_type": "softlink", "sha256": "0" * 64},
+        {"_path": "gone", "sha256": "0" * 64},
+    ]
+    (tmp_path / "conda-meta").mkdir()
+    meta = {"name": "demo", "version": "1", "build": "0", "paths_data": {"paths": paths}}
+    meta["files"] = ["demo.py", str(record.relative_to(tmp_path))]
+    (tmp_path / "conda-meta/demo-1-0.json").write_text(json.dumps(meta))
+    (told,) = program._conda_records(tmp_path / "conda-meta")
+
+    assert {"gone": "missing"} == program._conda_package(told, files=True)["altered"]
+    assert {"version": "1", "build": "0", "sha256": None} == program._conda_package(told, files=False)
+    found = program.packages([str(tmp_path)], "", files=True, of_conda={str(record)})
+    assert "altered" not in found["demo"]
 
 
 def test_debian_packages_that_are_installed(tmp_path: Path) -> None:

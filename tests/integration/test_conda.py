@@ -34,7 +34,7 @@ dependencies:
       - six
 """
 _CELL = """\
-import os, sys, sysconfig, json
+import os, site, sys, sysconfig, json
 import numpy, six, sqlite3, ssl
 print(json.dumps({
     "prefix": sys.prefix,
@@ -45,6 +45,7 @@ print(json.dumps({
     "conda": [os.environ.get(name) for name in ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "VIRTUAL_ENV")],
     "cached": numpy.__spec__.cached is not None and os.path.exists(numpy.__spec__.cached),
     "sum": int(numpy.arange(10).sum()),
+    "home": site.ENABLE_USER_SITE,
 }))
 """
 _EXPECTED = {
@@ -56,6 +57,7 @@ _EXPECTED = {
     "conda": ["/srv/env", "/srv/env", None],
     "cached": True,
     "sum": 45,
+    "home": False,
 }
 
 
@@ -220,3 +222,12 @@ def test_the_other_architecture_is_assembled_and_shares_what_is_not_about_it(con
     for layer in amd64:
         if {package.partition("==")[0] for package in layer["packages"]} <= pure:
             assert layer["diff_id"] in shared
+
+
+def test_what_is_installed_is_what_conda_and_records_say(conda: Conda) -> None:
+    """Every file, also those with a prefix in them; conda's packages are named as such."""
+    done = conda.program.run("fingerprint", conda.repository, "--locked", "--files")
+    assert 0 == done.returncode, done.stderr
+    environment = json.loads(done.stdout)["environment"]
+    assert {"python", "numpy"} <= environment["conda"].keys()
+    assert {"numpy", "six"} <= environment["packages"].keys()

@@ -18,7 +18,7 @@ from envbuild.pack import recipe
 from envbuild.pack.glue import ENTRYPOINT, FINGERPRINT, IDENTITY_PATH, LOCK_PATH, glue_entries
 from envbuild.pack.tar import complete
 
-GOLDEN = "ddfd625fa801b263bd25dfb37c7a9079380526ccde0630fbfff3fff820f069cf"
+GOLDEN = "55cbda1411063b79c6810a843a93da98f1856a514695876b5509226a3fe560ca"
 
 
 def glue(**changes: object) -> dict[str, bytes]:
@@ -92,7 +92,7 @@ def test_what_runs_in_the_image_can_tell_what_it_is() -> None:
     assert {"environment": "env-0123456789abcdef", "recipe": recipe.VERSION} == json.loads(
         files[IDENTITY_PATH]
     )
-    assert (5, GOLDEN) == (recipe.VERSION, hashlib.sha256(script).hexdigest())
+    assert (6, GOLDEN) == (recipe.VERSION, hashlib.sha256(script).hexdigest())
 
 
 def test_kernel_names_are_safe_and_differ_by_more_than_case() -> None:
