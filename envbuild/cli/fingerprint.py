@@ -10,13 +10,9 @@ import click
 from envbuild.cli.options import (
     common_options,
     engine_option,
+    environment_options,
     jobs_option,
-    lock_options,
     locked_option,
-    plain_http_option,
-    registry_options,
-    spec_options,
-    step_options,
     subdir_option,
 )
 from envbuild.cli.session import Session
@@ -40,11 +36,7 @@ __all__ = ["fingerprint"]
 @engine_option
 @locked_option
 @jobs_option
-@registry_options
-@plain_http_option
-@lock_options
-@spec_options
-@step_options
+@environment_options
 @common_options
 def fingerprint(session: Session, source: str, files: bool, against: Path | None, locked: bool) -> None:
     """Print what the environment of SOURCE is for what runs in it: packages, Python, kernels, variables.

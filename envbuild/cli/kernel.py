@@ -12,14 +12,10 @@ from click.core import ParameterSource
 from envbuild.cli.options import (
     common_options,
     engine_option,
+    environment_options,
     jobs_option,
-    lock_options,
     locked_option,
-    plain_http_option,
-    registry_options,
     source_argument,
-    spec_options,
-    step_options,
 )
 from envbuild.cli.session import Session
 from envbuild.cli.text import columns
@@ -52,11 +48,7 @@ def kernel() -> None:
 @engine_option
 @locked_option
 @jobs_option
-@registry_options
-@plain_http_option
-@lock_options
-@spec_options
-@step_options
+@environment_options
 @common_options
 def install(session: Session, source: str, sys_prefix: bool, locked: bool) -> None:
     """Make the repository's kernels appear in your own JupyterLab, VS Code or nbclient.
@@ -90,11 +82,7 @@ def install(session: Session, source: str, sys_prefix: bool, locked: bool) -> No
 @source_argument
 @engine_option
 @jobs_option
-@registry_options
-@plain_http_option
-@lock_options
-@spec_options
-@step_options
+@environment_options
 @common_options
 def prepare(session: Session, source: str, key: str) -> None:
     """Make the repository's kernels ready to start; for `envbuild-kernel`."""

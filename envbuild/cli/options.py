@@ -30,6 +30,7 @@ __all__ = [
     "compression_option",
     "contents_options",
     "engine_option",
+    "environment_options",
     "jobs_option",
     "lock_options",
     "locked_option",
@@ -224,6 +225,8 @@ step_options = chain(
         help="How long a step in the sandbox may take. Default: 60.",
     ),
 )
+# What decides how a repository's environment is locked, found and built.
+environment_options = chain(registry_options, plain_http_option, lock_options, spec_options, step_options)
 contents_options = chain(
     click.option(
         "--include",

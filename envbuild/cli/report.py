@@ -12,15 +12,11 @@ import click
 from envbuild.cli.options import (
     common_options,
     engine_option,
+    environment_options,
     jobs_option,
-    lock_options,
     locked_option,
-    plain_http_option,
     platform_option,
-    registry_options,
     source_argument,
-    spec_options,
-    step_options,
 )
 from envbuild.cli.session import Project, Session
 
@@ -55,11 +51,7 @@ __all__ = ["report"]
 @engine_option
 @locked_option
 @jobs_option
-@registry_options
-@plain_http_option
-@lock_options
-@spec_options
-@step_options
+@environment_options
 @common_options
 def report(
     session: Session,

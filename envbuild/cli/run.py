@@ -18,13 +18,9 @@ from envbuild.cli.options import (
     chain,
     common_options,
     engine_option,
-    lock_options,
+    environment_options,
     locked_option,
-    plain_http_option,
-    registry_options,
     rest_of_command_line,
-    spec_options,
-    step_options,
     subdir_option,
 )
 from envbuild.cli.session import Session
@@ -129,11 +125,7 @@ class _Wanted:
 @strict_option
 @engine_option
 @locked_option
-@registry_options
-@plain_http_option
-@lock_options
-@spec_options
-@step_options
+@environment_options
 @common_options
 def run(
     session: Session,

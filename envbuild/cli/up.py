@@ -8,15 +8,11 @@ from envbuild.cli.options import (
     CommandWithRest,
     common_options,
     engine_option,
+    environment_options,
     jobs_option,
-    lock_options,
     locked_option,
-    plain_http_option,
-    registry_options,
     rest_of_command_line,
     source_argument,
-    spec_options,
-    step_options,
 )
 from envbuild.cli.session import Session
 
@@ -35,11 +31,7 @@ __all__ = ["up"]
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 @locked_option
 @jobs_option
-@registry_options
-@plain_http_option
-@lock_options
-@spec_options
-@step_options
+@environment_options
 @common_options
 def up(session: Session, source: str, port: int | None, no_browser: bool, locked: bool) -> None:
     """Start JupyterLab on the repository, in its environment.
