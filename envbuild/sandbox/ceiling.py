@@ -4,8 +4,9 @@ The guard (:mod:`envbuild.sandbox.limits`) looks at a step several times a secon
 can multiply until the machine has no room for another. The kernel's own bound is above the step's limit, so
 that it is the guard that ends the step and names the limit.
 
-For root it is a control group, if one can be made. For others it is ``RLIMIT_NPROC`` (getrlimit(2)): since
-Linux 5.14 it counts per user namespace, and it does not hold root.
+For root it is a control group, if one can be made. For others it is ``RLIMIT_NPROC`` (getrlimit(2)), which
+does not hold root. It counts whatever the user runs, outside of the sandbox, too: what runs already is added,
+and room for what the user may start meanwhile.
 """
 
 from __future__ import annotations
@@ -26,21 +27,22 @@ _HIERARCHIES = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
 _JOIN = 'echo $$ > "$0" && exec "$@"'
 # dash calls the option -p, bash -u.
 _LIMIT = 'ulimit -S -p "$0" 2>/dev/null || ulimit -S -u "$0" 2>/dev/null; exec "$@"'
+_ROOM = 1000
 _ATTEMPTS = 50
 _PAUSE_SECONDS = 0.02
 
 
 @contextmanager
 def bounded(tool: Sequence[str], limits: Limits) -> Iterator[tuple[str, ...]]:
-    """How to start ``tool`` so that it and its descendants are at most twice as many as ``limits`` allow.
+    """How to start ``tool`` so that it and its descendants are about twice as many as ``limits`` allow at most.
 
     Where the kernel offers no way, ``tool`` is given back as it is.
     """
-    most = str(2 * limits.processes)
+    most = 2 * limits.processes
     if os.geteuid() != 0:
-        yield ("/bin/sh", "-c", _LIMIT, most, *tool)
+        yield ("/bin/sh", "-c", _LIMIT, str(most + _threads_of_the_user() + _ROOM), *tool)
         return
-    group = _make_group(most)
+    group = _make_group(str(most))
     if group is None:
         yield tuple(tool)
         return
@@ -48,6 +50,16 @@ def bounded(tool: Sequence[str], limits: Limits) -> Iterator[tuple[str, ...]]:
         yield ("/bin/sh", "-c", _JOIN, str(group / "cgroup.procs"), *tool)
     finally:
         _remove(group)
+
+
+def _threads_of_the_user(processes: Path = Path("/proc")) -> int:
+    """What the kernel counts for the limit, as far as we may see it."""
+    found = 0
+    for process in processes.iterdir():
+        with suppress(OSError):  # it has ended
+            if process.name.isdecimal() and process.stat().st_uid == os.geteuid():
+                found += sum(1 for _ in (process / "task").iterdir())
+    return found
 
 
 def _make_group(most: str) -> Path | None:

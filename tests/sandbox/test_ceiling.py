@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from envbuild.sandbox.ceiling import bounded
+from envbuild.sandbox.ceiling import _threads_of_the_user, bounded
 from envbuild.sandbox.model import Limits
 
 # Children that sleep, as many as can be had up to a hundred, counted.
@@ -33,10 +34,20 @@ def test_without_a_way_the_tool_is_started_as_it_is(monkeypatch: pytest.MonkeyPa
 
 
 def test_others_get_a_resource_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is above what they run already, all of which counts."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("envbuild.sandbox.ceiling._threads_of_the_user", lambda: 500)
     with bounded(("/bin/sh",), Limits(processes=150)) as start:
         done = subprocess.run(
             [*start, "-c", "cat /proc/self/limits"], capture_output=True, text=True, check=True
         )
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("Max processes")]
-    assert "300" == line.split()[2]
+    assert "1800" == line.split()[2]
+
+
+def test_threads_are_counted(tmp_path: Path) -> None:
+    for thread in ("7/task/7", "7/task/8", "9/task/9", "sys/task/1"):
+        (tmp_path / thread).mkdir(parents=True)
+    (tmp_path / "11").mkdir()  # has ended
+    assert 3 == _threads_of_the_user(tmp_path)
+    assert 0 < _threads_of_the_user()
