@@ -34,7 +34,7 @@ _PAUSE_SECONDS = 0.02
 
 @contextmanager
 def bounded(tool: Sequence[str], limits: Limits) -> Iterator[tuple[str, ...]]:
-    """How to start ``tool`` so that it and its descendants are about twice as many as ``limits`` allow at most.
+    """How to start ``tool`` so that it has at most about twice the descendants that ``limits`` allow.
 
     Where the kernel offers no way, ``tool`` is given back as it is.
     """
