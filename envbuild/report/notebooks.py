@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from envbuild.errors import RepoError
+from envbuild.notebook.places import EXECUTED
 from envbuild.notebook.provenance import Provenance, read_provenance
 from envbuild.report.model import NotebookEntry, Run
 from envbuild.source import Repo, printable
@@ -21,7 +22,6 @@ __all__ = ["notebook_entries"]
 
 _LARGEST: Final = 256 << 20
 _ENDING: Final = ".ipynb"
-_COPY: Final = ".executed.ipynb"
 _EXPECTED: Final = "raises-exception"
 
 
@@ -81,7 +81,7 @@ def notebook_entries(
     """
     known = {notebook.path for notebook in notebooks}
     traces = [trace for place in (repo, *results) for trace in _traces(place)]
-    copies = {path for path in known if path.endswith(_COPY) and _original(path) in known}
+    copies = {path for path in known if path.endswith(EXECUTED) and _original(path) in known}
     last: dict[str, _Trace] = {}
     for trace in sorted(traces, key=lambda trace: (_started(trace.provenance), trace.path)):
         last[trace.of if trace.of in known else trace.path] = trace
@@ -126,7 +126,7 @@ def _trace(repo: Repo, path: str) -> _Trace | None:
 
 def _original(path: str) -> str:
     """The notebook that an executed copy is of."""
-    return path.removesuffix(_COPY) + _ENDING if path.endswith(_COPY) else path
+    return path.removesuffix(EXECUTED) + _ENDING if path.endswith(EXECUTED) else path
 
 
 def _run(trace: _Trace, lock_digest: str | None) -> Run:

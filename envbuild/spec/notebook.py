@@ -87,14 +87,7 @@ class _Document(msgspec.Struct):
                 yield number, cell.code
 
 
-class _Record(msgspec.Struct):
-    """Of a document, what says whether it is an executed copy."""
-
-    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
-
-
 _decode = msgspec.json.Decoder(_Document).decode
-_decode_record = msgspec.json.Decoder(_Record).decode
 
 
 def read_notebook(repo: Repo, path: str, findings: Findings, others: Container[str] = ()) -> Notebook | None:
@@ -135,11 +128,12 @@ def is_executed_copy(repo: Repo, path: str, others: Container[str]) -> bool:
 
     What cannot be read is no copy: whoever reads it next will say why.
     """
+    shown = printable(path)
     try:
-        document = _decode_record(repo.read(path, _NOTEBOOK_LIMIT))
-    except (RepoError, msgspec.DecodeError):
+        document = _parse(repo.read(path, _NOTEBOOK_LIMIT), shown)
+    except RepoError:
         return False
-    return _is_copy(document.metadata.envbuild, printable(path), others)
+    return _is_copy(document.metadata.envbuild, shown, others)
 
 
 def _is_copy(record: object, shown: str, others: Container[str]) -> bool:

@@ -85,11 +85,22 @@ def test_an_executed_copy_is_no_notebook_wherever_it_was_put(repo: Repo) -> None
     """``run -o results`` and later ``run -o out``, or any other command; unless it is named."""
     copy = repo.root / "results" / "index.ipynb"
     copy.parent.mkdir()
-    copy.write_text('{"metadata": {"envbuild": {"notebook": "index.ipynb"}}}')
+    # With what Python writes and JSON does not have, as outputs may.
+    copy.write_text(
+        '{"nbformat": 4, "metadata": {"envbuild": {"notebook": "index.ipynb"}},'
+        ' "cells": [{"cell_type": "code", "outputs": [NaN]}]}'
+    )
     own = repo.root / "maps" / "plot.ipynb"
-    own.write_text('{"metadata": {"envbuild": {"notebook": "maps/plot.ipynb"}}}')
+    own.write_text('{"nbformat": 4, "metadata": {"envbuild": {"notebook": "maps/plot.ipynb"}}}')
     moved = repo.root / "maps" / "area.ipynb"
-    moved.write_text('{"metadata": {"envbuild": {"notebook": "another/place.ipynb"}}}')
+    moved.write_text('{"nbformat": 4, "metadata": {"envbuild": {"notebook": "another/place.ipynb"}}}')
 
     assert ALL == select_notebooks(repo, [], repo.root, repo.root / "out")
     assert ("results/index.ipynb",) == select_notebooks(repo, ["results/index.ipynb"], repo.root)
+
+
+@pytest.mark.parametrize("content", [b'{"metadata": {"\xff": 1}}', b"[" * 100_000, b"\0"])
+def test_what_cannot_be_read_is_chosen_and_refused_later(repo: Repo, content: bytes) -> None:
+    (repo.root / "index.ipynb").write_bytes(content)
+
+    assert ALL == select_notebooks(repo, [], repo.root, repo.root / "out")
