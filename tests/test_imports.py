@@ -61,6 +61,7 @@ ROOMS = (
     "check",
     "up",
     "config",
+    "fleet",
     "doctor",
     "cli",
     "__main__",

@@ -18,7 +18,8 @@ from envbuild.errors import EnvbuildError, UsageError
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "VERBS", "cli", "run"]
 
-# In the order of `envbuild --help`: a verb's module in this package has a command of the same name.
+# In the order of `envbuild --help`: a verb's module in this package has a command of the same name, both with
+# underscores for hyphens.
 VERBS = (
     "plan",
     "lock",
@@ -56,7 +57,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"envbuild.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"envbuild.cli.{name}"), name)
         return command
 
     def resolve_command(
