@@ -20,6 +20,7 @@ ROOMS = (
     "errors",
     "quantities",
     "progress",
+    "observation",
     "pack.recipe",
     "fingerprint.program",
     "store",

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from envbuild.cli.stages import Display, LiveDisplay, PlainDisplay, RunningStage
+from envbuild.cli.stages import LiveDisplay, PlainDisplay, RunningStage
 from envbuild.cli.text import escape, escape_block
 from envbuild.errors import EnvbuildError
+from envbuild.observation import LEVELS, FinishedStage, Observation, failure_code, new_build_id
 from envbuild.source.text import printable, redact
+
+if TYPE_CHECKING:
+    from envbuild.cli.journal import Journal
+    from envbuild.image.model import Image
 
 __all__ = ["Console"]
 
@@ -27,6 +33,8 @@ class Console:
         quiet: no progress and no notes.
         verbose: also what is only of interest when something looks wrong.
         debug: tracebacks with errors.
+        log_format: ``text`` for people; ``json``: what goes to stderr are lines of JSON.
+        observation: what this run did; one of its own by default.
         environment: variables that describe the terminal (``TERM``, ``NO_COLOR``, ``CI``).
         stdout, stderr: where to write; the process's own by default.
     """
@@ -38,6 +46,8 @@ class Console:
         quiet: bool = False,
         verbose: bool = False,
         debug: bool = False,
+        log_format: str = "text",
+        observation: Observation | None = None,
         environment: Mapping[str, str],
         stdout: TextIO | None = None,
         stderr: TextIO | None = None,
@@ -46,14 +56,20 @@ class Console:
         self.quiet = quiet
         self.verbose = verbose
         self.debug = debug
-        self.seconds: dict[str, float] = {}
+        self.observation = observation or Observation(new_build_id())
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
         terminal = self._stderr.isatty() and environment.get("TERM", "dumb") != "dumb"
         self._terminal = terminal
         self._colour = terminal and not environment.get("NO_COLOR")
         live = terminal and not environment.get("CI")
-        self._display: Display = LiveDisplay(self._stderr) if live else PlainDisplay(self._stderr)
+        self._display = LiveDisplay(self._stderr) if live else PlainDisplay(self._stderr)
+        self.journal: Journal | None = None
+        if log_format == "json":
+            from envbuild.cli.journal import Journal
+
+            self.journal = Journal(self._stderr, self.observation)
+            self.journal.take_over()
 
     # The Reporter the library sees
 
@@ -62,28 +78,73 @@ class Console:
         """See :class:`envbuild.progress.Reporter`."""
         stage = RunningStage(name, unit, on_change=self._changed)
         if not self.quiet:
-            self._display.opened(stage)
-        failed = True
+            (self.journal or self._display).opened(stage)
+        failure: str | None = None
         try:
             yield stage
-            failed = False
+        except BaseException as error:
+            failure = failure_code(error)
+            raise
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + stage.seconds
-            if not self.quiet:
-                self._display.closed(stage, show=not failed and (self.verbose or stage.is_notable()))
+            self.observation.stages.append(
+                FinishedStage(name, unit, stage.seconds, stage.done, stage.cached, failure)
+            )
+            if self.quiet:
+                pass
+            elif self.journal is not None:
+                self.journal.closed(stage, failure=failure)
+            else:
+                shown = failure is None and (self.verbose or stage.is_notable())
+                self._display.closed(stage, show=shown)
 
     def _changed(self, stage: RunningStage) -> None:
         if not self.quiet:
-            self._display.changed(stage)
+            (self.journal or self._display).changed(stage)
 
     def note(self, message: str) -> None:
         """See :class:`envbuild.progress.Reporter`."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        if self.journal is not None:
+            self.journal.write("info", message, event="note")
+        else:
             self._display.write(escape(message))
 
     def warn(self, message: str) -> None:
         """See :class:`envbuild.progress.Reporter`."""
-        self._display.write(f"{self._label('warning')} {escape(message)}")
+        if self.journal is not None:
+            self.journal.write("warning", message, event="warning")
+        else:
+            self._display.write(f"{self._label('warning')} {escape(message)}")
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each stage took, in seconds."""
+        spent: dict[str, float] = {}
+        for stage in self.observation.stages:
+            spent[stage.name] = spent.get(stage.name, 0.0) + stage.seconds
+        return spent
+
+    def event(self, message: str, *, event: str, **more: Any) -> None:
+        """Say something that is only for machines (``--log-format json``)."""
+        if self.journal is not None and not self.quiet:
+            self.journal.write("info", message, event=event, **more)
+
+    def identify(self, **facts: str | None) -> None:
+        """Remember what is worked on: it is on every line from here on (see :attr:`Observation.facts`)."""
+        self.observation.facts.update({name: value for name, value in facts.items() if value})
+
+    def built(self, images: Sequence[Image], index: str | None) -> None:
+        """Remember which ``images`` (one per platform) were made, and where their layers come from.
+
+        Parameters:
+            index: the digest of the index over them, None when there is one image.
+        """
+        found: Counter[str] = Counter(layer.found or "packed" for image in images for layer in image.layers)
+        self.observation.layers += found
+        self.identify(digest=index or images[0].manifest.digest)
+        levels = {level: found[level] for level in LEVELS}
+        self.event("assembled", event="layers", layers=levels)
 
     @property
     def rounded_seconds(self) -> dict[str, float]:
@@ -117,19 +178,22 @@ class Console:
     def error(self, error: EnvbuildError) -> None:
         """The end of a command that failed: a message, and under ``--json`` the error document."""
         self.close()
-        if self.debug:
-            shown = redact("".join(traceback.format_exception(error)))
-            self._stderr.write("\n".join(escape_block(shown)) + "\n")
+        trace = redact("".join(traceback.format_exception(error))) if self.debug else None
+        if trace is not None and self.journal is None:
+            self._stderr.write("\n".join(escape_block(trace)) + "\n")
         self.document(
             {
                 key: redact(value) if isinstance(value, str) else value
                 for key, value in error.to_json().items()
             }
         )
-        self.message(error)
+        self.message(error, trace=trace)
 
-    def message(self, error: EnvbuildError) -> None:
+    def message(self, error: EnvbuildError, *, trace: str | None = None) -> None:
         """Print what is wrong, where, and what to do."""
+        if self.journal is not None:
+            self.journal.error(error, trace=trace)
+            return
         lines = [f"{self._label('error')} {escape(redact(str(error)))}"]
         if error.detail:
             lines += [f"    {line}".rstrip() for line in escape_block(redact(error.detail).rstrip())]
@@ -141,6 +205,9 @@ class Console:
     def interrupted(self, message: str) -> None:
         """Print ``message`` instead of the ``^C`` that the terminal has echoed."""
         self.close()
+        if self.journal is not None:
+            self.journal.write("info", message, event="interrupted")
+            return
         self._stderr.write(("\r\x1b[K" if self._terminal else "") + message + "\n")
         self._stderr.flush()
 

@@ -95,6 +95,8 @@ class Delivery:
         from envbuild.cli.documents import build_document
         from envbuild.image.layout import image_index
 
+        index = image_index(images, session.store).digest if len(images) > 1 else None
+        session.console.built(images, index)
         loaded = place_images(
             session,
             images,
@@ -118,7 +120,7 @@ class Delivery:
                 published = publish(session, settings, env, environments(), images)
         document = build_document(
             images,
-            index=image_index(images, session.store).digest if len(images) > 1 else None,
+            index=index,
             env=env,
             tags=self.names,
             outputs=[str(place) for place in self.places],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ def project_lock(session: Session, project: Project, platforms: Sequence[str], *
     """The repository's lock for ``platforms``; made anew when need be, unless ``locked``."""
     from envbuild.lock.compiled import check_compiled
     from envbuild.lock.ensure import ensure_lock
+    from envbuild.plan import environment_id
 
     def make(previous: Lock | None) -> Lock:
         known = [target.platform for target in previous.targets] if previous else []
@@ -28,7 +30,7 @@ def project_lock(session: Session, project: Project, platforms: Sequence[str], *
     check_compiled(
         project.repo, project.spec, previous=None, platform=min(platforms), reporter=session.console
     )
-    return ensure_lock(
+    file = ensure_lock(
         project.repo,
         project.spec,
         store=session.store,
@@ -37,6 +39,10 @@ def project_lock(session: Session, project: Project, platforms: Sequence[str], *
         make=make,
         reporter=session.console,
     )
+    session.console.identify(
+        environment=environment_id(file.lock), lock=f"sha256:{hashlib.sha256(file.data).hexdigest()}"
+    )
+    return file
 
 
 def new_lock(

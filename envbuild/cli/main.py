@@ -14,7 +14,9 @@ import click
 
 import envbuild
 from envbuild.cli.console import Console
+from envbuild.cli.options import LOG_FORMAT, LOG_FORMATS
 from envbuild.errors import EnvbuildError, UsageError
+from envbuild.observation import Observation, find_build_id, new_build_id
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "VERBS", "cli", "run"]
 
@@ -93,14 +95,31 @@ def run(arguments: Sequence[str]) -> int:
     failed · 70 a bug in envbuild · 130 interrupted.
     """
     options = list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
+    observation = Observation(new_build_id())
     # Before click has understood anything, an error must already be printed as the user wants it.
-    console = Console(machine="--json" in options, debug="--debug" in options, environment=os.environ)
+    console = Console(
+        machine="--json" in options,
+        quiet=not {"-q", "--quiet"}.isdisjoint(options),
+        debug="--debug" in options,
+        log_format=_log_format(options),
+        observation=observation,
+        environment=os.environ,
+    )
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _interrupt)
+    code = _run(arguments, console)
+    console.event(
+        "ended", event="end", verb=observation.verb, exit_code=code, seconds=round(observation.seconds, 3)
+    )
+    return code
+
+
+def _run(arguments: Sequence[str], console: Console) -> int:
     try:
+        console.observation.build = find_build_id(os.environ) or console.observation.build
         # Not cli.main(): it has its own opinion on interrupts and closed pipes.
-        with cli.make_context("envbuild", list(arguments) or ["--help"]) as context:
+        with cli.make_context("envbuild", list(arguments) or ["--help"], obj=console.observation) as context:
             cli.invoke(context)
         return 0
     except click.exceptions.Exit as end:
@@ -125,6 +144,17 @@ def run(arguments: Sequence[str]) -> int:
         unexpected.__cause__ = error
         console.error(unexpected)
         return INTERNAL_ERROR
+
+
+def _log_format(options: Sequence[str]) -> str:
+    """What ``--log-format`` is going to say, for what goes wrong before it is read."""
+    said = os.environ.get(LOG_FORMAT, "")
+    for option, value in zip(options, [*options[1:], ""], strict=True):
+        if option == "--log-format":
+            said = value
+        elif option.startswith("--log-format="):
+            said = option.partition("=")[2]
+    return said if said in LOG_FORMATS else LOG_FORMATS[0]
 
 
 class _Interrupted(EnvbuildError):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+import envbuild
 from envbuild.config import (
     COMPRESSIONS,
     ENGINES,
@@ -23,6 +24,8 @@ from envbuild.config import (
 
 __all__ = [
     "AGE",
+    "LOG_FORMAT",
+    "LOG_FORMATS",
     "SIZE",
     "CommandWithRest",
     "chain",
@@ -46,6 +49,8 @@ __all__ = [
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _REST = "envbuild.rest"
+LOG_FORMAT = "ENVBUILD_LOG_FORMAT"
+LOG_FORMATS = ("text", "json")
 
 
 class _Measure(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
@@ -250,6 +255,13 @@ _common = chain(
     click.option("-q", "--quiet", is_flag=True, help="No progress and no notes."),
     click.option("-v", "--verbose", is_flag=True, help="Also say what is usually of no interest."),
     click.option("--debug", is_flag=True, help="Show tracebacks with errors."),
+    click.option(
+        "--log-format",
+        type=click.Choice(LOG_FORMATS),
+        default=LOG_FORMATS[0],
+        envvar=LOG_FORMAT,
+        help="How progress, notes and errors are written: for people, or a JSON object a line.",
+    ),
 )
 
 
@@ -262,13 +274,26 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @_common
     @functools.wraps(command)
-    def with_session(machine: bool, quiet: bool, verbose: bool, debug: bool, **parameters: Any) -> Any:
+    def with_session(
+        machine: bool, quiet: bool, verbose: bool, debug: bool, log_format: str, **parameters: Any
+    ) -> Any:
         from envbuild.cli.console import Console
         from envbuild.cli.session import SETTINGS, Session
         from envbuild.errors import DamagedError
         from envbuild.network.offline import no_network
 
-        console = Console(machine=machine, quiet=quiet, verbose=verbose, debug=debug, environment=os.environ)
+        context = click.get_current_context()
+        console = Console(
+            machine=machine,
+            quiet=quiet,
+            verbose=verbose,
+            debug=debug,
+            log_format=log_format,
+            observation=context.obj,
+            environment=os.environ,
+        )
+        console.observation.verb = context.command_path.partition(" ")[2]
+        console.event("began", event="begin", verb=console.observation.verb, version=envbuild.__version__)
         flags = {name: parameters.pop(name) for name in SETTINGS & parameters.keys()}
         session = Session(console, flags, os.environ)
         try:

@@ -50,6 +50,7 @@ def pull(session: Session, reference: str, outputs: tuple[str, ...], load: bool)
         registries=session.registries,
         reporter=session.console,
     )
+    session.console.identify(digest=pulled.digest)
     loaded = place_images(
         session,
         pulled.images,

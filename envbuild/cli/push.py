@@ -60,6 +60,7 @@ def push(session: Session, image: str, references: tuple[str, ...], wanted: tupl
     pushed = push_images(
         images, targets, store=session.store, registries=session.registries, reporter=session.console
     )
+    session.console.identify(digest=pushed.top.digest)
     document = push_document(image, images, pushed, session.console.rounded_seconds)
     session.console.result(*columns(pushed_rows(document["pushed"])))
     session.console.document(document)

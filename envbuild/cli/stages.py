@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-__all__ = ["Display", "LiveDisplay", "PlainDisplay", "RunningStage"]
+__all__ = ["LiveDisplay", "PlainDisplay", "RunningStage"]
 
 # A live display flickers when the work is over at once; plain logs need a sign of life now and then.
 _LIVE_AFTER_SECONDS = 0.25
@@ -199,9 +199,6 @@ class LiveDisplay:
         if self._live is not None:
             live, self._live = self._live, None
             live.stop()
-
-
-Display = PlainDisplay | LiveDisplay
 
 
 def _render(stages: list[RunningStage], console: RichConsole) -> Table:

@@ -1,0 +1,113 @@
+"""What one run of a command did, kept for whoever operates it: logs, metrics and the audit line.
+
+A run has a build id: 32 hexadecimal digits that a line in a log, a Job in a cluster and an entry of the audit
+file share. It is never in an image: the same lock gives the same bytes in every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from envbuild.errors import EnvbuildError, UsageError
+
+__all__ = [
+    "BUILD_ID",
+    "LEVELS",
+    "FinishedStage",
+    "Observation",
+    "failure_code",
+    "find_build_id",
+    "new_build_id",
+    "request_build_id",
+]
+
+BUILD_ID = "ENVBUILD_BUILD_ID"
+# Where a layer comes from: this machine's cache, a registry, or it was made.
+LEVELS = ("store", "registry", "packed")
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedStage:
+    """A stage that is over: ``done`` and ``cached`` are in its ``unit``, ``failure`` is the code of the error
+    that ended it.
+    """
+
+    name: str
+    unit: str
+    seconds: float
+    done: int
+    cached: int
+    failure: str | None = None
+
+
+@dataclass(slots=True)
+class Observation:
+    """One run.
+
+    ``verb`` is empty until it is known. ``facts`` is what became known on the way and identifies what was
+    worked on: ``environment`` (``env-…``), ``lock`` and ``digest`` (``sha256:…``). ``layers`` is how many
+    came from where (:data:`LEVELS`). ``kernel_starts`` is how long kernels took to answer, in seconds.
+    """
+
+    build: str
+    verb: str = ""
+    started: float = field(default_factory=time.monotonic)
+    facts: dict[str, str] = field(default_factory=dict)
+    stages: list[FinishedStage] = field(default_factory=list)
+    layers: Counter[str] = field(default_factory=Counter)
+    kernel_starts: list[float] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.started
+
+
+def new_build_id() -> str:
+    """A build id that nothing else has."""
+    return secrets.token_hex(16)
+
+
+def find_build_id(environment: Mapping[str, str]) -> str | None:
+    """The build id that whoever started this process gave it (``ENVBUILD_BUILD_ID``), None without one.
+
+    Raises:
+        UsageError: what was given is not 32 hexadecimal digits.
+    """
+    given = environment.get(BUILD_ID, "")
+    if given and _ID.fullmatch(given) is None:
+        raise UsageError(
+            f"{BUILD_ID} is not a build id",
+            code="bad-build-id",
+            remedy=f"give 32 hexadecimal digits in lower case, or unset {BUILD_ID}",
+        )
+    return given or None
+
+
+def request_build_id(*parts: str) -> str:
+    """The build id of a request: the same ``parts`` give the same id, wherever it is asked for.
+
+    >>> request_build_id("https://example.org/repo", "main") == request_build_id("https://example.org/repomain")
+    False
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogateescape")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:32]
+
+
+def failure_code(error: BaseException | None) -> str | None:
+    """What ``error`` is called in logs and metrics; None when there is none."""
+    if error is None:
+        return None
+    if isinstance(error, EnvbuildError):
+        return error.code
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "internal"
