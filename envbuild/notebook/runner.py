@@ -246,6 +246,10 @@ class _Execution:
         count = sum(number <= self.current for number in self._waiting)
         failure |= {"cell": self.current, "count": count}
         cell = self.notebook.cells[self.current - 1]
+        errors = [output for output in cell.outputs if output.output_type == "error"]
+        if errors and failure["kind"] == "cell-failed":
+            # IPython's reply says "NoneType: None" when what failed was showing a result; the output knows.
+            failure["message"] = f"{errors[-1].ename}: {errors[-1].evalue}"[:_LONGEST_TEXT]
         lines = cell.source.count("\n") + 1
         traceback = _COLOURS.sub("", failure.get("traceback", ""))
         for form in _LINES:
@@ -253,7 +257,6 @@ class _Execution:
             if match and 1 <= int(match[1]) <= lines:
                 failure["line"] = int(match[1])
                 # It shows the code, so the cell need not be shown above it, as nbclient does.
-                errors = [output for output in cell.outputs if output.output_type == "error"]
                 told = "\n".join(errors[-1].traceback) if errors else ""
                 failure["traceback"] = told[-_LONGEST_TEXT:] or failure["traceback"]
                 break

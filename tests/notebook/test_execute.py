@@ -135,6 +135,19 @@ def test_a_failing_cell_is_named_and_what_ran_is_kept(run: Run, repository: Path
 
 
 @pytest.mark.slow
+def test_a_result_that_cannot_be_shown_is_told_by_its_own_error(run: Run, repository: Path) -> None:
+    """IPython's reply to such a cell says "NoneType: None"."""
+    write(
+        repository / "a.ipynb",
+        "class Table:\n    def _repr_html_(self): raise ValueError('no rows')",
+        "Table()",
+    )
+    (result,) = run("a.ipynb")
+    assert result.error is not None
+    assert result.error.message.endswith("failed: ValueError: no rows")
+
+
+@pytest.mark.slow
 def test_a_failure_does_not_stop_the_other_notebooks(run: Run, repository: Path) -> None:
     write(repository / "a.ipynb", "1/0")
     write(repository / "b.ipynb", "1")
