@@ -62,6 +62,7 @@ ROOMS = (
     "check",
     "up",
     "config",
+    "cluster",
     "fleet",
     "doctor",
     "cli",
@@ -83,6 +84,7 @@ HEAVY = (
     "nacl",
     "PIL",
     "detect_secrets",
+    "kubernetes",
 )
 
 

@@ -1,0 +1,11 @@
+"""Kubernetes: connecting to a cluster, its objects as plain dictionaries, and bringing it to a wanted state.
+
+::
+
+    cluster = connect(context=None)                  # connection.py: KUBECONFIG, a pod's service account
+    cluster.list("v1", "Pod", namespace, labels=…)   # api.py: requests, tried again when that may help
+    for event, pod in watch(cluster, "v1", "Pod"):   # watch.py: a list and everything that happens afterwards
+    apply(cluster, objects, prune=…)                 # apply.py: dry run, differences, then server-side apply
+
+All failures are :mod:`envbuild.errors` (failures.py). The official client is imported on connecting only.
+"""

@@ -1,0 +1,454 @@
+"""Objects of a cluster, as the dictionaries that their YAML is.
+
+The transport, with its credentials, is the official client's; models of it are not used, so that objects of
+every version and of custom resources are alike. Where a kind is (its plural, whether it has namespaces) the
+server is asked once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from envbuild.cluster.failures import ABSENT, TRANSIENT, Action, failure, unreachable
+from envbuild.errors import RemoteError
+from envbuild.registry.retry import retry_after
+from envbuild.source.text import clean
+
+if TYPE_CHECKING:
+    from kubernetes.client.api_client import ApiClient
+
+__all__ = ["Cluster", "Object", "Objects", "Resource"]
+
+Object = dict[str, Any]
+Objects = list[Object]
+
+_ATTEMPTS = 5
+_LONGEST_PAUSE = 30.0  # seconds; a server that asks for more is not waited for
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 60.0
+_PAGE = 500  # objects of a list per request
+_LARGEST = 256 << 20  # bytes of an answer
+_READING = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where objects of a kind are: ``plural`` in ``api_version``, in namespaces or not."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core."""
+        group, slash, _ = self.api_version.partition("/")
+        return group if slash else ""
+
+    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
+        """The path of the URL; ``namespace`` None: of all namespaces."""
+        parts = ["apis" if "/" in self.api_version else "api", self.api_version]
+        if self.namespaced and namespace is not None:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts += [part for part in (self.plural, quote(name, safe=""), subresource) if part]
+        return "/" + "/".join(parts)
+
+
+class Cluster:
+    """A connection to a cluster; threads may share it.
+
+    Every method raises :class:`RemoteError` (see failures.py) when the cluster does not do what is asked.
+    ``namespace=None`` means the context's; ``everywhere=True`` all of them.
+
+    Parameters:
+        client: the official client, with address and credentials.
+        namespace: the context's.
+        renew: makes a client with fresh credentials once they are refused.
+        wait: pauses that many seconds before another try.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        namespace: str,
+        renew: Callable[[], ApiClient] | None = None,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.client = client
+        self.namespace = namespace
+        self._renew = renew
+        self._wait = wait
+        self._resources: dict[str, dict[str, Resource]] = {}
+
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return str(self.client.configuration.host)
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Where objects of this kind are.
+
+        Raises:
+            RemoteError: ``cluster-kind-unknown``, when the cluster has no such kind.
+        """
+        known = self._resources.get(api_version)
+        if known is None:
+            path = f"/{'apis' if '/' in api_version else 'api'}/{api_version}"
+            try:
+                answer = self._json("GET", path, Action("get", resource=api_version))
+            except RemoteError as error:
+                if error.code != "cluster-not-found":
+                    raise
+                answer = {}
+            known = {
+                entry["kind"]: Resource(api_version, entry["kind"], entry["name"], bool(entry["namespaced"]))
+                for entry in answer.get("resources", ())
+                if "/" not in entry["name"]
+            }
+            self._resources[api_version] = known
+        if kind not in known:
+            self._resources.pop(api_version)  # it may be installed later
+            raise RemoteError(
+                f"the cluster has no {clean(kind)} in {clean(api_version)}",
+                code="cluster-kind-unknown",
+                remedy="install what brings this kind (its custom resource definitions), or use a cluster "
+                "of a version that has it",
+            )
+        return known[kind]
+
+    def get(
+        self, api_version: str, kind: str, name: str, namespace: str | None = None, subresource: str = ""
+    ) -> Object:
+        """One object; ``cluster-not-found`` when it is not there."""
+        resource = self.resource(api_version, kind)
+        return self._on(resource, "GET", namespace, name, subresource)
+
+    def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """One object, None when it (or its namespace) is not there."""
+        try:
+            return self.get(api_version, kind, name, namespace)
+        except RemoteError as error:
+            if error.code in ABSENT:
+                return None
+            raise
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        everywhere: bool = False,
+        labels: str = "",
+        fields: str = "",
+    ) -> Objects:
+        """The objects of a kind, by namespace and name.
+
+        Parameters:
+            labels: a label selector (``app=x,tier!=y``).
+            fields: a field selector (``spec.nodeName=node1``).
+        """
+        found, _ = self.list_at(
+            api_version, kind, namespace, everywhere=everywhere, labels=labels, fields=fields
+        )
+        return found
+
+    def list_at(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        everywhere: bool = False,
+        labels: str = "",
+        fields: str = "",
+    ) -> tuple[Objects, str]:
+        """As :meth:`list`, with the ``resourceVersion`` from which a watch goes on."""
+        resource = self.resource(api_version, kind)
+        where = self._namespace(resource, namespace, everywhere)
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(_PAGE)}
+        found: Objects = []
+        while True:
+            action = Action("list", resource.group, resource.plural, where)
+            try:
+                page = self._json("GET", resource.path(where), action, query)
+            except RemoteError as error:
+                if error.code != "cluster-expired" or "continue" not in query:
+                    raise
+                del query["continue"]  # reading took minutes; once more from the beginning
+                found.clear()
+                continue
+            # Lists leave out what all their items have in common.
+            found += [{"apiVersion": api_version, "kind": kind, **item} for item in page.get("items") or ()]
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                found.sort(key=lambda each: (each["metadata"].get("namespace", ""), each["metadata"]["name"]))
+                return found, str(metadata.get("resourceVersion", ""))
+            query["continue"] = metadata["continue"]
+
+    def create(self, wanted: Object) -> Object:
+        """Create it; ``cluster-exists`` when it is there, ``cluster-refused`` by quotas and policies."""
+        resource = self.resource(wanted["apiVersion"], wanted["kind"])
+        metadata = wanted["metadata"]
+        where = self._namespace(resource, metadata.get("namespace"))
+        action = Action("create", resource.group, resource.plural, where, metadata.get("name", ""))
+        return self._json("POST", resource.path(where), action, body=wanted)
+
+    def apply(self, wanted: Object, manager: str, *, dry_run: bool = False, force: bool = False) -> Object:
+        """Server-side apply: create it or set the fields that ``wanted`` has, and drop those set before.
+
+        Parameters:
+            manager: who the fields belong to.
+            dry_run: only say what it would be.
+            force: take over fields that others have set, instead of ``cluster-conflict``.
+        """
+        query = {"fieldManager": manager, "force": str(force).lower(), "dryRun": "All" if dry_run else ""}
+        resource = self.resource(wanted["apiVersion"], wanted["kind"])
+        metadata = wanted["metadata"]
+        return self._on(
+            resource,
+            "PATCH",
+            metadata.get("namespace"),
+            metadata["name"],
+            "",
+            query,
+            wanted,
+            "apply-patch+yaml",
+        )
+
+    def patch(
+        self, api_version: str, kind: str, name: str, change: Object, namespace: str | None = None
+    ) -> Object:
+        """Merge ``change`` into an object (RFC 7396)."""
+        resource = self.resource(api_version, kind)
+        return self._on(resource, "PATCH", namespace, name, "", {}, change, "merge-patch+json")
+
+    def delete(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        grace: int | None = None,
+        dry_run: bool = False,
+    ) -> bool:
+        """Delete an object and, in the background, what belongs to it; false when it is not there.
+
+        Parameters:
+            grace: seconds that pods get to end; None: what they ask for.
+        """
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        if dry_run:
+            options["dryRun"] = ["All"]
+        try:
+            self._on(self.resource(api_version, kind), "DELETE", namespace, name, "", {}, options)
+        except RemoteError as error:
+            if error.code not in ABSENT:
+                raise
+            return False
+        return True
+
+    def logs(
+        self,
+        pod: str,
+        namespace: str | None = None,
+        *,
+        container: str = "",
+        follow: bool = False,
+        since: str = "",
+    ) -> Iterator[bytes]:
+        """The lines that a container writes, without their ends.
+
+        Parameters:
+            container: which of the pod's; may be empty when it has one only.
+            follow: go on until it ends.
+            since: only what was written after this moment (RFC 3339).
+        """
+        resource = self.resource("v1", "Pod")
+        where = self._namespace(resource, namespace)
+        query = {"container": container, "follow": str(follow).lower(), "sinceTime": since}
+        action = Action("get", "", "pods/log", where, pod)
+        return self.lines(resource.path(where, pod, "log"), action, query)
+
+    def may(self, verb: str, resource: str, *, group: str = "", namespace: str | None = None) -> bool:
+        """Whether these credentials may do it (a SelfSubjectAccessReview); ``namespace`` "" is everywhere."""
+        plural, _, subresource = resource.partition("/")
+        where = self.namespace if namespace is None else namespace
+        attributes = {
+            "verb": verb,
+            "group": group,
+            "resource": plural,
+            "subresource": subresource,
+            "namespace": where,
+        }
+        review = self.create(
+            {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "metadata": {},
+                "spec": {"resourceAttributes": attributes},
+            }
+        )
+        return bool(review["status"]["allowed"])
+
+    def lines(
+        self, path: str, action: Action, query: Mapping[str, str], seconds: float | None = None
+    ) -> Iterator[bytes]:
+        """The lines of an answer that comes bit by bit; it breaks after ``seconds`` without a byte."""
+        answer, _ = self._answer("GET", path, action, query, None, "", seconds, stream=True)
+        rest = b""
+        try:
+            for piece in answer.response.stream(64 << 10):
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from whole
+            if rest:
+                yield rest
+        except _broken() as error:
+            raise unreachable(error, self.server, action) from error
+        finally:
+            answer.response.close()
+
+    def _namespace(self, resource: Resource, given: str | None, everywhere: bool = False) -> str | None:
+        if not resource.namespaced or everywhere:
+            return None
+        return self.namespace if given is None else given
+
+    def _on(
+        self,
+        resource: Resource,
+        method: str,
+        namespace: str | None,
+        name: str,
+        subresource: str = "",
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content: str = "json",
+    ) -> Object:
+        where = self._namespace(resource, namespace)
+        plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        action = Action(_READING[method], resource.group, plural, where, name)
+        return self._json(method, resource.path(where, name, subresource), action, query or {}, body, content)
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        action: Action,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content: str = "json",
+    ) -> Object:
+        _, document = self._answer(method, path, action, query or {}, body, content, _READ_SECONDS)
+        if document is None:
+            raise RemoteError(
+                f"what {self.server} answers is not that of a Kubernetes API server",
+                code="cluster-not-kubernetes",
+                remedy="check the address in the kubeconfig: a proxy or a login page may be in between",
+            )
+        return document
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        action: Action,
+        query: Mapping[str, str],
+        body: Object | None,
+        content: str,
+        seconds: float | None,
+        stream: bool = False,
+    ) -> tuple[Any, Object | None]:
+        """An answer with a good status, and its body, unless that is to be streamed.
+
+        Tried again as long as that may help.
+
+        A create is not idempotent: it is only sent again when the server says that it has not begun (429), or
+        when no connection was made.
+        """
+        renewed = False
+        failures = 0
+        while True:
+            pause: float | None = None
+            client = self.client
+            try:
+                answer = self._send(method, path, query, body, content, seconds)
+                good = 200 <= answer.status <= 299
+                document = None if good and stream else _document(answer)
+            except _broken() as error:
+                trouble = unreachable(error, self.server, action)
+                again = trouble.code == "cluster-unreachable" and (method != "POST" or _never_sent(error))
+            else:
+                if good:
+                    return answer, document
+                trouble = failure(answer.status, document, action)
+                pause = retry_after(answer.headers.get("Retry-After"))
+                if answer.status == 401 and self._renew is not None and not renewed:
+                    renewed = True
+                    if self.client is client:
+                        self.client = self._renew()
+                    continue
+                again = answer.status == 429 or (answer.status in TRANSIENT and method != "POST")
+            failures += 1
+            if not again or failures == _ATTEMPTS or (pause or 0.0) > _LONGEST_PAUSE:
+                raise trouble
+            self._wait(0.5 * 2 ** (failures - 1) if pause is None else pause)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None,
+        content: str,
+        seconds: float | None,
+    ) -> Any:
+        headers = {"Accept": "application/json, */*"}
+        if body is not None:
+            headers["Content-Type"] = f"application/{content}"
+        request = self.client.param_serialize(
+            method,
+            path,
+            query_params=[(key, value) for key, value in query.items() if value],
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        # 10 s to connect; None: for as long as it takes.
+        return self.client.call_api(*request, _request_timeout=(_CONNECT_SECONDS, seconds))
+
+
+def _document(answer: Any) -> Object | None:
+    """The JSON object an answer consists of, None when it is something else."""
+    data = answer.response.read(_LARGEST + 1)
+    answer.response.release_conn()
+    if len(data) > _LARGEST:
+        return None
+    with suppress(ValueError):
+        document = json.loads(data)
+        if isinstance(document, dict):
+            return document
+    return None
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What the client raises when there is no answer."""
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    return (ApiException, HTTPError, OSError)
+
+
+def _never_sent(error: Exception) -> bool:
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+
+    return isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError)
