@@ -128,6 +128,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("sbom", "switch", reason=_ATTESTED),
     Option("provenance", "switch", reason=_ATTESTED),
     Option("sign-key", "text", reason=_ATTESTED),
+    Option("audit-log", "text"),
+    Option("actor", "text"),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 
@@ -144,7 +146,8 @@ class Settings:
     found out at run time. ``verify`` is how outputs are compared.
     ``registry`` is the repository in a registry that is the shared cache;
     ``registry_cache`` tells whether layers that are found in registries are used, ``plain_http`` which of
-    them may be talked to without TLS.
+    them may be talked to without TLS. ``audit_log`` is the file that builds and pushes are recorded in, as
+    done by ``actor``.
     """
 
     cache_dir: Path
@@ -181,6 +184,8 @@ class Settings:
     sbom: bool = False
     provenance: bool = False
     sign_key: str | None = None
+    audit_log: str | None = None
+    actor: str | None = None
 
     @property
     def source_addresses(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from envbuild.errors import EnvbuildError, UsageError
+from envbuild.errors import UsageError
 
 __all__ = [
     "BUILD_ID",
@@ -52,14 +52,18 @@ class Observation:
     """One run.
 
     ``verb`` is empty until it is known. ``facts`` is what became known on the way and identifies what was
-    worked on: ``environment`` (``env-…``), ``lock`` and ``digest`` (``sha256:…``). ``layers`` is how many
-    came from where (:data:`LEVELS`). ``kernel_starts`` is how long kernels took to answer, in seconds.
+    worked on: ``environment`` (``env-…``), ``lock`` and ``digest`` (``sha256:…``). ``source`` is where the
+    repository is (``url`` and ``revision``, or ``directory``), ``images`` the image ID for each platform.
+    ``layers`` is how many came from where (:data:`LEVELS`), ``kernel_starts`` how long kernels took to
+    answer, in seconds.
     """
 
     build: str
     verb: str = ""
     started: float = field(default_factory=time.monotonic)
     facts: dict[str, str] = field(default_factory=dict)
+    source: dict[str, str | None] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
     stages: list[FinishedStage] = field(default_factory=list)
     layers: Counter[str] = field(default_factory=Counter)
     kernel_starts: list[float] = field(default_factory=list)
@@ -105,9 +109,9 @@ def request_build_id(*parts: str) -> str:
 
 
 def failure_code(error: BaseException | None) -> str | None:
-    """What ``error`` is called in logs and metrics; None when there is none."""
+    """What ``error`` is called in logs, metrics and the audit file: its ``code``; None when there is none."""
     if error is None:
         return None
-    if isinstance(error, EnvbuildError):
-        return error.code
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else "internal"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(getattr(error, "code", "internal"))

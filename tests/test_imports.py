@@ -25,6 +25,7 @@ ROOMS = (
     "fingerprint.program",
     "store",
     "source",
+    "audit",
     "network",
     "kernel",
     "spec.model",

@@ -37,7 +37,8 @@ def attest(session: Session, image: str) -> None:
             code="nothing-to-attest",
             remedy="sign it (--sign KEY), attach a bill of materials (--sbom), or both",
         )
-    reference, top, attached = attest_finished(inspector(session), image, attestation)
+    with session.audit.push([image]):
+        reference, top, attached = attest_finished(inspector(session), image, attestation)
     document = attest_document(reference, top, attached, session.console.rounded_seconds)
     session.console.result(
         *columns([("image", f"{reference.name}@{top.digest}"), *attached_rows(document["attached"])])

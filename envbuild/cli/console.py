@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import traceback
 from collections import Counter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Console"]
 
+_IDENTIFIER = re.compile(r"[a-z0-9:-]{1,80}")
 _COLOURS = {"error": "31;1", "warning": "33;1", "help": "36"}
 
 
@@ -130,21 +132,34 @@ class Console:
         if self.journal is not None and not self.quiet:
             self.journal.write("info", message, event=event, **more)
 
-    def identify(self, **facts: str | None) -> None:
-        """Remember what is worked on: it is on every line from here on (see :attr:`Observation.facts`)."""
-        self.observation.facts.update({name: value for name, value in facts.items() if value})
+    def audited(self, line: Mapping[str, Any]) -> None:
+        """Show a line of the audit file (:mod:`envbuild.audit`) to machines, whoever wants it quiet."""
+        if self.journal is not None:
+            self.journal.write("info", f"{line['action']} {line['outcome']}", event="audit", audit=line)
 
-    def built(self, images: Sequence[Image], index: str | None) -> None:
-        """Remember which ``images`` (one per platform) were made, and where their layers come from.
+    def identify(self, **facts: str | None) -> None:
+        """Remember what is worked on: it is on every line from here on (see :attr:`Observation.facts`).
+
+        An image of a stranger may say anything about itself: what is no identifier is passed over.
+        """
+        known = {name: value for name, value in facts.items() if value and _IDENTIFIER.fullmatch(value)}
+        self.observation.facts.update(known)
+
+    def took(self, images: Sequence[Image], index: str | None) -> None:
+        """Remember which ``images`` (one per platform) this is about.
 
         Parameters:
             index: the digest of the index over them, None when there is one image.
         """
+        self.observation.images = {image.platform: image.image_id for image in images}
+        self.identify(digest=index or images[0].manifest.digest)
+
+    def assembled(self, images: Sequence[Image], index: str | None) -> None:
+        """Remember which ``images`` were made, and where their layers come from; see :meth:`took`."""
+        self.took(images, index)
         found: Counter[str] = Counter(layer.found or "packed" for image in images for layer in image.layers)
         self.observation.layers += found
-        self.identify(digest=index or images[0].manifest.digest)
-        levels = {level: found[level] for level in LEVELS}
-        self.event("assembled", event="layers", layers=levels)
+        self.event("assembled", event="layers", layers={level: found[level] for level in LEVELS})
 
     @property
     def rounded_seconds(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.attesting import attached_rows, attest_options, wanted_attestation
-from envbuild.cli.options import chain, plain_http_option
+from envbuild.cli.options import audit_options, chain, plain_http_option
 from envbuild.cli.placing import image_rows, load_option, output_option, place_images
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns, count
@@ -40,6 +40,7 @@ delivery_options = chain(
     load_option,
     click.option("--push", is_flag=True, help="Push it to the registries of its names (-t)."),
     attest_options,
+    audit_options,
     plain_http_option,
 )
 
@@ -96,7 +97,7 @@ class Delivery:
         from envbuild.image.layout import image_index
 
         index = image_index(images, session.store).digest if len(images) > 1 else None
-        session.console.built(images, index)
+        session.console.assembled(images, index)
         loaded = place_images(
             session,
             images,
@@ -114,10 +115,11 @@ class Delivery:
             from envbuild.cli.sharing import noticing_losses, publish
 
             changes = self._changes(session, subject.lock) if subject is not None else None
-            with noticing_losses(session, settings, images):
-                pushed, attached = self._push(session, images, subject)
-            if env is not None and environments is not None:
-                published = publish(session, settings, env, environments(), images)
+            with session.audit.push([*self.names, *([settings.registry] if settings.registry else [])]):
+                with noticing_losses(session, settings, images):
+                    pushed, attached = self._push(session, images, subject)
+                if env is not None and environments is not None:
+                    published = publish(session, settings, env, environments(), images)
         document = build_document(
             images,
             index=index,

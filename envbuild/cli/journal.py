@@ -6,14 +6,13 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from envbuild.cli.stages import RunningStage
 from envbuild.errors import EnvbuildError
 from envbuild.observation import Observation
-from envbuild.source.text import redact
+from envbuild.source.text import redact_all
 
 __all__ = ["Journal"]
 
@@ -91,7 +90,7 @@ class Journal:
             **more,
         }
         # ASCII: no line separator of Unicode, no undecodable byte of a file name, whatever reads it.
-        text = json.dumps(_clean(line)) + "\n"
+        text = json.dumps(redact_all(line)) + "\n"
         with self._lock:
             self._stream.write(text)
             self._stream.flush()
@@ -133,17 +132,6 @@ def _amounts(stage: RunningStage) -> dict[str, Any]:
             "total": max(stage.total, stage.done),
         }
     return amounts
-
-
-def _clean(value: Any) -> Any:
-    """``value`` without the credentials of URLs, however deep."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {key: _clean(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_clean(one) for one in value]
-    return value
 
 
 def _now() -> str:

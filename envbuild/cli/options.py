@@ -28,6 +28,7 @@ __all__ = [
     "LOG_FORMATS",
     "SIZE",
     "CommandWithRest",
+    "audit_options",
     "chain",
     "common_options",
     "compression_option",
@@ -152,6 +153,16 @@ plain_http_option = click.option(
 )
 
 
+audit_options = chain(
+    click.option(
+        "--audit-log",
+        metavar="FILE",
+        help="Append who built and pushed what, a JSON object a line; without it nothing is pushed.",
+    ),
+    click.option("--actor", metavar="NAME", help="Who this is done for, as it is to be in the audit file."),
+)
+
+
 class _RepositoryName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
     """A repository in a registry, in full and without a tag."""
 
@@ -230,6 +241,8 @@ step_options = chain(
         help="How long a step in the sandbox may take. Default: 60.",
     ),
 )
+# Verbs that make an image to be kept: each run is recorded, also one that fails.
+_BUILDS = frozenset({"build", "base build"})
 # What decides how a repository's environment is locked, found and built.
 environment_options = chain(registry_options, plain_http_option, lock_options, spec_options, step_options)
 contents_options = chain(
@@ -296,8 +309,12 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         console.event("began", event="begin", verb=console.observation.verb, version=envbuild.__version__)
         flags = {name: parameters.pop(name) for name in SETTINGS & parameters.keys()}
         session = Session(console, flags, os.environ)
+        audited = console.observation.verb in _BUILDS
         try:
-            with no_network() if session.settings.offline else nullcontext():
+            with (
+                no_network() if session.settings.offline else nullcontext(),
+                session.audit.build() if audited else nullcontext(),
+            ):
                 try:
                     return command(session, **parameters)
                 except DamagedError as error:

@@ -6,7 +6,7 @@ import click
 
 from envbuild.cli.delivery import pushed_rows
 from envbuild.cli.looking import inspector
-from envbuild.cli.options import common_options, plain_http_option
+from envbuild.cli.options import audit_options, common_options, plain_http_option
 from envbuild.cli.session import Session
 from envbuild.cli.text import columns
 from envbuild.config import PLATFORMS
@@ -27,6 +27,7 @@ _FILES = ("oci:", "archive:", "cache:")
     type=click.Choice(PLATFORMS),
     help="Push only the image for this; repeatable. Default: all there are.",
 )
+@audit_options
 @plain_http_option
 @common_options
 def push(session: Session, image: str, references: tuple[str, ...], wanted: tuple[str, ...]) -> None:
@@ -36,8 +37,10 @@ def push(session: Session, image: str, references: tuple[str, ...], wanted: tupl
     REFERENCE it goes to where its name says.
     """
     from envbuild.cli.documents import push_document
+    from envbuild.image.layout import image_index
     from envbuild.image.reference import parse_reference
     from envbuild.inspection.place import Place, parse_place
+    from envbuild.inspection.view import read_image
     from envbuild.pull import take_images
     from envbuild.registry.push import push_images
 
@@ -50,17 +53,22 @@ def push(session: Session, image: str, references: tuple[str, ...], wanted: tupl
             remedy=f"name it as well: envbuild push {image} registry.example.org/team/demo:1.0",
         )
     targets = [parse_reference(text) for text in references or (place.text,)]
+    medium = inspector(session).medium(place)
     images = take_images(
-        inspector(session).medium(place),
+        medium,
         platforms=wanted,
         store=session.store,
         jobs=session.settings.jobs,
         reporter=session.console,
     )
-    pushed = push_images(
-        images, targets, store=session.store, registries=session.registries, reporter=session.console
-    )
-    session.console.identify(digest=pushed.top.digest)
+    index = image_index(images, session.store).digest if len(images) > 1 else None
+    session.console.took(images, index)
+    view = read_image(medium, medium.entries().images[0])
+    session.console.identify(environment=view.environment, lock=view.lock_digest)
+    with session.audit.push(list(map(str, targets))):
+        pushed = push_images(
+            images, targets, store=session.store, registries=session.registries, reporter=session.console
+        )
     document = push_document(image, images, pushed, session.console.rounded_seconds)
     session.console.result(*columns(pushed_rows(document["pushed"])))
     session.console.document(document)

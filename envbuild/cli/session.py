@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,8 +22,7 @@ from envbuild.config import (
 from envbuild.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from envbuild.audit import Audit
     from envbuild.base.mirrors import Mirrors
     from envbuild.builder.make import EngineBuilt
     from envbuild.engine.machine import Engines
@@ -118,6 +118,19 @@ class Session:
         click.get_current_context().with_resource(in_use(store))
         return store
 
+    @cached_property
+    def audit(self) -> Audit:
+        """What records builds and pushes."""
+        from envbuild.audit import Audit, who
+
+        path = self.settings.audit_log
+        return Audit(
+            Path(path).expanduser() if path else None,
+            who(self.environment, self.settings.actor),
+            self.console.observation,
+            self.console.audited,
+        )
+
     def apart(self, cache: Path) -> Session:
         """A session with a cache of its own at ``cache``, that takes nothing from registries' caches."""
         flags = {**self._flags, "cache_dir": cache, "registry": None, "registry_cache": False}
@@ -155,6 +168,9 @@ class Session:
         settings = self.settings
         opener = Opener(self.store, self.environment, self.console, offline=settings.offline)
         repo = opener.open(source, settings.subdir)
+        self.console.observation.source = (
+            repo.origin.identity if repo.origin else {"directory": str(repo.root)}
+        )
 
         def text(name: str) -> str | None:
             return (

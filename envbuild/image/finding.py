@@ -33,6 +33,8 @@ class Found:
 class LayersLost(Exception):
     """Layers that were found turn out not to be had; from now on they are not found any more."""
 
+    code = "layers-lost"
+
 
 class Layers(Protocol):
     """Finds layers. Methods may be called from any thread."""

@@ -22,3 +22,13 @@ class Origin:
     ref: str | None = None
     subdirectory: str = ""
     tracked: bool = False
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """What is needed to get the same files once more."""
+        return {
+            "url": self.url,
+            "revision": self.revision,
+            "ref": self.ref,
+            "subdirectory": self.subdirectory or None,
+        }
