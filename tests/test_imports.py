@@ -65,6 +65,7 @@ ROOMS = (
     "config",
     "cluster",
     "fleet",
+    "warm",
     "doctor",
     "cli",
     "__main__",
@@ -157,7 +158,7 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
     "verb",
     [
         *("plan", "lock", "build", "push", "pull", "up", "run", "kernel", "inspect", "diff", "verify"),
-        *("fingerprint", "check", "sbom", "report", "attest", "cache", "base", "doctor", None),
+        *("fingerprint", "check", "sbom", "report", "attest", "warm", "cache", "base", "doctor", None),
     ],
 )
 def test_help_imports_nothing_heavy(verb: str | None) -> None:

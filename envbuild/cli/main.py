@@ -40,6 +40,7 @@ VERBS = (
     "sbom",
     "report",
     "attest",
+    "warm",
     "cache",
     "base",
     "doctor",

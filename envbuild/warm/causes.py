@@ -1,0 +1,177 @@
+"""Why an image is not on a node, in one word and one sentence, from objects as the cluster gives them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from envbuild.fleet.model import Pool, Toleration
+from envbuild.source.text import clean, redact
+
+__all__ = [
+    "WARM",
+    "Cause",
+    "container_cause",
+    "node_cause",
+    "pod_node",
+    "pressure_cause",
+    "unscheduled_cause",
+]
+
+_PULL_REASONS: Final = frozenset(
+    {
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ImageInspectError",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
+_CREATING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+# What the DaemonSet controller makes its pods tolerate by itself.
+_ALWAYS_TOLERATED: Final = frozenset(
+    f"node.kubernetes.io/{name}"
+    for name in (
+        "disk-pressure",
+        "memory-pressure",
+        "not-ready",
+        "pid-pressure",
+        "unreachable",
+        "unschedulable",
+    )
+)
+_FRAME: Final = re.compile(r"Failed to pull image \"[^\"]*\": (?:rpc error: code = \w+ desc = )?")
+_LONGEST: Final = 1000
+
+
+class Cause(NamedTuple):
+    """``reason`` is one of those in docs/warm.md, empty when there is nothing to explain."""
+
+    reason: str
+    message: str = ""
+
+
+WARM: Final = Cause("")
+
+
+def node_cause(node: Mapping[str, Any], pool: Pool) -> Cause:
+    """What about the node itself keeps it from being warm, or :data:`WARM`."""
+    ready = _condition(node, "Ready")
+    if ready.get("status") != "True":
+        return Cause("node-not-ready", _text(ready.get("message")) or "its kubelet does not report")
+    for taint in (node.get("spec") or {}).get("taints") or ():
+        key, effect = str(taint.get("key")), str(taint.get("effect"))
+        if effect == "PreferNoSchedule" or key in _ALWAYS_TOLERATED:
+            continue
+        if not any(_tolerates(one, key, str(taint.get("value") or ""), effect) for one in pool.tolerations):
+            value = f"={taint['value']}" if taint.get("value") else ""
+            return Cause(
+                "taint",
+                f"the pool {pool.name} has no toleration for its taint {clean(key + value)}:{clean(effect)}",
+            )
+    return WARM
+
+
+def pressure_cause(node: Mapping[str, Any]) -> Cause:
+    """The node's lack of disk, or :data:`WARM`."""
+    pressure = _condition(node, "DiskPressure")
+    if pressure.get("status") == "True":
+        return Cause("disk-pressure", _text(pressure.get("message")) or "its disk is full")
+    return WARM
+
+
+def unscheduled_cause(pod: Mapping[str, Any]) -> Cause:
+    """Why the pod as a whole does not run: it was not scheduled, or was evicted; else :data:`WARM`."""
+    status = pod.get("status") or {}
+    if status.get("phase") == "Failed":
+        reason = str(status.get("reason") or "")
+        return Cause(
+            "evicted" if reason == "Evicted" else "pod-failed", _text(status.get("message")) or reason
+        )
+    scheduled = _condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return Cause("not-scheduled", _text(scheduled.get("message")))
+    return WARM
+
+
+def container_cause(pod: Mapping[str, Any], name: str, events: Iterable[Mapping[str, Any]]) -> Cause:
+    """Why the container ``name`` of ``pod`` does not run; :data:`WARM` if it does.
+
+    Parameters:
+        events: those of this pod, in any order.
+    """
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    state: Mapping[str, Any] = next(
+        (one.get("state") or {} for one in statuses if one.get("name") == name), {}
+    )
+    if "running" in state:
+        return WARM
+    waiting = state.get("waiting") or {}
+    reason, message = str(waiting.get("reason") or "ContainerCreating"), _text(waiting.get("message"))
+    if "terminated" in state:
+        return Cause("start-failed", _text(state["terminated"].get("message")) or "its container ended")
+    if reason in _PULL_REASONS:
+        # While the kubelet pauses, it says no more than that; the event before has the registry's words.
+        said = _last_failure(events, name) or message or reason
+        return Cause("disk-full" if "no space left on device" in said else "pull-failed", said)
+    if reason in _CREATING:
+        mount = _mount_failure(events)
+        return Cause("start-failed", mount) if mount else Cause("pulling", "its image is being pulled")
+    return Cause("start-failed", f"{clean(reason)}: {message}".removesuffix(": "))
+
+
+def pod_node(pod: Mapping[str, Any]) -> str | None:
+    """The node a DaemonSet's pod is on, or is meant for while it is not scheduled."""
+    spec = pod.get("spec") or {}
+    if spec.get("nodeName"):
+        return str(spec["nodeName"])
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ) or {}
+    for term in affinity.get("nodeSelectorTerms") or ():
+        for field in term.get("matchFields") or ():
+            if field.get("key") == "metadata.name" and field.get("values"):
+                return str(field["values"][0])
+    return None
+
+
+def _condition(item: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    conditions: Sequence[Mapping[str, Any]] = (item.get("status") or {}).get("conditions") or ()
+    return next((one for one in conditions if one.get("type") == kind), {})
+
+
+def _tolerates(toleration: Toleration, key: str, value: str, effect: str) -> bool:
+    return (
+        toleration.effect in ("", effect)
+        and toleration.key in ("", key)
+        and (toleration.operator == "Exists" or toleration.value == value)
+    )
+
+
+def _last_failure(events: Iterable[Mapping[str, Any]], container: str) -> str:
+    failures = [
+        event
+        for event in events
+        if event.get("reason") == "Failed"
+        and _FRAME.match(str(event.get("message")))
+        and f"{{{container}}}" in str((event.get("involvedObject") or {}).get("fieldPath"))
+    ]
+    last = max(failures, key=_moment, default=None)
+    return _text(_FRAME.sub("", str(last["message"]))) if last is not None else ""
+
+
+def _mount_failure(events: Iterable[Mapping[str, Any]]) -> str:
+    found = [event for event in events if event.get("reason") in ("FailedMount", "FailedCreatePodSandBox")]
+    last = max(found, key=_moment, default=None)
+    return _text(last.get("message")) if last is not None else ""
+
+
+def _moment(event: Mapping[str, Any]) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+
+
+def _text(value: object) -> str:
+    return clean(redact(str(value or "")))[:_LONGEST]

@@ -1,0 +1,236 @@
+"""Whether nodes are warm, and if not, why: judged from what the cluster tells about nodes and pods. Pure.
+
+An image is on a node for certain while one of our containers runs from it. ``status.images`` of a node is
+believed for what it lists; what it does not list may still be there, because kubelets tell of 50 images only
+(``nodeStatusMaxImages``). Objects are dictionaries as the API gives them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from envbuild.fleet.model import Fleet, Pool
+from envbuild.image.reference import Reference
+from envbuild.warm.causes import (
+    WARM,
+    Cause,
+    container_cause,
+    node_cause,
+    pod_node,
+    pressure_cause,
+    unscheduled_cause,
+)
+from envbuild.warm.daemonset import node_selector
+from envbuild.warm.images import pool_references
+from envbuild.warm.labels import LABEL_POOL
+from envbuild.warm.record import Applied
+
+__all__ = ["ImageStatus", "NodeStatus", "Observed", "PoolStatus", "judge"]
+
+_LISTED_AT_MOST: Final = 50
+_UNTOLD: Final = Cause("not-applied", "the cluster was not told to keep it: run `envbuild warm apply`")
+# The cause that is told for a node, if it has several: the one that has to be acted on comes first.
+_ORDER: Final = (
+    *(
+        "not-applied",
+        "node-not-ready",
+        "taint",
+        "disk-pressure",
+        "disk-full",
+        "pull-failed",
+        "evicted",
+        "pod-failed",
+    ),
+    *("not-scheduled", "start-failed", "collected", "no-pod", "previous", "pulling"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the cluster has: all nodes, our pods, events about pods, our jobs of OpenKruise."""
+
+    nodes: tuple[Mapping[str, Any], ...] = ()
+    pods: tuple[Mapping[str, Any], ...] = ()
+    events: tuple[Mapping[str, Any], ...] = ()
+    jobs: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStatus:
+    """One image on one node; ``held`` when a container of ours keeps it there."""
+
+    image: str
+    environments: tuple[str, ...]
+    cause: Cause
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One node; ``cause`` is :data:`~envbuild.warm.causes.WARM` when all its images are there."""
+
+    name: str
+    cause: Cause
+    images: tuple[ImageStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """One pool.
+
+    ``not_applied`` are images that the fleet has and the cluster was not told of, ``no_longer`` those the
+    other way round, ``left_out`` those that do not fit into the pool's disk. A pool without nodes is warm
+    once it was told everything.
+    """
+
+    name: str
+    nodes: tuple[NodeStatus, ...] = ()
+    not_applied: tuple[str, ...] = ()
+    no_longer: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def warm_nodes(self) -> int:
+        """How many nodes have all that they were told to keep."""
+        return sum(node.cause == WARM for node in self.nodes)
+
+    @property
+    def warm(self) -> bool:
+        """Whether every node has everything that the fleet wants."""
+        return self.warm_nodes == len(self.nodes) and not self.not_applied
+
+
+def judge(
+    fleet: Fleet,
+    references: Mapping[str, Reference],
+    applied: Mapping[str, Applied],
+    observed: Observed,
+) -> tuple[PoolStatus, ...]:
+    """The state of every pool, in the fleet's order; nodes by name.
+
+    Parameters:
+        references: the image of each environment, with a digest.
+        applied: what nodes of each pool were told.
+    """
+    evidence = _evidence(observed)
+    return tuple(
+        _pool_status(fleet, references, applied.get(pool.name, Applied()), pool, observed, evidence)
+        for pool in fleet.pools
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """Pods by node, events by pod, jobs by pool and image."""
+
+    pods: Mapping[str, list[Mapping[str, Any]]]
+    events: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    jobs: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+
+def _evidence(observed: Observed) -> _Evidence:
+    pods, events = defaultdict(list), defaultdict(list)
+    for pod in observed.pods:
+        if not pod["metadata"].get("deletionTimestamp"):
+            pods[pod_node(pod) or ""].append(pod)
+    for event in observed.events:
+        events[str((event.get("involvedObject") or {}).get("uid"))].append(event)
+    jobs = {
+        (str(job["metadata"]["labels"].get(LABEL_POOL)), str(job["spec"]["image"])): job
+        for job in observed.jobs
+    }
+    return _Evidence(pods, events, jobs)
+
+
+def _pool_status(
+    fleet: Fleet,
+    references: Mapping[str, Reference],
+    applied: Applied,
+    pool: Pool,
+    observed: Observed,
+    evidence: _Evidence,
+) -> PoolStatus:
+    wanted = {
+        str(reference): tuple(names)
+        for reference, names in pool_references(fleet, references, pool).items()
+        if str(reference) not in applied.left_out
+    }
+    told = dict(applied.images)
+    untold = {image: names for image, names in sorted(wanted.items()) if image not in told}
+    return PoolStatus(
+        pool.name,
+        tuple(
+            _node_status(node, pool, applied, untold, evidence)
+            for node in sorted(observed.nodes, key=lambda node: str(node["metadata"]["name"]))
+            if node_selector(pool).items() <= (node["metadata"].get("labels") or {}).items()
+        ),
+        not_applied=tuple(untold),
+        no_longer=tuple(sorted(told.keys() - wanted.keys())),
+        left_out=applied.left_out,
+    )
+
+
+def _node_status(
+    node: Mapping[str, Any],
+    pool: Pool,
+    applied: Applied,
+    untold: Mapping[str, tuple[str, ...]],
+    evidence: _Evidence,
+) -> NodeStatus:
+    name = str(node["metadata"]["name"])
+    of_node = node_cause(node, pool)
+    images = tuple(
+        _image_status(node, pool, image, environments, evidence) for image, environments in applied.images
+    ) + tuple(ImageStatus(image, environments, _UNTOLD) for image, environments in untold.items())
+    causes = [image.cause for image in images if image.cause != WARM]
+    if causes and of_node == WARM:
+        of_node = pressure_cause(node)
+    if of_node != WARM:
+        return NodeStatus(name, of_node, images)
+    return NodeStatus(name, min(causes, key=lambda cause: _ORDER.index(cause.reason), default=WARM), images)
+
+
+def _image_status(
+    node: Mapping[str, Any], pool: Pool, image: str, environments: tuple[str, ...], evidence: _Evidence
+) -> ImageStatus:
+    name = str(node["metadata"]["name"])
+    causes = list(_causes(evidence.pods.get(name, ()), image, evidence))
+    if WARM in causes:
+        return ImageStatus(image, environments, WARM, held=True)
+    listed = (node.get("status") or {}).get("images") or ()
+    if any(image in (one.get("names") or ()) for one in listed):
+        return ImageStatus(image, environments, WARM)
+    job = evidence.jobs.get((pool.name, image))
+    if job is not None:
+        causes = [_job_cause(job, name, len(listed))]
+    if not causes:
+        pods = evidence.pods.get(name, ())
+        causes = [
+            Cause("previous", "its pod is of an earlier version, and replaced when it is the node's turn")
+            if any(pod["metadata"].get("labels", {}).get(LABEL_POOL) == pool.name for pod in pods)
+            else Cause("no-pod", "it has no pod that keeps images")
+        ]
+    return ImageStatus(image, environments, min(causes, key=lambda cause: _ORDER.index(cause.reason)))
+
+
+def _causes(pods: Iterable[Mapping[str, Any]], image: str, evidence: _Evidence) -> Iterator[Cause]:
+    for pod in pods:
+        for container in pod["spec"]["containers"]:
+            if container["image"] == image:
+                whole = unscheduled_cause(pod)
+                events = evidence.events.get(str(pod["metadata"]["uid"]), ())
+                yield container_cause(pod, container["name"], events) if whole == WARM else whole
+
+
+def _job_cause(job: Mapping[str, Any], node: str, listed: int) -> Cause:
+    status = job.get("status") or {}
+    if node in (status.get("failedNodes") or ()):
+        return Cause("pull-failed", str(status.get("message") or "its ImagePullJob failed on it"))
+    if int(status.get("active") or 0) > 0 or "desired" not in status:
+        return Cause("pulling", "its ImagePullJob is under way")
+    if listed >= _LISTED_AT_MOST:
+        return Cause("collected", f"its kubelet lists {listed} images only, and not this one")
+    return Cause("collected", "it was pulled, and the kubelet has collected it since")

@@ -1,0 +1,45 @@
+"""Warm nodes with Zero to JupyterHub's own puller: Helm values.
+
+Its DaemonSet pulls every image on every node for users, one after the other, and runs ``/bin/sh`` in each as
+user 65534; so pools are not told apart, and images without a shell are not for it. It writes an image as
+``name:tag``; a digest is put in by cutting ``sha256:…`` at that colon. Helm goes through them by their keys,
+which therefore begin with the image's place in the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from envbuild.fleet.model import Fleet
+from envbuild.warm.daemonset import image_name
+from envbuild.warm.planner import PlannedImage, PoolPlan
+
+__all__ = ["z2jh_values"]
+
+_LONGEST_NAME: Final = 52  # of a container's 63 characters, the chart needs the others
+
+
+def z2jh_values(fleet: Fleet, plans: Sequence[PoolPlan]) -> dict[str, Any]:
+    """The values, in order of the images' use; an image of several pools is in them once."""
+    images: dict[str, PlannedImage] = {}
+    for plan in plans:
+        for planned in plan.images:
+            images.setdefault(str(planned.image.reference), planned)
+    ordered = sorted(images.values(), key=lambda planned: (-planned.image.launches, image_name(planned)))
+    values: dict[str, Any] = {
+        "prePuller": {
+            "continuous": {"enabled": True},
+            "extraImages": {
+                f"{number:04d}-{image_name(planned)}"[:_LONGEST_NAME].rstrip("-"): {
+                    "name": f"{planned.image.reference.name}@sha256",
+                    "tag": str(planned.image.reference.digest).removeprefix("sha256:"),
+                }
+                for number, planned in enumerate(ordered, 1)
+            },
+            "hook": {"enabled": True},
+        }
+    }
+    if fleet.pull_secrets:
+        values["imagePullSecrets"] = list(fleet.pull_secrets)
+    return values

@@ -1,0 +1,146 @@
+"""`envbuild warm` on the command line, with a registry on loopback and a cluster in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuild.cli import warm
+from envbuild.cli.main import run
+from envbuild.cluster.apply import Change
+from envbuild.image.config import MANIFEST_TYPE
+from envbuild.image.reference import parse_reference
+from envbuild.pack.tar import file
+from envbuild.registry.registries import Registries
+from envbuild.store import Store
+from tests.support.images import make_image
+from tests.support.registry import FakeRegistry, fake_registry
+from tests.warm.test_status import node
+
+
+class FakeCluster:
+    """Nodes, and what was applied."""
+
+    def __init__(self, nodes: list[dict[str, Any]]) -> None:
+        self.nodes = nodes
+        self.objects: list[dict[str, Any]] = []
+
+    def list(self, api_version: str, kind: str, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        return self.nodes if kind == "Node" else []
+
+    def find(self, api_version: str, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        found = [one for one in self.objects if (one["kind"], one["metadata"]["name"]) == (kind, name)]
+        return found[0] if found else None
+
+
+@pytest.fixture
+def image(tmp_path: Path, certificates_read_once: None) -> Any:
+    """An image in a registry: the start of its reference, and its digest."""
+    store = Store(tmp_path / "pushed")
+    store.prepare()
+    made = make_image(store, [[file("srv/python", b"python" * 100)]])
+    with fake_registry() as registry, Registries({}) as registries:
+        yield _pushed(store, made, registry, registries)
+
+
+def _pushed(store: Store, made: Any, registry: FakeRegistry, registries: Registries) -> str:
+    reference = parse_reference(f"{registry.address}/lab/analysis")
+    repository = registries.repository(reference)
+    for blob in (made.config, *made.layers):
+        data = store.blob_path(blob.digest).read_bytes()
+        repository.upload_blob(blob.digest, blob.size, lambda data=data: iter([data]))
+    digest = repository.put_manifest(store.blob_path(made.manifest.digest).read_bytes(), MANIFEST_TYPE)
+    return str(reference.with_digest(digest))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, image: str) -> str:
+    path = tmp_path / "fleet.toml"
+    path.write_text(
+        '[fleet]\nname = "lab"\n[pools.cpu]\nselector = { pool = "cpu" }\ndisk = "1 MB"\n'
+        f'[environments.analysis]\nimage = "{image}"\nlaunches = 7\n'
+    )
+    return str(path)
+
+
+def test_plan_says_what_is_pulled(fleet: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == run(["warm", "plan", fleet])
+    shown = capsys.readouterr().out
+
+    assert "pool cpu (linux/amd64, pool=cpu)" in shown
+    assert "1 image: a new node pulls " in shown and " of 1.0 MB" in shown
+
+
+def test_what_does_not_fit_is_a_warning(fleet: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(fleet)
+    path.write_text(path.read_text().replace("1 MB", "1 kB"))
+
+    assert 0 == run(["warm", "manifest", fleet])
+    assert 'no room for 1 image (analysis); disk = "1 MB" holds everything' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("backend", ["daemonset", "kruise", "z2jh"])
+def test_manifests_are_the_same_each_time(
+    fleet: str, image: str, backend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for _ in range(2):
+        assert 0 == run(["warm", "manifest", fleet, "--backend", backend])
+        shown.append(capsys.readouterr().out)
+
+    assert shown[0] == shown[1]
+    assert image.rpartition(":")[2] in shown[0]
+    assert "&id" not in shown[0]
+
+
+def test_apply_and_status(
+    fleet: str, image: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = FakeCluster([node("n1", images=[image]), node("n2")])
+    monkeypatch.setattr(warm, "_connected", lambda context: cluster)
+
+    def applied(cluster: FakeCluster, fleet: Any, objects: list[Any], **given: Any) -> tuple[Change, ...]:
+        changes = tuple(
+            Change("created", one["apiVersion"], one["kind"], one["metadata"]["name"], "", "+new\n")
+            for one in objects
+        )
+        given["before"](changes)
+        cluster.objects = [] if given["dry_run"] else list(objects)
+        return changes
+
+    monkeypatch.setattr("envbuild.warm.applying.apply_objects", applied)
+    assert 0 == run(["warm", "apply", fleet, "--dry-run"])
+    assert "+new" in capsys.readouterr().out
+    assert 1 == run(["warm", "status", fleet])
+    assert "n1  analysis: not-applied" in capsys.readouterr().out
+    assert 0 == run(["warm", "apply", fleet])
+    capsys.readouterr()
+    assert 1 == run(["warm", "status", fleet, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert (1, 2, False) == (document["warm"], document["nodes"], document["all_warm"])
+    assert 1 == run(["warm", "status", fleet])
+    shown = capsys.readouterr().out
+    assert "pool cpu: warm on 1/2 nodes\n  n2  analysis: no-pod: " in shown
+    cluster.nodes.pop()
+    assert 0 == run(["warm", "status", fleet])
+
+
+def test_a_pool_without_nodes_is_a_warning(
+    fleet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(warm, "_connected", lambda context: FakeCluster([]))
+    monkeypatch.setattr("envbuild.warm.applying.apply_objects", lambda *given, **more: ())
+
+    assert 0 == run(["warm", "apply", fleet])
+    assert "the pool cpu has no nodes at present" in capsys.readouterr().err
+
+
+def test_a_missing_pin_names_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_text('[fleet]\nname = "lab"\n[environments.a]\nimage = "registry.example.org/lab/a:1"\n')
+
+    assert 2 == run(["warm", "plan", str(path)])
+    assert "envbuild build --fleet" in capsys.readouterr().err

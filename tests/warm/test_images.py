@@ -1,0 +1,146 @@
+"""What images are made of, asked of a registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from envbuild.errors import EnvbuildError
+from envbuild.fleet.model import Environment, Fleet, ImageSource, Pool
+from envbuild.image.config import MANIFEST_TYPE
+from envbuild.image.model import Image
+from envbuild.image.reference import Reference, parse_reference
+from envbuild.pack.tar import Entry, file
+from envbuild.registry.registries import Registries
+from envbuild.registry.retry import Retries
+from envbuild.store import Store
+from envbuild.warm.images import UNPACKED_FACTOR, plan_fleet
+from envbuild.warm.present import NodePull, node_pulls
+from tests.support.images import make_image
+from tests.support.registry import FakeRegistry, fake_registry
+from tests.warm.test_status import node
+
+PLATFORM = "linux/amd64"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "cache")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def registry(certificates_read_once: None) -> Iterator[FakeRegistry]:
+    with fake_registry() as running:
+        yield running
+
+
+@pytest.fixture
+def registries() -> Iterator[Registries]:
+    with Registries({}, retries=Retries(first_pause=0.0)) as made:
+        yield made
+
+
+def _push(store: Store, image: Image, registry: FakeRegistry, registries: Registries, name: str) -> Reference:
+    repository = registries.repository(parse_reference(f"{registry.address}/lab/{name}"))
+    for blob in (image.config, *image.layers):
+        data = store.blob_path(blob.digest).read_bytes()
+        repository.upload_blob(blob.digest, blob.size, lambda data=data: iter([data]))
+    digest = repository.put_manifest(store.blob_path(image.manifest.digest).read_bytes(), MANIFEST_TYPE)
+    return parse_reference(f"{registry.address}/lab/{name}").with_digest(digest)
+
+
+def _fleet(*references: Reference, platform: str = PLATFORM) -> tuple[Fleet, dict[str, Reference]]:
+    environments = tuple(
+        Environment(f"env{number}", ImageSource(reference)) for number, reference in enumerate(references)
+    )
+    fleet = Fleet(
+        "lab", Path("fleet.toml"), environments, (Pool("cpu", (("pool", "cpu"),), platform=platform),)
+    )
+    return fleet, {
+        one.name: one.source.reference for one in environments if isinstance(one.source, ImageSource)
+    }
+
+
+def _layer(name: str) -> list[Entry]:
+    return [file(f"srv/{name}", name.encode() * 100)]
+
+
+def test_layers_are_shared_as_blobs_and_unpacked_only_with_what_is_below(
+    store: Store, registry: FakeRegistry, registries: Registries
+) -> None:
+    """``b`` has a layer of ``a``, on another one: the blob is not pulled again, and is unpacked again."""
+    a = make_image(store, [_layer("python"), _layer("numpy")])
+    b = make_image(store, [_layer("r"), _layer("numpy")])
+    fleet, references = _fleet(*(_push(store, one, registry, registries, "x") for one in (a, b)))
+
+    (plan,) = plan_fleet(fleet, references, registries)
+
+    own = {blob.digest: blob.size for one in (a, b) for blob in (one.manifest, one.config, *one.layers)}
+    assert sum(own.values()) == plan.pull
+    assert plan.pull + a.layers[1].size == plan.unshared
+    assert plan.disk == plan.pull + sum(layer.raw_size for one in (a, b) for layer in one.layers)
+    assert not any(planned.image.estimated for planned in plan.images)
+
+
+def test_sizes_that_are_not_said_are_estimated(
+    store: Store, registry: FakeRegistry, registries: Registries
+) -> None:
+    made = make_image(store, [_layer("python")])
+    unsaid = _without_annotations(store, made)
+    fleet, references = _fleet(_push(store, unsaid, registry, registries, "x"))
+
+    (plan,) = plan_fleet(fleet, references, registries)
+
+    (planned,) = plan.images
+    assert planned.image.estimated
+    assert round(made.layers[0].size * UNPACKED_FACTOR) == sum(p.size for p in planned.image.snapshots)
+
+
+def _without_annotations(store: Store, image: Image) -> Image:
+    document = json.loads(store.blob_path(image.manifest.digest).read_bytes())
+    for layer in document["layers"]:
+        layer.pop("annotations", None)
+    return replace(image, manifest=store.put_blob(json.dumps(document).encode()))
+
+
+def test_what_cannot_be_kept_is_an_error_that_names_the_environment(
+    store: Store, registry: FakeRegistry, registries: Registries
+) -> None:
+    there = _push(store, make_image(store, [_layer("a")]), registry, registries, "x")
+    gone = there.with_digest("sha256:" + "0" * 64)
+    codes = []
+    for fleet, references in (_fleet(gone), _fleet(there, platform="linux/arm64"), _fleet(there)):
+        fleet = replace(fleet, pools=fleet.pools if len(codes) < 2 else ())
+        with pytest.raises(EnvbuildError) as caught:
+            plan_fleet(fleet, references, registries)
+        codes.append((caught.value.code, caught.value.exit_code, "env0" in caught.value.message))
+
+    assert [
+        ("warm-image-gone", 1, True),
+        ("warm-image-platform", 1, True),
+        ("fleet-no-pools", 2, False),
+    ] == codes
+
+
+def test_a_node_with_an_earlier_version_pulls_only_what_changed(
+    store: Store, registry: FakeRegistry, registries: Registries
+) -> None:
+    before = make_image(store, [_layer("python"), _layer("numpy")])
+    after = make_image(store, [_layer("python"), _layer("numpy-2")])
+    old = _push(store, before, registry, registries, "x")
+    fleet, references = _fleet(_push(store, after, registry, registries, "x"))
+    (plan,) = plan_fleet(fleet, references, registries)
+    nodes = [
+        node("n1", images=[str(old), "registry.example.org/other:1", "<none>@<none>"]),
+        node("n2"),
+        node("n3", pool="gpu"),
+    ]
+
+    changed = after.manifest.size + after.config.size + after.layers[1].size
+    assert (NodePull("n1", changed), NodePull("n2", plan.pull)) == node_pulls(plan, nodes, registries)

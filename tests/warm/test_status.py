@@ -1,0 +1,281 @@
+"""Why nodes are not warm, from objects as the API server of the tests' cluster gave them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envbuild.fleet.model import Fleet
+from envbuild.image.reference import Reference
+from envbuild.warm.causes import WARM, Cause
+from envbuild.warm.observe import wait_until_warm
+from envbuild.warm.planner import PoolPlan
+from envbuild.warm.record import plan_object, read_applied
+from envbuild.warm.status import NodeStatus, Observed, PoolStatus, judge
+from tests.warm.conftest import reference
+
+Plans = tuple[PoolPlan, ...]
+
+
+def node(
+    name: str = "n1", *, pool: str = "cpu", images: list[str] | None = None, **given: Any
+) -> dict[str, Any]:
+    conditions = {"Ready": ("True", ""), **given.get("conditions", {})}
+    labels = {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux", "pool": pool}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"taints": given.get("taints", [])},
+        "status": {
+            "conditions": [
+                {"type": kind, "status": status, "message": message}
+                for kind, (status, message) in conditions.items()
+            ],
+            "images": [{"names": [image]} for image in images or ()],
+        },
+    }
+
+
+def pod(*names: str, on: str = "n1", states: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:
+    """A pod with containers of the images ``names``; they run unless ``states`` says otherwise."""
+    return {
+        "metadata": {"name": f"warm-{on}", "uid": f"uid-{on}", "labels": {"envbuild.dev/pool": "cpu"}},
+        "spec": {
+            "nodeName": on,
+            "containers": [{"name": name, "image": str(reference(name))} for name in names],
+        },
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [
+                {"name": name, "state": (states or {}).get(name, {"running": {}})} for name in names
+            ],
+            **status,
+        },
+    }
+
+
+def event(
+    message: str, *, container: str = "geo", reason: str = "Failed", moment: str = "10"
+) -> dict[str, Any]:
+    return {
+        "metadata": {"creationTimestamp": "2026-11-21T19:00:00Z"},
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": f"2026-11-21T19:00:{moment}Z",
+        "involvedObject": {"uid": "uid-n1", "fieldPath": f"spec.containers{{{container}}}"},
+    }
+
+
+WAITING = {"geo": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}}
+CREATING = {"geo": {"waiting": {"reason": "ContainerCreating"}}}
+
+
+@pytest.fixture
+def look(fleet: Fleet, references: dict[str, Reference], plans: Plans) -> Any:
+    """The state of the node n1 in the pool ``cpu``, which was told to keep ``analysis`` and ``geo``."""
+
+    def found(**observed: Any) -> NodeStatus:
+        applied = read_applied(plan_object(fleet, plans))
+        (status,) = judge(fleet, references, applied, Observed(**observed))[0].nodes
+        return status
+
+    return found
+
+
+def test_a_node_whose_containers_run_is_warm(look: Any) -> None:
+    status = look(nodes=(node(),), pods=(pod("analysis", "geo"),))
+
+    assert (WARM, [True, True]) == (status.cause, [image.held for image in status.images])
+
+
+def test_pods_of_several_lanes_and_images_that_only_the_node_lists_count(look: Any) -> None:
+    status = look(nodes=(node(images=[str(reference("geo"))]),), pods=(pod("analysis"),))
+
+    assert (WARM, [True, False]) == (status.cause, [image.held for image in status.images])
+
+
+_NOT_FOUND = 'Failed to pull image "x": rpc error: code = NotFound desc = {}: not found'
+
+
+@pytest.mark.parametrize(
+    ("observed", "cause"),
+    [
+        (
+            {"pods": (pod("analysis", "geo", states=WAITING),), "events": ()},
+            Cause("pull-failed", "Back-off pulling image"),
+        ),
+        (
+            {
+                "pods": (pod("analysis", "geo", states=WAITING),),
+                "events": (
+                    event(_NOT_FOUND.format("new"), moment="30"),
+                    event(_NOT_FOUND.format("old"), moment="20"),
+                    event("Error: ImagePullBackOff", moment="40"),
+                    event(_NOT_FOUND.format("another's"), moment="50", container="analysis"),
+                ),
+            },
+            Cause("pull-failed", "new: not found"),
+        ),
+        (
+            {
+                "pods": (pod("analysis", "geo", states=WAITING),),
+                "events": (event('Failed to pull image "x": write /v/y: no space left on device'),),
+            },
+            Cause("disk-full", "write /v/y: no space left on device"),
+        ),
+        (
+            {"pods": (pod("analysis", "geo", states=CREATING),)},
+            Cause("pulling", "its image is being pulled"),
+        ),
+        (
+            {
+                "pods": (pod("analysis", "geo", states=CREATING),),
+                "events": (event('configmap "warm-lab" not found', reason="FailedMount"),),
+            },
+            Cause("start-failed", 'configmap "warm-lab" not found'),
+        ),
+        (
+            {
+                "pods": (
+                    pod(
+                        *("analysis", "geo"),
+                        states={
+                            "geo": {"waiting": {"reason": "CreateContainerError", "message": "exec format"}}
+                        },
+                    ),
+                )
+            },
+            Cause("start-failed", "CreateContainerError: exec format"),
+        ),
+        (
+            {"pods": (pod("analysis", "geo", phase="Failed", reason="Evicted", message="low on disk"),)},
+            Cause("evicted", "low on disk"),
+        ),
+        (
+            {
+                "pods": (
+                    pod(
+                        *("analysis", "geo"),
+                        states={"analysis": {}, "geo": {}},
+                        conditions=[{"type": "PodScheduled", "status": "False", "message": "Too many pods"}],
+                    ),
+                )
+            },
+            Cause("not-scheduled", "Too many pods"),
+        ),
+        (
+            {"pods": (pod("analysis"),)},
+            Cause("previous", "its pod is of an earlier version, and replaced when it is the node's turn"),
+        ),
+        ({"pods": ()}, Cause("no-pod", "it has no pod that keeps images")),
+    ],
+)
+def test_causes_of_images(look: Any, observed: dict[str, Any], cause: Cause) -> None:
+    assert cause == look(nodes=(node(),), **observed).cause
+
+
+@pytest.mark.parametrize(
+    ("given", "cause"),
+    [
+        (
+            {"conditions": {"Ready": ("Unknown", "Kubelet stopped posting node status.")}},
+            Cause("node-not-ready", "Kubelet stopped posting node status."),
+        ),
+        (
+            {"taints": [{"key": "team", "value": "a", "effect": "NoSchedule"}]},
+            Cause("taint", "the pool cpu has no toleration for its taint team=a:NoSchedule"),
+        ),
+        (
+            {"conditions": {"DiskPressure": ("True", "kubelet has disk pressure")}},
+            Cause("disk-pressure", "kubelet has disk pressure"),
+        ),
+    ],
+)
+def test_causes_of_nodes_come_before_those_of_images(look: Any, given: dict[str, Any], cause: Cause) -> None:
+    assert cause == look(nodes=(node(**given),), pods=(pod("analysis", "geo", states=WAITING),)).cause
+
+
+def test_taints_that_daemonsets_or_the_pool_tolerate_are_none(
+    fleet: Fleet, references: dict[str, Reference], plans: Plans
+) -> None:
+    taints = [
+        {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"},
+        {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"},
+        {"key": "soft", "effect": "PreferNoSchedule"},
+    ]
+    observed = Observed(nodes=(node(pool="gpu", taints=taints, images=[str(reference("analysis"))]),))
+
+    (status,) = judge(fleet, references, read_applied(plan_object(fleet, plans)), observed)[1].nodes
+
+    assert WARM == status.cause
+
+
+def test_pressure_on_a_node_that_has_everything_is_not_told(look: Any) -> None:
+    given = node(conditions={"DiskPressure": ("True", "full")})
+
+    assert WARM == look(nodes=(given,), pods=(pod("analysis", "geo"),)).cause
+
+
+def test_what_was_never_applied_is_on_no_node(fleet: Fleet, references: dict[str, Reference]) -> None:
+    cpu, gpu = judge(fleet, references, {}, Observed(nodes=(node(),)))
+
+    assert ["not-applied"] == [one.cause.reason for one in cpu.nodes]
+    assert (False, False, ()) == (cpu.warm, gpu.warm, gpu.nodes)
+    assert (str(reference("analysis")), str(reference("torch"))) == gpu.not_applied
+
+
+def test_a_fleet_that_changed_since_is_noticed(
+    fleet: Fleet, references: dict[str, Reference], plans: Plans
+) -> None:
+    moved = {**references, "geo": references["geo"].with_digest("sha256:" + "f" * 64)}
+    observed = Observed(nodes=(node(),), pods=(pod("analysis", "geo"),))
+
+    cpu, gpu = judge(fleet, moved, read_applied(plan_object(fleet, plans)), observed)
+
+    assert ((str(moved["geo"]),), (str(references["geo"]),)) == (cpu.not_applied, cpu.no_longer)
+    assert "not-applied" == cpu.nodes[0].cause.reason
+    assert ((), (str(reference("torch")),), True) == (gpu.not_applied, gpu.left_out, gpu.warm)
+
+
+def _job(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"labels": {"envbuild.dev/pool": "cpu"}},
+        "spec": {"image": str(reference("geo"))},
+        "status": {"desired": 2, **status},
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ({"active": 1}, "pulling"),
+        ({"succeeded": 1, "failedNodes": ["n1"], "message": "timeout"}, "pull-failed"),
+        ({"succeeded": 2}, "collected"),
+    ],
+)
+def test_jobs_of_openkruise_tell(look: Any, status: dict[str, Any], reason: str) -> None:
+    given = node(images=[str(reference("analysis"))])
+
+    assert reason == look(nodes=(given,), jobs=(_job(**status),)).cause.reason
+
+
+def test_waiting_ends_when_all_is_warm_or_time_is_over() -> None:
+    cold = (PoolStatus("cpu", (NodeStatus("n1", Cause("pulling")),)),)
+    warm = (PoolStatus("cpu", (NodeStatus("n1", WARM),)),)
+    now = [0.0]
+
+    def waited(
+        *states: tuple[PoolStatus, ...],
+    ) -> tuple[tuple[PoolStatus, ...], list[tuple[PoolStatus, ...]]]:
+        told: list[tuple[PoolStatus, ...]] = []
+        left = list(states)
+        now[0] = 0.0
+        last = wait_until_warm(
+            *(lambda: left.pop(0), 7.0, told.append),
+            clock=lambda: now[0],
+            sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
+        )
+        return last, told
+
+    assert (warm, [cold, warm]) == waited(cold, cold, warm)
+    assert (cold, [cold]) == waited(cold, cold, cold)
