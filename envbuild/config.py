@@ -130,6 +130,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("sign-key", "text", reason=_ATTESTED),
     Option("audit-log", "text"),
     Option("actor", "text"),
+    Option("metrics-file", "text"),
+    Option("metrics-push", "text"),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 
@@ -147,7 +149,7 @@ class Settings:
     ``registry`` is the repository in a registry that is the shared cache;
     ``registry_cache`` tells whether layers that are found in registries are used, ``plain_http`` which of
     them may be talked to without TLS. ``audit_log`` is the file that builds and pushes are recorded in, as
-    done by ``actor``.
+    done by ``actor``; ``metrics_file`` and ``metrics_push`` (a Pushgateway's address) are where metrics go.
     """
 
     cache_dir: Path
@@ -186,6 +188,8 @@ class Settings:
     sign_key: str | None = None
     audit_log: str | None = None
     actor: str | None = None
+    metrics_file: str | None = None
+    metrics_push: str | None = None
 
     @property
     def source_addresses(self) -> dict[str, str]:

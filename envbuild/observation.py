@@ -15,12 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from envbuild.errors import UsageError
+from envbuild.source.text import redact
 
 __all__ = [
     "BUILD_ID",
     "LEVELS",
     "FinishedStage",
     "Observation",
+    "Probed",
     "failure_code",
     "find_build_id",
     "new_build_id",
@@ -47,6 +49,18 @@ class FinishedStage:
     failure: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """How ``environment`` started on ``engine``: the median seconds of each phase, and whether that was good
+    enough.
+    """
+
+    environment: str
+    engine: str
+    medians: tuple[tuple[str, float], ...]
+    success: bool
+
+
 @dataclass(slots=True)
 class Observation:
     """One run.
@@ -55,7 +69,7 @@ class Observation:
     worked on: ``environment`` (``env-…``), ``lock`` and ``digest`` (``sha256:…``). ``source`` is where the
     repository is (``url`` and ``revision``, or ``directory``), ``images`` the image ID for each platform.
     ``layers`` is how many came from where (:data:`LEVELS`), ``kernel_starts`` how long kernels took to
-    answer, in seconds.
+    answer: engine and seconds.
     """
 
     build: str
@@ -66,12 +80,33 @@ class Observation:
     images: dict[str, str] = field(default_factory=dict)
     stages: list[FinishedStage] = field(default_factory=list)
     layers: Counter[str] = field(default_factory=Counter)
-    kernel_starts: list[float] = field(default_factory=list)
+    kernel_starts: list[tuple[str, float]] = field(default_factory=list)
+    probes: list[Probed] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
         """How long it has been running."""
         return time.monotonic() - self.started
+
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """How long the stages of each name took together, in seconds."""
+        spent: dict[str, float] = {}
+        for stage in self.stages:
+            spent[stage.name] = spent.get(stage.name, 0.0) + stage.seconds
+        return spent
+
+    @property
+    def subject(self) -> str:
+        """What was worked on, by a name that is the same in every run: letters, digits and ``.-_``.
+
+        >>> Observation("", source={"url": "https://example.org/demo.git", "subdirectory": "a b"}).subject
+        'example.org-demo.git-a-b'
+        """
+        directory = (self.source.get("directory") or "").rstrip("/").rpartition("/")[2]
+        url = redact(self.source.get("url") or "").partition("://")[2].partition("?")[0]
+        text = "/".join(part for part in (directory, url, self.source.get("subdirectory")) if part)
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")[:100] or "none"
 
 
 def new_build_id() -> str:

@@ -119,14 +119,6 @@ class Console:
         else:
             self._display.write(f"{self._label('warning')} {escape(message)}")
 
-    @property
-    def seconds(self) -> dict[str, float]:
-        """How long each stage took, in seconds."""
-        spent: dict[str, float] = {}
-        for stage in self.observation.stages:
-            spent[stage.name] = spent.get(stage.name, 0.0) + stage.seconds
-        return spent
-
     def event(self, message: str, *, event: str, **more: Any) -> None:
         """Say something that is only for machines (``--log-format json``)."""
         if self.journal is not None and not self.quiet:
@@ -164,7 +156,7 @@ class Console:
     @property
     def rounded_seconds(self) -> dict[str, float]:
         """How long each stage took, in seconds, for documents."""
-        return {name: round(value, 3) for name, value in self.seconds.items()}
+        return {name: round(value, 3) for name, value in self.observation.stage_seconds.items()}
 
     # Results
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.attesting import attached_rows, attest_options, wanted_attestation
-from envbuild.cli.options import audit_options, chain, plain_http_option
+from envbuild.cli.options import audit_options, chain, metrics_options, plain_http_option
 from envbuild.cli.placing import image_rows, load_option, output_option, place_images
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns, count
@@ -41,6 +41,7 @@ delivery_options = chain(
     click.option("--push", is_flag=True, help="Push it to the registries of its names (-t)."),
     attest_options,
     audit_options,
+    metrics_options,
     plain_http_option,
 )
 

@@ -10,6 +10,7 @@ from envbuild.cli.locking import new_lock, project_lock, recompile
 from envbuild.cli.options import (
     common_options,
     lock_options,
+    metrics_options,
     platform_option,
     source_argument,
     spec_options,
@@ -48,6 +49,7 @@ _DIGITS = len("sha256:") + 12  # enough to tell two apart
 @lock_options
 @spec_options
 @step_options
+@metrics_options
 @common_options
 def lock(
     session: Session,

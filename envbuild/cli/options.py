@@ -38,6 +38,7 @@ __all__ = [
     "jobs_option",
     "lock_options",
     "locked_option",
+    "metrics_options",
     "plain_http_option",
     "platform_option",
     "registry_options",
@@ -160,6 +161,18 @@ audit_options = chain(
         help="Append who built and pushed what, a JSON object a line; without it nothing is pushed.",
     ),
     click.option("--actor", metavar="NAME", help="Who this is done for, as it is to be in the audit file."),
+)
+
+
+metrics_options = chain(
+    click.option(
+        "--metrics-file",
+        metavar="FILE",
+        help="Write metrics of all runs with this cache, for node_exporter's textfile collector.",
+    ),
+    click.option(
+        "--metrics-push", metavar="URL", help="Push metrics of this run to this Prometheus Pushgateway."
+    ),
 )
 
 
@@ -291,6 +304,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         machine: bool, quiet: bool, verbose: bool, debug: bool, log_format: str, **parameters: Any
     ) -> Any:
         from envbuild.cli.console import Console
+        from envbuild.cli.metering import metered
         from envbuild.cli.session import SETTINGS, Session
         from envbuild.errors import DamagedError
         from envbuild.network.offline import no_network
@@ -313,6 +327,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             with (
                 no_network() if session.settings.offline else nullcontext(),
+                metered(session),
                 session.audit.build() if audited else nullcontext(),
             ):
                 try:

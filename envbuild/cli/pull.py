@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envbuild.cli.options import common_options, engine_option, plain_http_option, platform_option
+from envbuild.cli.options import (
+    common_options,
+    engine_option,
+    metrics_options,
+    plain_http_option,
+    platform_option,
+)
 from envbuild.cli.placing import image_rows, load_option, output_option, place_images
 from envbuild.cli.session import Session
 from envbuild.cli.text import columns
@@ -24,6 +30,7 @@ __all__ = ["pull"]
 @engine_option
 @platform_option
 @plain_http_option
+@metrics_options
 @common_options
 def pull(session: Session, reference: str, outputs: tuple[str, ...], load: bool) -> None:
     """Bring an image from a registry into the cache: only what is not there is fetched.

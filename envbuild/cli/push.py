@@ -6,7 +6,12 @@ import click
 
 from envbuild.cli.delivery import pushed_rows
 from envbuild.cli.looking import inspector
-from envbuild.cli.options import audit_options, common_options, plain_http_option
+from envbuild.cli.options import (
+    audit_options,
+    common_options,
+    metrics_options,
+    plain_http_option,
+)
 from envbuild.cli.session import Session
 from envbuild.cli.text import columns
 from envbuild.config import PLATFORMS
@@ -29,6 +34,7 @@ _FILES = ("oci:", "archive:", "cache:")
 )
 @audit_options
 @plain_http_option
+@metrics_options
 @common_options
 def push(session: Session, image: str, references: tuple[str, ...], wanted: tuple[str, ...]) -> None:
     """Push an image to registries: only what they lack is sent.

@@ -20,6 +20,7 @@ from envbuild.cli.options import (
     engine_option,
     environment_options,
     locked_option,
+    metrics_options,
     rest_of_command_line,
     subdir_option,
 )
@@ -126,6 +127,7 @@ class _Wanted:
 @engine_option
 @locked_option
 @environment_options
+@metrics_options
 @common_options
 def run(
     session: Session,

@@ -18,6 +18,7 @@ The cache directory (``$ENVBUILD_CACHE_DIR``)::
     logs-v1/             what steps in the sandbox said
     sessions-v1/         what the last session of a repository installed, by repository
     places-v2/<hex>      which registries a blob was seen in
+    metrics/             numbers about the runs with this cache (envbuild.metrics); pruning leaves them
     tmp/                 unfinished work; everything in it may be deleted when nothing runs
     locks/               advisory locks, only to avoid doing work twice
 

@@ -164,7 +164,7 @@ def test_stage_that_had_nothing_to_do_says_nothing() -> None:
         stage.advance(3, cached=True)
 
     assert "" == stderr.getvalue()
-    assert ["pack"] == list(console.seconds)
+    assert ["pack"] == list(console.observation.stage_seconds)
 
 
 def test_verbose_shows_such_a_stage_too() -> None:
@@ -204,8 +204,8 @@ def test_seconds_of_a_stage_that_ran_twice_are_added() -> None:
         with console.stage("fetch"):
             pass
 
-    assert ["fetch"] == list(console.seconds)
-    assert console.seconds["fetch"] >= 0
+    assert ["fetch"] == list(console.observation.stage_seconds)
+    assert console.observation.stage_seconds["fetch"] >= 0
 
 
 def test_live_display_ends_as_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
