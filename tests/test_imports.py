@@ -159,12 +159,8 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
     "verb",
     [
         *("plan", "lock", "build", "push", "pull", "up", "run", "kernel", "inspect", "diff", "verify"),
-<<<<<<< HEAD
-        *("fingerprint", "check", "sbom", "report", "attest", "warm", "cache", "base", "doctor", None),
-=======
-        *("fingerprint", "check", "sbom", "report", "attest", "serve-metrics", "cache", "base", "doctor"),
-        None,
->>>>>>> 6106337 (Metrics for Prometheus: runs add up in the cache; a textfile, a Pushgateway, serve-metrics)
+        *("fingerprint", "check", "sbom", "report", "attest", "cache", "base", "doctor"),
+        *("warm", "serve-metrics", None),
     ],
 )
 def test_help_imports_nothing_heavy(verb: str | None) -> None:

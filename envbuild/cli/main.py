@@ -40,11 +40,8 @@ VERBS = (
     "sbom",
     "report",
     "attest",
-<<<<<<< HEAD
     "warm",
-=======
     "serve-metrics",
->>>>>>> 6106337 (Metrics for Prometheus: runs add up in the cache; a textfile, a Pushgateway, serve-metrics)
     "cache",
     "base",
     "doctor",
