@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.conda_real import real_channel
 from tests.support.jupyterhub import HubPrograms
+from tests.support.kubernetes import KubernetesCluster, kubernetes_cluster
 from tests.support.lock_tools import LockTools
 from tests.support.programs import Envbuild, install, require, version_of
 from tests.support.servers import containerd, docker_daemon, docker_registry, scratch_directory
@@ -115,6 +116,24 @@ def containerd_socket() -> Iterator[Path]:
     require("containerd", "ctr", "runc", root=True)
     with containerd() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Iterator[KubernetesCluster]:
+    """A cluster of three nodes of our own; what breaks nodes mends them.
+
+    With ``ENVBUILD_TEST_CLUSTER=HOST:PORT``, a registry that its nodes and pods reach, it is the one of
+    ``KUBECONFIG``.
+    """
+    with kubernetes_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def kubernetes_namespace(kubernetes: KubernetesCluster) -> Iterator[str]:
+    """A namespace that is deleted after the test."""
+    with kubernetes.namespace() as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

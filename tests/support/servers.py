@@ -94,17 +94,19 @@ def docker_registry(
     tls: tuple[Path, Path] | None = None,
     passwords: str = "",
     access_log: Path | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[str]:
-    """A registry (CNCF distribution); the value is ``127.0.0.1:PORT``.
+    """A registry (CNCF distribution); the value is ``HOST:PORT``.
 
     Parameters:
         storage: where it keeps its blobs, for somebody who wants to look; by default a scratch directory.
         tls: files with its certificate and its key; without them it speaks plain HTTP.
         passwords: lines of an ``htpasswd`` file (bcrypt); without them everybody may do everything.
         access_log: where it writes a line for every answer.
+        host: the address of this machine that it is on.
     """
     with scratch_directory() as directory:
-        port = free_port()
+        port = free_port(host)
         configuration: dict[str, Any] = {
             "version": "0.1",
             "log": {"level": "info" if access_log else "warn"},
@@ -112,7 +114,7 @@ def docker_registry(
                 "filesystem": {"rootdirectory": str(storage or directory / "data")},
                 "delete": {"enabled": True},
             },
-            "http": {"addr": f"127.0.0.1:{port}", "secret": secrets.token_hex(16)},
+            "http": {"addr": f"{host}:{port}", "secret": secrets.token_hex(16)},
         }
         if tls is not None:
             configuration["http"]["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
@@ -122,7 +124,7 @@ def docker_registry(
             configuration["auth"] = {"htpasswd": access}
         file = directory / "config.yml"
         file.write_text(json.dumps(configuration))  # JSON is YAML
-        url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/v2/"
+        url = f"{'https' if tls else 'http'}://{host}:{port}/v2/"
         anybody = ssl.create_default_context()
         anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
 
@@ -136,7 +138,7 @@ def docker_registry(
                 return False
 
         with server_process(["docker-registry", "serve", str(file)], directory, ready, log=access_log):
-            yield f"127.0.0.1:{port}"
+            yield f"{host}:{port}"
 
 
 @contextlib.contextmanager
@@ -233,10 +235,10 @@ def _answers_on(address: Path) -> bool:
         return True
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, chosen by the kernel."""
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of ``host`` that nobody listens on, chosen by the kernel."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
 

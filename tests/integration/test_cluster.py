@@ -1,0 +1,163 @@
+"""A real API server and real nodes: what is applied, what is refused, and what of it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuild.cluster.api import Cluster
+from envbuild.cluster.apply import Change, Prune, apply
+from envbuild.cluster.connection import connect
+from envbuild.cluster.watch import watch
+from envbuild.errors import RemoteError
+from tests.support.kubernetes import KubernetesCluster
+
+pytestmark = pytest.mark.kubernetes
+
+_OURS = {"app.kubernetes.io/managed-by": "envbuild", "fleet": "tests"}
+
+
+def _connected(kubeconfig: Path, namespace: str) -> Cluster:
+    connected = connect(environment={"KUBECONFIG": str(kubeconfig)})
+    return Cluster(connected.client, namespace)
+
+
+@pytest.fixture
+def cluster(kubernetes: KubernetesCluster, kubernetes_namespace: str) -> Cluster:
+    """An administrator's connection, in a namespace for the test."""
+    return _connected(kubernetes.kubeconfig, kubernetes_namespace)
+
+
+def _settings(**data: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "settings", "labels": dict(_OURS)},
+        "data": data,
+    }
+
+
+def _sleepers(image: str, **pod: Any) -> dict[str, Any]:
+    """A DaemonSet with much that the server fills in."""
+    containers = [{"name": "main", "image": image, "ports": [{"containerPort": 80}]}]
+    template = {"metadata": {"labels": {"app": "sleepers"}}, "spec": {"containers": containers, **pod}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": "sleepers", "labels": dict(_OURS)},
+        "spec": {"selector": {"matchLabels": {"app": "sleepers"}}, "template": template},
+    }
+
+
+def _actions(changes: tuple[Change, ...]) -> list[str]:
+    return [f"{change.action} {change.kind}" for change in changes]
+
+
+def test_applying_twice_is_applying_once(cluster: Cluster, kubernetes: KubernetesCluster) -> None:
+    image = f"{kubernetes.registry}/pause:1"
+    objects = [_settings(a="1"), _sleepers(image)]
+    prune = Prune("fleet=tests", (("v1", "ConfigMap"), ("apps/v1", "DaemonSet")))
+
+    assert ["created ConfigMap", "created DaemonSet"] == _actions(apply(cluster, objects, dry_run=True))
+    assert ["created ConfigMap", "created DaemonSet"] == _actions(apply(cluster, objects, prune=prune))
+    versions = [each["metadata"]["resourceVersion"] for each in cluster.list("v1", "ConfigMap")]
+    assert ["unchanged ConfigMap", "unchanged DaemonSet"] == _actions(apply(cluster, objects, prune=prune))
+    assert versions == [each["metadata"]["resourceVersion"] for each in cluster.list("v1", "ConfigMap")]
+
+    changes = apply(cluster, [_settings(b="2"), _sleepers(image, hostNetwork=True)], prune=prune)
+
+    assert ["changed ConfigMap", "changed DaemonSet"] == _actions(changes)
+    assert [{"-  a: '1'", "+  b: '2'"}, {"+      hostNetwork: true", "+          hostPort: 80"}] == [
+        {line for line in change.difference.splitlines()[2:] if line[0] in "+-"} for change in changes
+    ]
+    assert ["unchanged ConfigMap", "deleted DaemonSet"] == _actions(
+        apply(cluster, [_settings(b="2")], prune=prune)
+    )
+    assert None is cluster.find("apps/v1", "DaemonSet", "sleepers")
+
+
+def test_fields_that_somebody_else_has_set(
+    cluster: Cluster, kubernetes: KubernetesCluster, kubernetes_namespace: str
+) -> None:
+    apply(cluster, [_settings(a="1")])
+    patch = ("patch", "configmap", "settings", "-n", kubernetes_namespace, "-p")
+    kubernetes.kubectl(*patch, '{"data": {"a": "theirs", "b": "theirs"}}')
+
+    with pytest.raises(RemoteError) as raised:
+        apply(cluster, [_settings(a="2")])
+
+    assert "cluster-conflict" == raised.value.code
+    assert ".data.a" in (raised.value.detail or "")
+    assert "kubectl-patch" in (raised.value.detail or "")
+    apply(cluster, [_settings(a="2")], force=True)
+    assert {"a": "2", "b": "theirs"} == cluster.get("v1", "ConfigMap", "settings")["data"]
+
+
+def test_nothing_is_made_when_one_object_is_refused(cluster: Cluster, kubernetes: KubernetesCluster) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    cluster.create({**quota, "spec": {"hard": {"count/daemonsets.apps": "0"}}})
+    for event, each in watch(cluster, "v1", "ResourceQuota", seconds=60):
+        if event != "DELETED" and each["status"].get("hard"):
+            break
+
+    with pytest.raises(RemoteError) as raised:
+        apply(cluster, [_settings(a="1"), _sleepers(f"{kubernetes.registry}/pause:1")])
+
+    assert "cluster-refused" == raised.value.code
+    assert "exceeded quota: none" in (raised.value.detail or "")
+    assert None is cluster.find("v1", "ConfigMap", "settings")
+
+
+def test_accounts_that_lack_a_rule_or_expired(
+    kubernetes: KubernetesCluster, kubernetes_namespace: str
+) -> None:
+    account = _connected(kubernetes.account(kubernetes_namespace, "hub"), kubernetes_namespace)
+    who = f"system:serviceaccount:{kubernetes_namespace}:hub"
+
+    with pytest.raises(RemoteError) as raised:
+        apply(account, [_settings(a="1")])
+
+    assert (
+        "cluster-forbidden",
+        f"{who} may not get configmaps 'settings' in namespace {kubernetes_namespace}",
+    ) == (
+        raised.value.code,
+        raised.value.message,
+    )
+    assert (raised.value.remedy or "").endswith(
+        '{apiGroups: [""], resources: ["configmaps"], verbs: ["get"]}'
+    )
+    assert not account.may("get", "configmaps")
+
+    expired = _connected(kubernetes.kubeconfig_for("no-such-token"), kubernetes_namespace)
+    with pytest.raises(RemoteError) as raised:
+        expired.list("v1", "Pod")
+    assert "cluster-unauthorized" == raised.value.code
+
+
+def test_a_node_that_dies_is_seen_and_comes_back(cluster: Cluster, kubernetes: KubernetesCluster) -> None:
+    """The tests' own nodes: each has a store of its own, and killing one kills its pods and nothing else."""
+    if not kubernetes.nodes:
+        pytest.skip("the nodes of this cluster are left alone")
+    image = f"{kubernetes.registry}/busybox:1"
+    sleepers = _sleepers(image)
+    sleepers["spec"]["template"]["spec"]["containers"][0]["command"] = ["sleep", "3600"]
+    sleepers["spec"]["template"]["spec"]["nodeSelector"] = {"pool": "pool1"}
+    assert [] == [name for name, node in kubernetes.nodes.items() if image in node.images()]
+    apply(cluster, [sleepers])
+    running = set()
+    for _, pod in watch(cluster, "v1", "Pod", labels="app=sleepers", seconds=120):
+        if pod["status"]["phase"] == "Running":
+            running.add(pod["spec"]["nodeName"])
+        if len(running) == 2:
+            break
+
+    assert ["node1", "node3"] == [name for name, node in kubernetes.nodes.items() if image in node.images()]
+    assert [True, True] == [bool(kubernetes.nodes[name].processes()) for name in ("node1", "node3")]
+    kubernetes.kill_node("node3")
+    assert [True, False] == [bool(kubernetes.nodes[name].processes()) for name in ("node1", "node3")]
+    kubernetes.wait_until_not_ready("node3")
+    node = kubernetes.add_node("node3", pool="pool1")
+    assert image in node.images()
