@@ -62,6 +62,7 @@ ROOMS = (
     "proof",
     "report",
     "check",
+    "conformance",
     "up",
     "config",
     "cluster",
@@ -159,6 +160,7 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
     "verb",
     [
         *("plan", "lock", "build", "push", "pull", "up", "run", "kernel", "inspect", "diff", "verify"),
+        *("verify-image",),
         *("fingerprint", "check", "sbom", "report", "attest", "cache", "base", "doctor"),
         *("warm", "serve-metrics", None),
     ],

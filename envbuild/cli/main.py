@@ -36,6 +36,7 @@ VERBS = (
     "inspect",
     "diff",
     "verify",
+    "verify-image",
     "fingerprint",
     "sbom",
     "report",

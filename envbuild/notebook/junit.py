@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from envbuild.notebook.execute import Executed
 from envbuild.source.text import printable, redact
 
-__all__ = ["junit_report"]
+__all__ = ["junit_report", "xml_text"]
 
 # What XML 1.0 has no way to write.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -43,7 +43,7 @@ def junit_report(
     if properties:
         facts = ElementTree.SubElement(suite, "properties")
         for name, value in properties.items():
-            ElementTree.SubElement(facts, "property", {"name": name, "value": _text(value)})
+            ElementTree.SubElement(facts, "property", {"name": name, "value": xml_text(value)})
     for result in results:
         suite.append(_case(result))
     ElementTree.indent(top)
@@ -52,7 +52,7 @@ def junit_report(
 
 
 def _case(result: Executed) -> ElementTree.Element:
-    path = _text(printable(result.notebook))
+    path = xml_text(printable(result.notebook))
     case = ElementTree.Element(
         "testcase",
         {
@@ -65,13 +65,14 @@ def _case(result: Executed) -> ElementTree.Element:
     error = result.error
     if error is not None:
         kind = "failure" if error.code in _OF_THE_CODE else "error"
-        attributes = {"type": error.code, "message": _text(error.message)}
+        attributes = {"type": error.code, "message": xml_text(error.message)}
         told = ElementTree.SubElement(case, kind, attributes)
-        told.text = _text("\n\n".join(filter(None, (str(error), error.detail, error.remedy))))
+        told.text = xml_text("\n\n".join(filter(None, (str(error), error.detail, error.remedy))))
     elif result.skipped:
         ElementTree.SubElement(case, "skipped", {"message": "another notebook failed before its turn"})
     return case
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
+    """``text`` without credentials and without what XML has no way to write."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", redact(text))
