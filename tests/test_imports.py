@@ -70,6 +70,7 @@ ROOMS = (
     "warm",
     "doctor",
     "cli",
+    "binder",
     "__main__",
 )
 

@@ -10,7 +10,7 @@ import click
 
 from envbuild.cli.attesting import attached_rows, attest_options, wanted_attestation
 from envbuild.cli.options import audit_options, chain, metrics_options, plain_http_option
-from envbuild.cli.placing import image_rows, load_option, output_option, place_images
+from envbuild.cli.placing import image_rows, keeper, load_option, output_option, place_images
 from envbuild.cli.session import Session
 from envbuild.cli.text import byte_size, columns, count
 from envbuild.errors import UsageError
@@ -196,6 +196,7 @@ def parse_delivery(
     Raises:
         UsageError: a name is none, or there is none to push; a place cannot be written or cannot hold images
             of ``platforms``; the key to sign with cannot be used.
+        MachineError: there is no engine to load them into.
     """
     from envbuild.image.output import parse_output
     from envbuild.image.reference import full_name
@@ -209,6 +210,8 @@ def parse_delivery(
             code="push-without-name",
             remedy="name the image with its registry: -t registry.example.org/team/demo:1.0",
         )
+    if load:
+        keeper(session, session.settings)
     attestation = wanted_attestation(session, push=push)
     return Delivery(tuple(full_name(tag) for tag in tags), places, load, push, attestation)
 
