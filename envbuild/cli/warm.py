@@ -10,6 +10,7 @@ import click
 
 from envbuild.cli.options import chain, common_options, plain_http_option
 from envbuild.cli.session import Session
+from envbuild.cli.warm_node import node
 
 if TYPE_CHECKING:
     from envbuild.cluster.api import Cluster
@@ -63,6 +64,9 @@ _waiting_options = chain(
 @click.group(no_args_is_help=True, short_help="Keep images on nodes before anybody asks for them.")
 def warm() -> None:
     """Keep the images of a fleet on the nodes where its servers start."""
+
+
+warm.add_command(node)
 
 
 @warm.command("plan", short_help="Show which images which nodes keep.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from envbuild.image.reference import Reference, parse_reference
-from envbuild.registry.auth import Keychain
+from envbuild.registry.auth import Credential, Keychain
 from envbuild.registry.repository import Repository
 from envbuild.registry.retry import Retries
 from envbuild.registry.transport import Registry, may_be_plain
@@ -79,3 +79,11 @@ class Registries:
                 )
                 self._known[reference.registry] = registry
         return Repository(registry, reference.repository)
+
+    def credential(self, reference: Reference) -> Credential | None:
+        """What the user has for the registry of ``reference``, for another program that asks it.
+
+        Raises:
+            MachineError: the program that is configured for just this registry does not work.
+        """
+        return self._keychain.find(reference.registry, reference.repository)

@@ -1,8 +1,8 @@
-"""A read-only registry that serves one image of the store over loopback, so that a daemon can pull it.
+"""A read-only registry that serves one image over loopback, so that a daemon can pull it.
 
-Follows the OCI distribution specification 1.1 (pull). Layers are served uncompressed, which is what their
-diff IDs are digests of: any daemon takes them, nothing is compressed only to be decompressed again, and the
-daemon asks for what it lacks and nothing else.
+Follows the OCI distribution specification 1.1 (pull). The daemon asks for what it lacks and nothing else.
+Layers of the store are served uncompressed, which is what their diff IDs are digests of: any daemon takes
+them, and nothing is compressed only to be decompressed again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import hmac
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,37 +25,44 @@ from envbuild.image.model import Image, Layer
 from envbuild.progress import Silent
 from envbuild.store import Store
 
-__all__ = ["Served", "serve"]
+__all__ = ["Content", "Served", "serve", "serving"]
 
 _TAG = "image"
 _IDLE_SECONDS = 60
 _TLS_HANDSHAKE = b"\x16"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
+# Below the name nobody can guess there may be another: who takes this for the mirror of a registry asks with
+# the names that repositories have there, and says which registry it is.
+_PATH = re.compile(r"/v2/([0-9a-f]+)(?:/[a-z0-9._/-]+)?/(manifests|blobs)/([A-Za-z0-9:._-]+)(?:\?ns=[^?&]*)?")
+
+Content = tuple[int, Callable[[], Iterator[bytes]]]
+"""A blob: its size in bytes, and what yields them."""
+
 
 class Served:
-    """The image while it is served.
+    """An image while it is served.
 
     ``registry`` is ``127.0.0.1:<port>``; ``repository`` a name nobody can guess (other users of this
     machine can connect, too); ``tag`` the only tag; ``requests`` counts what was asked of this image;
     ``error`` is what went wrong while a blob was read or brought, if anything.
+
+    Parameters:
+        manifests: the media types of the manifests, by digest; the first has the tag.
+        blobs: all that may be asked for, manifests included, by digest.
+        sent: called with the number of bytes of every piece that was sent, from any thread.
     """
 
-    def __init__(self, image: Image, store: Store, sent: Callable[[int], None], bring: Bring) -> None:
-        plain = uncompressed(image, store)
+    def __init__(
+        self, manifests: Mapping[str, str], blobs: Mapping[str, Content], sent: Callable[[int], None]
+    ) -> None:
         self.repository = secrets.token_hex(16)
         self.tag = _TAG
-        self.manifest = plain.manifest
+        self.manifests = manifests
+        self.blobs = blobs
         self.requests = 0
         self.error: EnvbuildError | LayersLost | None = None
         self.sent = sent
-        # digest -> (size, what yields the bytes)
-        self.blobs: dict[str, tuple[int, Callable[[], Iterator[bytes]]]] = {
-            layer.diff_id: (layer.raw_size, partial(_layer_content, store, layer, bring))
-            for layer in image.layers
-        }
-        for blob in (plain.config, plain.manifest):
-            self.blobs[blob.digest] = (blob.size, partial(blob_chunks, store, blob.digest))
         self.registry = ""
 
     @property
@@ -63,22 +70,38 @@ class Served:
         """What a daemon is told to pull."""
         return f"{self.registry}/{self.repository}:{self.tag}"
 
+    @property
+    def address(self) -> str:
+        """Where what is asked of a registry can be asked of this one, for whatever repository."""
+        return f"http://{self.registry}/v2/{self.repository}"
 
-@contextmanager
+
 def serve(
     image: Image,
     store: Store,
     *,
     sent: Callable[[int], None] = lambda size: None,
     bring: Bring = all_here,
-) -> Iterator[Served]:
-    """Serve ``image`` on a free port of 127.0.0.1 while the block runs.
+) -> AbstractContextManager[Served]:
+    """Serve ``image``, which is in ``store``, on a free port of 127.0.0.1 while the block runs.
 
     Parameters:
         sent: called with the number of bytes of every piece that was sent, from any thread.
         bring: gets a layer that is asked for into the store.
     """
-    served = Served(image, store, sent, bring)
+    plain = uncompressed(image, store)
+    blobs: dict[str, Content] = {
+        layer.diff_id: (layer.raw_size, partial(_layer_content, store, layer, bring))
+        for layer in image.layers
+    }
+    for blob in (plain.config, plain.manifest):
+        blobs[blob.digest] = (blob.size, partial(blob_chunks, store, blob.digest))
+    return serving(Served({plain.manifest.digest: MANIFEST_TYPE}, blobs, sent))
+
+
+@contextmanager
+def serving(served: Served) -> Iterator[Served]:
+    """Serve on a free port of 127.0.0.1 while the block runs."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.served = served
         served.registry = f"127.0.0.1:{server.server_address[1]}"
@@ -131,21 +154,20 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.rstrip("/") == "/v2":
             self._send(HTTPStatus.OK, {"Content-Type": "application/json"}, [b"{}"] if with_body else [], 2)
             return
-        match = re.fullmatch(r"/v2/([0-9a-f]+)/(manifests|blobs)/([A-Za-z0-9:._-]+)", self.path)
+        match = _PATH.fullmatch(self.path)
         if match is None or not hmac.compare_digest(match[1], served.repository):
             self._not_found()
             return
         served.requests += 1
         kind, digest = match[2], match[3]
+        media_type: str | None = "application/octet-stream"
         if kind == "manifests":
-            if digest not in (served.tag, served.manifest.digest):
-                self._not_found()
-                return
-            digest = served.manifest.digest
-        if digest not in served.blobs:
+            digest = next(iter(served.manifests)) if digest == served.tag else digest
+            media_type = served.manifests.get(digest)
+        if digest not in served.blobs or media_type is None:
             self._not_found()
             return
-        self._blob(digest, MANIFEST_TYPE if kind == "manifests" else "application/octet-stream", with_body)
+        self._blob(digest, media_type, with_body)
 
     def _blob(self, digest: str, media_type: str, with_body: bool) -> None:
         size, content = self.server.served.blobs[digest]

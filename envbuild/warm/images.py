@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +17,15 @@ from envbuild.warm.planner import Piece, PoolPlan, WarmImage, plan_pool
 if TYPE_CHECKING:
     from envbuild.registry.registries import Registries
 
-__all__ = ["UNPACKED_FACTOR", "image_contents", "plan_fleet", "pool_references"]
+__all__ = [
+    "UNPACKED_FACTOR",
+    "chain_ids",
+    "image_contents",
+    "plan_fleet",
+    "pool_references",
+    "unpacked_size",
+    "warm_image",
+]
 
 UNPACKED_FACTOR: Final = 3.3
 """How much larger a layer is unpacked, where its manifest does not say (docs/adr/0044-warm.md)."""
@@ -77,7 +85,7 @@ def plan_fleet(
         plan_pool(
             pool,
             [
-                _warm_image(
+                warm_image(
                     reference,
                     views[str(reference), pool.platform],
                     names,
@@ -93,7 +101,7 @@ def plan_fleet(
 def image_contents(reference: Reference, platform: str, registries: Registries) -> tuple[Piece, ...]:
     """The contents of an image that a node says it has; none when its registry does not tell any more."""
     try:
-        return _warm_image(reference, _view(reference, platform, registries), (), 0).contents
+        return warm_image(reference, _view(reference, platform, registries), (), 0).contents
     except EnvbuildError:
         return ()
 
@@ -129,16 +137,16 @@ def _read(
         ) from error
 
 
-def _warm_image(
+def warm_image(
     reference: Reference, view: ImageView, environments: Sequence[str], launches: int
 ) -> WarmImage:
-    contents = {one.digest: Piece(one.digest, one.size) for one in (view.manifest, view.config)}
-    snapshots: dict[str, Piece] = {}
-    chain = ""
-    for layer in view.layers:
-        contents[layer.digest] = Piece(layer.digest, layer.size)
-        chain = layer.diff_id if not chain else _chain_id(chain, layer.diff_id)
-        snapshots[chain] = Piece(chain, _unpacked(layer))
+    """What keeping ``view`` takes: an image for ``environments``, started ``launches`` times a week."""
+    parts = (view.manifest, view.config, *(layer.descriptor for layer in view.layers))
+    contents = {one.digest: Piece(one.digest, one.size) for one in parts}
+    chains = chain_ids(layer.diff_id for layer in view.layers)
+    snapshots = {
+        chain: Piece(chain, unpacked_size(layer)) for chain, layer in zip(chains, view.layers, strict=True)
+    }
     return WarmImage(
         reference,
         tuple(environments),
@@ -149,9 +157,14 @@ def _warm_image(
     )
 
 
-def _chain_id(below: str, diff_id: str) -> str:
-    return "sha256:" + hashlib.sha256(f"{below} {diff_id}".encode()).hexdigest()
+def chain_ids(diff_ids: Iterable[str]) -> Iterator[str]:
+    """The chain IDs of layers, from the lowest up (OCI image specification 1.1, config.md)."""
+    chain = ""
+    for diff_id in diff_ids:
+        chain = "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest() if chain else diff_id
+        yield chain
 
 
-def _unpacked(layer: LayerView) -> int:
+def unpacked_size(layer: LayerView) -> int:
+    """Bytes that the unpacked layer takes, estimated if its manifest does not say."""
     return layer.raw_size if layer.raw_size is not None else round(layer.size * UNPACKED_FACTOR)

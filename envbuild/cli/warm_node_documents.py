@@ -1,0 +1,65 @@
+"""The JSON document of ``envbuild warm node`` (docs/schemas.md), and what is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from envbuild.cli.text import byte_size, columns
+from envbuild.source.text import redact
+
+if TYPE_CHECKING:
+    from envbuild.errors import EnvbuildError
+    from envbuild.fleet.model import Fleet, Pool
+    from envbuild.warm.node import NodeWarmth
+
+__all__ = ["node_document", "node_lines"]
+
+
+def node_document(fleet: Fleet, pool: Pool, engine: str, warmth: NodeWarmth) -> dict[str, Any]:
+    """Of ``envbuild warm node``."""
+    return {
+        "fleet": fleet.name,
+        "pool": pool.name,
+        "engine": engine,
+        "warm": all(image.state in ("warm", "pulled") for image in warmth.images),
+        "images": [
+            {
+                "image": str(image.reference),
+                "environments": list(image.environments),
+                "state": image.state,
+                "size": image.size,
+                "pull": image.pull,
+                "error": _error(image.error),
+            }
+            for image in warmth.images
+        ],
+        "let_go": [
+            {"image": old.name, "outcome": old.outcome, "error": _error(old.error)} for old in warmth.let_go
+        ],
+    }
+
+
+def _error(error: EnvbuildError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {name: redact(said) if isinstance(said, str) else said for name, said in error.to_json().items()}
+
+
+def node_lines(document: Mapping[str, Any]) -> list[str]:
+    """A line for each image, one for each that is let go, and the sum."""
+    rows = [("ENVIRONMENTS", "STATE", "SIZE", "PULL", "IMAGE")]
+    for image in document["images"]:
+        size = "" if image["size"] is None else byte_size(image["size"])
+        names = ", ".join(image["environments"])
+        rows.append((names, image["state"], size, byte_size(image["pull"]), image["image"]))
+    lines = columns(rows, right=frozenset({2, 3})) if document["images"] else []
+    lines += columns([(old["outcome"], old["image"]) for old in document["let_go"]])
+    warm = sum(image["state"] in ("warm", "pulled") for image in document["images"])
+    pulled = sum(image["pull"] for image in document["images"] if image["state"] != "failed")
+    verb = "to pull" if any(image["state"] == "to-pull" for image in document["images"]) else "pulled"
+    lines.append(
+        f"{warm} of {len(document['images'])} images of the pool {document['pool']} are warm,"
+        f" {byte_size(pulled)} {verb}"
+    )
+    return lines
