@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from envbuild.cli.options import common_options
 from envbuild.cli.session import Session
+
+if TYPE_CHECKING:
+    from envbuild.metrics.totals import Totals
+    from envbuild.metrics.warmth import Watch
 
 __all__ = ["serve_metrics"]
 
@@ -35,8 +42,28 @@ class _Address(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
     metavar="HOST:PORT",
     help="Where to listen; port 0 is one that is free.",
 )
+@click.option(
+    "--fleet",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FLEET",
+    help="Also tell how many nodes of this fleet are warm.",
+)
+@click.option(
+    "--interval",
+    type=click.IntRange(5, 86400),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often the cluster is asked for that.",
+)
+@click.option(
+    "--context", metavar="NAME", help="The context of the kubeconfig to use. Default: its current one."
+)
 @common_options
-def serve_metrics(session: Session, listen: tuple[str, int]) -> None:
+def serve_metrics(
+    session: Session, listen: tuple[str, int], file: Path | None, interval: int, context: str | None
+) -> None:
     """Serve /metrics and /healthz over HTTP until interrupted.
 
     The numbers are those that runs with this machine's cache have left, up to date with every scrape.
@@ -44,10 +71,44 @@ def serve_metrics(session: Session, listen: tuple[str, int]) -> None:
     from envbuild.metrics.runs import read_totals
     from envbuild.metrics.server import MetricsServer
 
-    server = MetricsServer(*listen, lambda: read_totals(session.settings.cache_dir))
+    watch = _watch(session, file, interval, context) if file is not None else None
+
+    def collect() -> Totals:
+        totals = read_totals(session.settings.cache_dir)
+        if watch is not None:
+            watch.add_to(totals)
+        return totals
+
+    server = MetricsServer(*listen, collect)
     session.console.result(server.url)
     session.console.document({"url": server.url})
     try:
-        server.serve()
+        with watch or nullcontext():
+            server.serve()
     except KeyboardInterrupt:
         session.console.interrupted("the server has ended")
+
+
+def _watch(session: Session, file: Path, interval: int, context: str | None) -> Watch:
+    from envbuild.cluster.connection import connect
+    from envbuild.fleet.pins import require_pins
+    from envbuild.fleet.read import read_fleet
+    from envbuild.metrics.warmth import PoolWarmth, Watch
+    from envbuild.warm.causes import WARM
+    from envbuild.warm.observe import fleet_status
+
+    fleet = read_fleet(file)
+    references = {name: pin.reference for name, pin in require_pins(fleet).items()}
+    cluster = connect(context)
+
+    def ask() -> list[PoolWarmth]:
+        return [
+            PoolWarmth(
+                pool.name,
+                len(pool.nodes),
+                Counter(node.cause.reason for node in pool.nodes if node.cause != WARM),
+            )
+            for pool in fleet_status(cluster, fleet, references)
+        ]
+
+    return Watch(fleet.name, ask, interval, session.console.warn)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from envbuild.errors import EnvbuildError
 from envbuild.metrics.totals import Totals
 
-__all__ = ["PoolWarmth", "set_unknown", "set_warmth"]
+__all__ = ["PoolWarmth", "Watch", "set_unknown", "set_warmth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,63 @@ def set_unknown(totals: Totals, fleet: str) -> None:
     for name in ("envbuild_warm_nodes", "envbuild_warm_nodes_wanted", "envbuild_cold_nodes"):
         totals.forget(name, fleet)
     totals.set("envbuild_warm_status_success", 0, fleet)
+
+
+class Watch:
+    """Asks a cluster now and then, in a thread of its own: a scrape does not wait for it.
+
+    Parameters:
+        ask: asks once; may raise :class:`EnvbuildError`.
+        seconds: between two questions.
+        warn: told why the cluster cannot be asked, once until it can be again.
+    """
+
+    def __init__(
+        self,
+        fleet: str,
+        ask: Callable[[], Sequence[PoolWarmth]],
+        seconds: float,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._fleet = fleet
+        self._ask = ask
+        self._seconds = seconds
+        self._warn = warn
+        self._found: Sequence[PoolWarmth] | None = None
+        self._trouble: str | None = None
+        self._asked = False
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="warm-status", daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+
+    def add_to(self, totals: Totals) -> None:
+        """Put what was said last into ``totals``; nothing before the first answer."""
+        if not self._asked:
+            return
+        if self._found is None:
+            set_unknown(totals, self._fleet)
+        else:
+            set_warmth(totals, self._fleet, self._found)
+
+    def look(self) -> None:
+        """Ask now."""
+        try:
+            self._found = self._ask()
+            self._trouble = None
+        except EnvbuildError as error:
+            self._found = None
+            if error.message != self._trouble:
+                self._warn(f"{error.message}; {error.remedy}" if error.remedy else error.message)
+            self._trouble = error.message
+        self._asked = True
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self.look()
+            self._ending.wait(self._seconds)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.integration.conftest import Built
+from tests.metrics.test_operator_files import alerts, queries
 from tests.support.programs import Envbuild, require
 from tests.support.servers import free_port
 
@@ -128,6 +129,18 @@ def test_prometheus_has_what_a_job_pushed(prometheus: Callable[[str], list[Any]]
     assert {"job": "envbuild", "verb": "build"} == {name: success["metric"][name] for name in ("job", "verb")}
     assert "1" == success["value"][1]
     assert [] == prometheus('envbuild_runs_total{subject="quickstart"}')
+
+
+@pytest.mark.parametrize("expression", [*queries(), *(alert["expr"] for alert in alerts())])
+def test_prometheus_understands_every_query(prometheus: Callable[[str], list[Any]], expression: str) -> None:
+    """Those of the dashboard and of the alerts; what it does not understand is an HTTP error."""
+    prometheus(expression)
+
+
+def test_the_dashboard_shows_builds(prometheus: Callable[[str], list[Any]]) -> None:
+    shown = next(query for query in queries() if "envbuild_last_run_success" in query)
+
+    assert ["1"] == [one["value"][1] for one in _eventually(lambda: prometheus(shown))]
 
 
 def test_the_server_ends_when_told(envbuild: Envbuild) -> None:

@@ -18,7 +18,7 @@ from envbuild.errors import MachineError, RemoteError, UsageError
 from envbuild.metrics.exposition import check_gateway, push, text, write_textfile
 from envbuild.metrics.server import MetricsServer
 from envbuild.metrics.totals import Totals
-from envbuild.metrics.warmth import PoolWarmth, set_unknown, set_warmth
+from envbuild.metrics.warmth import PoolWarmth, Watch, set_unknown, set_warmth
 
 
 @pytest.fixture
@@ -183,3 +183,36 @@ def test_warm_nodes_are_counted() -> None:
 
     assert {} == totals.values["envbuild_warm_nodes"]
     assert {("lab",): 0} == totals.values["envbuild_warm_status_success"]
+
+
+def test_a_cluster_that_does_not_answer_is_told_once() -> None:
+    """What it said before is not said any longer, and comes back with it."""
+    answers: list[list[PoolWarmth] | None] = [
+        [PoolWarmth("cpu", 2, {})],
+        None,
+        None,
+        [PoolWarmth("cpu", 3, {})],
+    ]
+    warnings: list[str] = []
+    seen = []
+
+    def ask() -> list[PoolWarmth]:
+        answer = answers.pop(0)
+        if answer is None:
+            raise RemoteError("the cluster does not answer", code="x", remedy="wait")
+        return answer
+
+    watch = Watch("lab", ask, 60, warnings.append)
+    before = Totals()
+    watch.add_to(before)
+    for _ in range(4):
+        watch.look()
+        totals = Totals()
+        watch.add_to(totals)
+        values = totals.values
+        wanted = values.get("envbuild_warm_nodes_wanted", {}).get(("lab", "cpu"))
+        seen.append((values["envbuild_warm_status_success"][("lab",)], wanted))
+
+    assert Totals() == before
+    assert [(1, 2), (0, None), (0, None), (1, 3)] == seen
+    assert ["the cluster does not answer; wait"] == warnings
