@@ -132,6 +132,14 @@ OPTIONS: tuple[Option, ...] = (
     Option("actor", "text"),
     Option("metrics-file", "text"),
     Option("metrics-push", "text"),
+    Option("kube-context", "text"),
+    Option("namespace", "text"),
+    Option("builder-image", "image"),
+    Option("registry-secret", "text"),
+    Option("config-map", "text"),
+    Option("ca-config-map", "text"),
+    Option("pod-template", "text"),
+    Option("job-timeout", "number"),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 
@@ -150,6 +158,7 @@ class Settings:
     ``registry_cache`` tells whether layers that are found in registries are used, ``plain_http`` which of
     them may be talked to without TLS. ``audit_log`` is the file that builds and pushes are recorded in, as
     done by ``actor``; ``metrics_file`` and ``metrics_push`` (a Pushgateway's address) are where metrics go.
+    ``kube_context`` to ``job_timeout`` (minutes) are about builds in a cluster (docs/jobs.md).
     """
 
     cache_dir: Path
@@ -190,6 +199,14 @@ class Settings:
     actor: str | None = None
     metrics_file: str | None = None
     metrics_push: str | None = None
+    kube_context: str | None = None
+    namespace: str | None = None
+    builder_image: str | None = None
+    registry_secret: str | None = None
+    config_map: str | None = None
+    ca_config_map: str | None = None
+    pod_template: str | None = None
+    job_timeout: int = 60
 
     @property
     def source_addresses(self) -> dict[str, str]:

@@ -68,6 +68,7 @@ ROOMS = (
     "cluster",
     "fleet",
     "warm",
+    "jobs",
     "doctor",
     "cli",
     "binder",

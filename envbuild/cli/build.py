@@ -1,16 +1,14 @@
-"""``envbuild build``: assemble the image."""
+"""``envbuild build``: assemble the image, here or in a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
 from envbuild.cli.ci import Job, ci_options
-from envbuild.cli.delivery import Delivery, delivery_options, parse_delivery
+from envbuild.cli.delivery import delivery_options, parse_delivery
+from envbuild.cli.job_options import job_options
 from envbuild.cli.options import (
     common_options,
     compression_option,
@@ -25,7 +23,8 @@ from envbuild.cli.options import (
     spec_options,
     step_options,
 )
-from envbuild.cli.session import Project, Session
+from envbuild.cli.session import Session
+from envbuild.errors import UsageError
 
 __all__ = ["build"]
 
@@ -33,6 +32,7 @@ __all__ = ["build"]
 @click.command(short_help="Assemble the image.")
 @source_argument
 @delivery_options
+@job_options
 @ci_options
 @engine_option
 @click.option(
@@ -62,6 +62,8 @@ def build(
     outputs: tuple[str, ...],
     load: bool,
     push: bool,
+    on: str,
+    detach: bool,
     variables_file: Path | None,
     summary_file: Path | None,
     check_reproducible: bool,
@@ -72,83 +74,45 @@ def build(
 
     The result is kept in the cache. What has to be executed for it runs in a sandbox. A Dockerfile, and what
     only repo2docker knows how to install, is built by Docker instead.
+
+    With --on kubernetes it is built by a Job of the cluster, and pushed.
     """
     from envbuild.base.host import host_platform
     from envbuild.spec.findings import refuse_errors
 
+    local = bool(outputs or load)
+    if detach and on != "kubernetes":
+        raise UsageError(
+            "--detach goes with --on kubernetes",
+            code="usage",
+            remedy="`envbuild build --help` shows what is possible",
+        )
     job = Job(variables_file, summary_file)
     with job.told_of_failure():
-        project = session.project(source)
-        if strict:
-            refuse_errors(project.spec, strict=True)
-        platforms = project.settings.platforms or (host_platform(),)
-        delivery = parse_delivery(session, tags, outputs, load, push, platforms)
-        if project.spec.engine_build is not None:
-            document = _build_by_engine(session, project, platforms, delivery, strict=strict)
-        else:
-            document = _assemble(
-                session, project, platforms, delivery, locked=locked, check_reproducible=check_reproducible
+        if on == "kubernetes":
+            from envbuild.cli.submitting import build_on_cluster
+
+            switches = {"--locked": locked, "--strict": strict, "--check-reproducible": check_reproducible}
+            name, document = build_on_cluster(
+                session, source, tags, local=local, detach=detach, switches=switches
             )
-    job.tell(project.spec.name, document)
+        else:
+            from envbuild.cli.assembling import build_here
 
-
-def _build_by_engine(
-    session: Session, project: Project, platforms: Sequence[str], delivery: Delivery, *, strict: bool
-) -> dict[str, Any]:
-    from envbuild.builder.contract import refuse_lacks
-
-    built = [session.engine_built(project, platform) for platform in platforms]
-    lacks = [lack for one in built for lack in one.lacks]
-    if strict:
-        refuse_lacks(lacks)
-    return delivery.deliver(
-        session,
-        [one.image for one in built],
-        name=project.spec.name,
-        env=None,
-        lock_path=None,
-        settings=project.settings,
-        origin=project.repo.origin,
-        lacks=lacks,
-    )
-
-
-def _assemble(
-    session: Session,
-    project: Project,
-    platforms: Sequence[str],
-    delivery: Delivery,
-    *,
-    locked: bool,
-    check_reproducible: bool,
-) -> dict[str, Any]:
-    from envbuild.attest.attaching import Subject
-    from envbuild.cli.building import lock_builder
-    from envbuild.cli.locking import project_lock
-    from envbuild.cli.sharing import environment_reference
-    from envbuild.image.finding import without_lost
-    from envbuild.plan import environment_id
-
-    file = project_lock(session, project, platforms, locked=locked)
-    builder = lock_builder(session, file.lock, project.settings, project.repo, check=check_reproducible)
-    env = environment_id(file.lock)
-    layers = session.layers(project.settings)
-    layers.consult([*environment_reference(project.settings, env), *delivery.replaced])
-
-    def make() -> dict[str, Any]:
-        images = builder.complete_images(file.lock, file.data, platforms, project.repo, project.post_build)
-        return delivery.deliver(
-            session,
-            images,
-            name=file.lock.name,
-            env=env,
-            lock_path=str(file.path) if file.path else None,
-            settings=project.settings,
-            origin=project.repo.origin,
-            subject=Subject(
-                file.lock, file.data, images, project.settings.compression, origin=project.repo.origin
-            ),
-            environments=partial(builder.environments, file.lock, file.data, images),
-        )
-
-    return without_lost(make)
+            project = session.project(source)
+            if strict:
+                refuse_errors(project.spec, strict=True)
+            platforms = project.settings.platforms or (host_platform(),)
+            delivery = parse_delivery(session, tags, outputs, load, push, platforms)
+            name = project.spec.name
+            document = build_here(
+                session,
+                project,
+                platforms,
+                delivery,
+                locked=locked,
+                strict=strict,
+                check_reproducible=check_reproducible,
+            )
+    if document is not None:
+        job.tell(name, document)

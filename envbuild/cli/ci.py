@@ -17,12 +17,14 @@ import click
 from envbuild.cli.options import chain
 from envbuild.cli.text import byte_size, count, duration, escape, escape_block
 from envbuild.errors import EnvbuildError, MachineError
+from envbuild.source.text import printable, redact
 
-__all__ = ["Job", "ci_options", "summary", "variables"]
+__all__ = ["Job", "ci_options", "error_variables", "summary", "variables"]
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 # A summary is read by people; GitHub takes no more than a mebibyte.
 _MOST_CHANGES = 200
+_LONGEST_VALUE = 1000
 
 ci_options = chain(
     click.option(
@@ -68,6 +70,7 @@ class Job:
         try:
             yield
         except EnvbuildError as error:
+            _append(self.variables_file, [f"{key}={value}" for key, value in error_variables(error).items()])
             _append(self.summary_file, _failure(error))
             raise
 
@@ -92,6 +95,18 @@ def variables(document: Mapping[str, Any]) -> dict[str, str]:
         "bytes_sent": str(pushed["uploaded"]["bytes"]) if pushed else "",
         "packages_changed": "" if changes is None else str(len(_packages(changes))),
     }
+
+
+def error_variables(error: EnvbuildError) -> dict[str, str]:
+    """What later steps need of an ``error``, by name. Values have no line breaks and are not long."""
+    told = {
+        "error": error.code,
+        "error_exit_code": str(error.exit_code),
+        "error_place": error.place,
+        "error_message": error.message,
+        "error_remedy": error.remedy or "",
+    }
+    return {key: printable(redact(value))[:_LONGEST_VALUE] for key, value in told.items()}
 
 
 def summary(name: str, document: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envbuild.registry.repository import Repository
     from envbuild.source import Origin
 
-__all__ = ["Delivery", "delivery_options", "parse_delivery", "pushed_rows"]
+__all__ = ["Delivery", "built_lines", "delivery_options", "parse_delivery", "pushed_rows"]
 
 delivery_options = chain(
     click.option(
@@ -138,7 +138,7 @@ class Delivery:
             lacks=lacks,
             seconds=session.console.rounded_seconds,
         )
-        session.console.result(*_text(document))
+        session.console.result(*built_lines(document))
         session.console.document(document)
         return document
 
@@ -230,7 +230,8 @@ def pushed_rows(pushed: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [*rows, ("bytes", ", ".join(moved)), *attached_rows(pushed["attached"])]
 
 
-def _text(document: dict[str, Any]) -> list[str]:
+def built_lines(document: dict[str, Any]) -> list[str]:
+    """What ``--json`` prints of a build, for people."""
     rows = image_rows(document["platforms"])
     if len(document["platforms"]) > 1:
         rows.append(("index", document["digest"]))

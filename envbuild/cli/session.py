@@ -166,8 +166,11 @@ class Session:
         from envbuild.spec import SpecOptions, read_spec
 
         settings = self.settings
-        opener = Opener(self.store, self.environment, self.console, offline=settings.offline)
-        repo = opener.open(source, settings.subdir)
+        if source.startswith("context://"):
+            repo = self._uploaded(source)
+        else:
+            opener = Opener(self.store, self.environment, self.console, offline=settings.offline)
+            repo = opener.open(source, settings.subdir)
         self.console.observation.source = (
             repo.origin.identity if repo.origin else {"directory": str(repo.root)}
         )
@@ -191,6 +194,12 @@ class Session:
             is_own_index=partial(self._is_own_index, settings),
         )
         return Project(repo, read_spec(repo, options), settings)
+
+    def _uploaded(self, source: str) -> Repo:
+        """The directory that somebody has uploaded to have it built here."""
+        from envbuild.jobs.context import fetch_context
+
+        return fetch_context(source, store=self.store, registries=self.registries, reporter=self.console)
 
     def working_directory(self, project: Project) -> Path:
         """Where the project's files may be changed; that of a fetched one is made, and named."""

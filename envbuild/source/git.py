@@ -117,6 +117,15 @@ class GitClient:
 
     # Which commit
 
+    def commit(self, address: GitAddress, ref: str | None = None) -> str:
+        """The full hash of the commit that ``ref`` is at present; nothing is fetched.
+
+        Raises: as :meth:`check_out`.
+        """
+        if ref is not None:
+            check_ref(ref)
+        return self._revision(address, ref).commit
+
     def _git(self, address: GitAddress) -> Git:
         if self._offline:
             raise RemoteError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +15,13 @@ from urllib.parse import parse_qsl, urlsplit
 __all__ = ["Answer", "ApiServer", "Asked", "api_server", "status"]
 
 _KINDS = {
-    "/api/v1": {"Namespace": "namespaces", "ConfigMap": "configmaps", "Secret": "secrets", "Pod": "pods"},
+    "/api/v1": {
+        "Namespace": "namespaces",
+        "ConfigMap": "configmaps",
+        "Secret": "secrets",
+        "Pod": "pods",
+        "Event": "events",
+    },
     "/apis/apps/v1": {"DaemonSet": "daemonsets"},
     "/apis/batch/v1": {"Job": "jobs"},
     "/apis/authorization.k8s.io/v1": {"SelfSubjectAccessReview": "selfsubjectaccessreviews"},
@@ -58,12 +64,14 @@ def status(code: int, reason: str, message: str, **details: Any) -> Answer:
 
 @dataclass(slots=True)
 class ApiServer:
-    """``objects`` by path. ``answers`` are given first, in turn; those of ``always`` by (method, path)."""
+    """``objects`` by path. ``answers`` are given first, in turn; those of ``always`` (or what its functions
+    give) by (method, path).
+    """
 
     url: str = ""
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
-    always: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    always: dict[tuple[str, str], Answer | Callable[[Asked], Answer]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     version: int = 0
 
@@ -80,6 +88,8 @@ class ApiServer:
         if self.answers:
             return self.answers.pop(0)
         fixed = self.always.get((request.method, request.path))
+        if callable(fixed):
+            return fixed(request)
         return fixed or self._truth(request)
 
     def _truth(self, request: Asked) -> Answer:

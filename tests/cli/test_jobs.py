@@ -1,0 +1,101 @@
+"""``envbuild build --on kubernetes``: what is refused before anything is asked of anybody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from envbuild.cli.main import run
+
+TAG = ("-t", "registry.example.org/team/demo:1")
+BUILDER = ("--builder-image", "registry.example.org/builder@sha256:" + "b" * 64)
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that nobody answers for."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(
+        "current-context: a\nclusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+        "users: [{name: a, user: {token: secret}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n"
+    )
+    monkeypatch.setenv("KUBECONFIG", str(path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (BUILDER, "push-without-name"),
+        (TAG, "no-builder-image"),
+        ((*TAG, *BUILDER, "-o", "oci:x"), "not-in-a-job"),
+        ((*TAG, *BUILDER, "--load"), "not-in-a-job"),
+        ((*TAG, *BUILDER, "--offline"), "not-in-a-job"),
+        ((*TAG, *BUILDER, "--context", "another"), "kubeconfig-context"),
+        ((*TAG, *BUILDER, "--pod-template", "/nonexistent.yaml"), "bad-pod-template"),
+    ],
+)
+@pytest.mark.usefixtures("kubeconfig")
+def test_refused(
+    arguments: tuple[str, ...], code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exit_code = run(["build", str(tmp_path), "--on", "kubernetes", "--json", *arguments])
+
+    assert (2, code) == (exit_code, json.loads(capsys.readouterr().out)["error"])
+
+
+@pytest.mark.parametrize(
+    "source", ["https://me:secret@example.org/rivers.git", "https://token@example.org/rivers.git#main"]
+)
+@pytest.mark.usefixtures("kubeconfig")
+def test_passwords_in_addresses_are_refused(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code = run(["build", source, "--on", "kubernetes", "--json", *TAG, *BUILDER])
+
+    printed = capsys.readouterr()
+    assert (2, "password-in-job") == (exit_code, json.loads(printed.out)["error"])
+    assert "secret" not in printed.out + printed.err
+
+
+@pytest.mark.usefixtures("kubeconfig")
+def test_passwords_in_settings_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENVBUILD_PYPI_INDEX", "https://me:secret@pypi.example.org/simple")
+
+    exit_code = run(
+        ["build", "https://example.org/rivers.git", "--on", "kubernetes", "--json", *TAG, *BUILDER]
+    )
+
+    printed = capsys.readouterr()
+    assert (2, "password-in-job") == (exit_code, json.loads(printed.out)["error"])
+    assert "secret" not in printed.out + printed.err
+
+
+@pytest.mark.usefixtures("kubeconfig")
+def test_what_an_engine_builds_is_refused_before_there_is_a_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "Dockerfile").write_text("FROM scratch\n")
+
+    exit_code = run(["build", str(tmp_path / "demo"), "--on", "kubernetes", "--json", *TAG, *BUILDER])
+
+    said = json.loads(capsys.readouterr().out)
+    assert (1, "engine-in-job", "Dockerfile") == (exit_code, said["error"], said["file"])
+
+
+def test_detach_without_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 2 == run(["build", "--detach", "--json"])
+    assert "--detach goes with --on kubernetes" == json.loads(capsys.readouterr().out)["message"]
+
+
+@pytest.mark.usefixtures("kubeconfig")
+def test_a_failure_is_told_to_ci(tmp_path: Path) -> None:
+    """And so to the termination message of a pod."""
+    file = tmp_path / "variables"
+
+    run(["build", str(tmp_path / "nowhere"), "--variables", str(file)])
+
+    said = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    assert ("source-not-found", "2") == (said["error"], said["error_exit_code"])

@@ -1,0 +1,87 @@
+"""What is said when the cluster, and not the builder, ends a build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envbuild.jobs.failures import ended, not_created, not_started, unschedulable
+from tests.jobs.objects import pod, terminated, waiting
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ('pods "x" is forbidden: exceeded quota: small, requested: cpu=2, used: cpu=0', "job-quota"),
+        ('pods "x" is forbidden: failed quota: small: must specify limits.cpu', "job-quota"),
+        ('pods "x" is forbidden: violates PodSecurity "restricted:latest"', "job-pod-security"),
+        ('admission webhook "policy.example.org" denied the request', "job-not-created"),
+    ],
+)
+def test_a_pod_that_may_not_be(message: str, code: str) -> None:
+    problem = not_created([{"reason": "Scheduled"}, {"reason": "FailedCreate", "message": message}])
+
+    assert problem is not None
+    assert (code, message) == (problem.code, problem.detail)
+
+
+def test_nothing_keeps_it_from_being() -> None:
+    assert not_created([{"reason": "SuccessfulCreate", "message": "made"}]) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "code"),
+    [
+        (waiting("ImagePullBackOff"), "manifest unknown", "job-image-pull"),
+        (waiting("InvalidImageName", "cannot parse"), "", "job-image-pull"),
+        (waiting("CreateContainerConfigError", 'secret "x" not found'), "", "job-config"),
+        (waiting("ContainerCreating"), 'MountVolume.SetUp failed: secret "x" not found', "job-config"),
+        (waiting("CreateContainerError", "no command"), "", "job-cannot-start"),
+        (waiting("ContainerCreating"), "", None),
+        (waiting("ErrImagePull", "a hiccup"), "", None),
+        ({}, "", None),
+    ],
+)
+def test_a_pod_that_does_not_begin(state: dict[str, Any], event: str, code: str | None) -> None:
+    problem = not_started(pod(state), [{"type": "Warning", "message": event}] if event else [])
+
+    assert code == (problem.code if problem else None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "status", "code", "retry"),
+    [
+        ("DeadlineExceeded", None, {}, "job-deadline", False),
+        ("BackoffLimitExceeded", terminated(137, reason="OOMKilled"), {}, "job-out-of-memory", False),
+        (
+            "BackoffLimitExceeded",
+            {},
+            {"reason": "Evicted", "message": "ephemeral local storage usage exceeds"},
+            "job-evicted",
+            False,
+        ),
+        ("BackoffLimitExceeded", {}, {"reason": "Evicted", "message": "low on memory"}, "job-evicted", True),
+        ("PodFailurePolicy", terminated(9, "said"), {}, "job-failed", False),
+        ("BackoffLimitExceeded", terminated(128, "no envbuild", "StartError"), {}, "job-cannot-start", False),
+        ("BackoffLimitExceeded", terminated(143), {}, "job-lost", True),
+        ("BackoffLimitExceeded", None, {}, "job-lost", True),
+        ("BackoffLimitExceeded", {}, {"reason": "NodeLost"}, "job-lost", True),
+    ],
+)
+def test_a_pod_that_ends_without_a_word(
+    reason: str, state: dict[str, Any] | None, status: dict[str, Any], code: str, retry: bool
+) -> None:
+    job = {"status": {"conditions": [{"type": "Failed", "reason": reason}]}}
+
+    error, again = ended(job, None if state is None else pod(state, **status))
+
+    assert (code, retry, 4) == (error.code, again, error.exit_code)
+    assert error.remedy
+
+
+def test_no_node() -> None:
+    said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+
+    assert "0/3 nodes" == unschedulable(pod({}, conditions=[said]))
+    assert unschedulable(pod({}, conditions=[{"type": "PodScheduled", "status": "True"}])) is None
