@@ -1,23 +1,20 @@
 """Objects of a cluster, as the dictionaries that their YAML is.
 
-The transport, with its credentials, is the official client's; models of it are not used, so that objects of
-every version and of custom resources are alike. Where a kind is (its plural, whether it has namespaces) the
-server is asked once.
+The official client's models are not used, so that objects of every version and of custom resources are alike.
+Where a kind is (its plural, whether it has namespaces) the server is asked once.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from envbuild.cluster.failures import ABSENT, TRANSIENT, Action, failure, unreachable
+from envbuild.cluster.failures import ABSENT, Action
+from envbuild.cluster.transport import Transport
 from envbuild.errors import RemoteError
-from envbuild.registry.retry import retry_after
 from envbuild.source.text import clean
 
 if TYPE_CHECKING:
@@ -28,12 +25,7 @@ __all__ = ["Cluster", "Object", "Objects", "Resource"]
 Object = dict[str, Any]
 Objects = list[Object]
 
-_ATTEMPTS = 5
-_LONGEST_PAUSE = 30.0  # seconds; a server that asks for more is not waited for
-_CONNECT_SECONDS = 10.0
-_READ_SECONDS = 60.0
 _PAGE = 500  # objects of a list per request
-_LARGEST = 256 << 20  # bytes of an answer
 _READING = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -81,16 +73,19 @@ class Cluster:
         renew: Callable[[], ApiClient] | None = None,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.client = client
         self.namespace = namespace
-        self._renew = renew
-        self._wait = wait
+        self._transport = Transport(client, renew, wait)
         self._resources: dict[str, dict[str, Resource]] = {}
+
+    @property
+    def client(self) -> ApiClient:
+        """The official client, for what is not here."""
+        return self._transport.client
 
     @property
     def server(self) -> str:
         """The API server's address."""
-        return str(self.client.configuration.host)
+        return self._transport.server
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """Where objects of this kind are.
@@ -102,7 +97,7 @@ class Cluster:
         if known is None:
             path = f"/{'apis' if '/' in api_version else 'api'}/{api_version}"
             try:
-                answer = self._json("GET", path, Action("get", resource=api_version))
+                answer = self._transport.json("GET", path, Action("get", resource=api_version))
             except RemoteError as error:
                 if error.code != "cluster-not-found":
                     raise
@@ -178,7 +173,7 @@ class Cluster:
         while True:
             action = Action("list", resource.group, resource.plural, where)
             try:
-                page = self._json("GET", resource.path(where), action, query)
+                page = self._transport.json("GET", resource.path(where), action, query)
             except RemoteError as error:
                 if error.code != "cluster-expired" or "continue" not in query:
                     raise
@@ -199,7 +194,7 @@ class Cluster:
         metadata = wanted["metadata"]
         where = self._namespace(resource, metadata.get("namespace"))
         action = Action("create", resource.group, resource.plural, where, metadata.get("name", ""))
-        return self._json("POST", resource.path(where), action, body=wanted)
+        return self._transport.json("POST", resource.path(where), action, body=wanted)
 
     def apply(self, wanted: Object, manager: str, *, dry_run: bool = False, force: bool = False) -> Object:
         """Server-side apply: create it or set the fields that ``wanted`` has, and drop those set before.
@@ -305,18 +300,7 @@ class Cluster:
         self, path: str, action: Action, query: Mapping[str, str], seconds: float | None = None
     ) -> Iterator[bytes]:
         """The lines of an answer that comes bit by bit; it breaks after ``seconds`` without a byte."""
-        answer, _ = self._answer("GET", path, action, query, None, "", seconds, stream=True)
-        rest = b""
-        try:
-            for piece in answer.response.stream(64 << 10):
-                *whole, rest = (rest + piece).split(b"\n")
-                yield from whole
-            if rest:
-                yield rest
-        except _broken() as error:
-            raise unreachable(error, self.server, action) from error
-        finally:
-            answer.response.close()
+        return self._transport.lines(path, action, query, seconds)
 
     def _namespace(self, resource: Resource, given: str | None, everywhere: bool = False) -> str | None:
         if not resource.namespaced or everywhere:
@@ -337,118 +321,6 @@ class Cluster:
         where = self._namespace(resource, namespace)
         plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
         action = Action(_READING[method], resource.group, plural, where, name)
-        return self._json(method, resource.path(where, name, subresource), action, query or {}, body, content)
-
-    def _json(
-        self,
-        method: str,
-        path: str,
-        action: Action,
-        query: Mapping[str, str] | None = None,
-        body: Object | None = None,
-        content: str = "json",
-    ) -> Object:
-        _, document = self._answer(method, path, action, query or {}, body, content, _READ_SECONDS)
-        if document is None:
-            raise RemoteError(
-                f"what {self.server} answers is not that of a Kubernetes API server",
-                code="cluster-not-kubernetes",
-                remedy="check the address in the kubeconfig: a proxy or a login page may be in between",
-            )
-        return document
-
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        action: Action,
-        query: Mapping[str, str],
-        body: Object | None,
-        content: str,
-        seconds: float | None,
-        stream: bool = False,
-    ) -> tuple[Any, Object | None]:
-        """An answer with a good status, and its body, unless that is to be streamed.
-
-        Tried again as long as that may help.
-
-        A create is not idempotent: it is only sent again when the server says that it has not begun (429), or
-        when no connection was made.
-        """
-        renewed = False
-        failures = 0
-        while True:
-            pause: float | None = None
-            client = self.client
-            try:
-                answer = self._send(method, path, query, body, content, seconds)
-                good = 200 <= answer.status <= 299
-                document = None if good and stream else _document(answer)
-            except _broken() as error:
-                trouble = unreachable(error, self.server, action)
-                again = trouble.code == "cluster-unreachable" and (method != "POST" or _never_sent(error))
-            else:
-                if good:
-                    return answer, document
-                trouble = failure(answer.status, document, action)
-                pause = retry_after(answer.headers.get("Retry-After"))
-                if answer.status == 401 and self._renew is not None and not renewed:
-                    renewed = True
-                    if self.client is client:
-                        self.client = self._renew()
-                    continue
-                again = answer.status == 429 or (answer.status in TRANSIENT and method != "POST")
-            failures += 1
-            if not again or failures == _ATTEMPTS or (pause or 0.0) > _LONGEST_PAUSE:
-                raise trouble
-            self._wait(0.5 * 2 ** (failures - 1) if pause is None else pause)
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Object | None,
-        content: str,
-        seconds: float | None,
-    ) -> Any:
-        headers = {"Accept": "application/json, */*"}
-        if body is not None:
-            headers["Content-Type"] = f"application/{content}"
-        request = self.client.param_serialize(
-            method,
-            path,
-            query_params=[(key, value) for key, value in query.items() if value],
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
+        return self._transport.json(
+            method, resource.path(where, name, subresource), action, query or {}, body, content
         )
-        # 10 s to connect; None: for as long as it takes.
-        return self.client.call_api(*request, _request_timeout=(_CONNECT_SECONDS, seconds))
-
-
-def _document(answer: Any) -> Object | None:
-    """The JSON object an answer consists of, None when it is something else."""
-    data = answer.response.read(_LARGEST + 1)
-    answer.response.release_conn()
-    if len(data) > _LARGEST:
-        return None
-    with suppress(ValueError):
-        document = json.loads(data)
-        if isinstance(document, dict):
-            return document
-    return None
-
-
-def _broken() -> tuple[type[Exception], ...]:
-    """What the client raises when there is no answer."""
-    from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
-
-    return (ApiException, HTTPError, OSError)
-
-
-def _never_sent(error: Exception) -> bool:
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
-
-    return isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError)
