@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from envbuild.fleet.model import Pool, Toleration
-from envbuild.source.text import clean, redact
+from envbuild.source.text import clean, printable, redact
 
 __all__ = [
     "WARM",
@@ -43,8 +43,11 @@ _ALWAYS_TOLERATED: Final = frozenset(
         "unschedulable",
     )
 )
-_FRAME: Final = re.compile(r"Failed to pull image \"[^\"]*\": (?:rpc error: code = \w+ desc = )?")
-_LONGEST: Final = 1000
+_FRAME: Final = re.compile(
+    r"Failed to pull image \"[^\"]*\": (?:rpc error: code = \w+ desc = )?(?:failed to pull and unpack image "
+    r"\"[^\"]*\": )?"
+)
+_BEGINNING, _END = 120, 280  # of a message that is too long: the cause is at its end
 
 
 class Cause(NamedTuple):
@@ -174,4 +177,5 @@ def _moment(event: Mapping[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    return clean(redact(str(value or "")))[:_LONGEST]
+    text = redact(printable(" ".join(str(value or "").split())))
+    return text if len(text) <= _BEGINNING + _END else f"{text[:_BEGINNING]} … {text[-_END:]}"
