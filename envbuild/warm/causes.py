@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from envbuild.fleet.model import Pool, Toleration
+from envbuild.fleet.model import Toleration
 from envbuild.source.text import clean, printable, redact
 
 __all__ = [
@@ -60,8 +60,12 @@ class Cause(NamedTuple):
 WARM: Final = Cause("")
 
 
-def node_cause(node: Mapping[str, Any], pool: Pool) -> Cause:
-    """What about the node itself keeps it from being warm, or :data:`WARM`."""
+def node_cause(node: Mapping[str, Any], tolerated: Sequence[Toleration]) -> Cause:
+    """What about the node itself keeps it from being warm, or :data:`WARM`.
+
+    Parameters:
+        tolerated: the taints that our pods put up with.
+    """
     ready = _condition(node, "Ready")
     if ready.get("status") != "True":
         return Cause("node-not-ready", _text(ready.get("message")) or "its kubelet does not report")
@@ -69,12 +73,10 @@ def node_cause(node: Mapping[str, Any], pool: Pool) -> Cause:
         key, effect = str(taint.get("key")), str(taint.get("effect"))
         if effect == "PreferNoSchedule" or key in _ALWAYS_TOLERATED:
             continue
-        if not any(_tolerates(one, key, str(taint.get("value") or ""), effect) for one in pool.tolerations):
+        if not any(_tolerates(one, key, str(taint.get("value") or ""), effect) for one in tolerated):
             value = f"={taint['value']}" if taint.get("value") else ""
-            return Cause(
-                "taint",
-                f"the pool {pool.name} has no toleration for its taint {clean(key + value)}:{clean(effect)}",
-            )
+            shown = f"{clean(key + value)}:{clean(effect)}"
+            return Cause("taint", f"its pool has no toleration for its taint {shown}")
     return WARM
 
 

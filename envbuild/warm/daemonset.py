@@ -17,7 +17,15 @@ from envbuild.warm.labels import LABEL_LANE, LABEL_POOL, object_name, own_labels
 from envbuild.warm.planner import PlannedImage, PoolPlan
 from envbuild.warm.record import architecture, plan_object
 
-__all__ = ["PRIORITY_CLASS", "Settings", "daemonset_objects", "image_name", "lanes", "node_selector"]
+__all__ = [
+    "PRIORITY_CLASS",
+    "Settings",
+    "daemonset_objects",
+    "image_name",
+    "lanes",
+    "node_selector",
+    "pool_tolerations",
+]
 
 PRIORITY_CLASS: Final = "envbuild-warm"
 _PROGRAMS: Final = "hold"
@@ -146,8 +154,8 @@ def _pod(fleet: Fleet, pool: Pool, images: Sequence[PlannedImage], settings: Set
     }
     if fleet.pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in fleet.pull_secrets]
-    if pool.tolerations:
-        pod["tolerations"] = [toleration_object(one) for one in pool.tolerations]
+    if tolerated := pool_tolerations(fleet, pool):
+        pod["tolerations"] = [_toleration(one) for one in tolerated]
     return pod
 
 
@@ -172,8 +180,13 @@ def _container(planned: PlannedImage) -> dict[str, Any]:
     }
 
 
-def toleration_object(toleration: Toleration) -> dict[str, str]:
-    """As Kubernetes writes it, without what is empty."""
+def pool_tolerations(fleet: Fleet, pool: Pool) -> tuple[Toleration, ...]:
+    """The taints that servers on nodes of ``pool`` may put up with: the pool's own, then environments'."""
+    own = [one for one in fleet.environments if not one.pools or pool.name in one.pools]
+    return tuple(dict.fromkeys([*pool.tolerations, *(each for one in own for each in one.tolerations)]))
+
+
+def _toleration(toleration: Toleration) -> dict[str, str]:
     fields = {
         "key": toleration.key,
         "operator": toleration.operator,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from envbuild.registry.registries import Registries
 
 __all__ = [
+    "DISK_FACTOR",
     "UNPACKED_FACTOR",
     "chain_ids",
     "image_contents",
@@ -27,8 +28,10 @@ __all__ = [
     "warm_image",
 ]
 
-UNPACKED_FACTOR: Final = 3.3
-"""How much larger a layer is unpacked, where its manifest does not say (docs/adr/0044-warm.md)."""
+UNPACKED_FACTOR: Final = 3.7
+"""How much larger the tar of a layer is than its blob, where its manifest does not say so."""
+DISK_FACTOR: Final = 1.2
+"""How much larger a layer is on a file system with blocks of 4 KiB than its tar (docs/adr/0044-warm.md)."""
 
 
 def pool_references(
@@ -167,4 +170,5 @@ def chain_ids(diff_ids: Iterable[str]) -> Iterator[str]:
 
 def unpacked_size(layer: LayerView) -> int:
     """Bytes that the unpacked layer takes, estimated if its manifest does not say."""
-    return layer.raw_size if layer.raw_size is not None else round(layer.size * UNPACKED_FACTOR)
+    tar = layer.raw_size if layer.raw_size is not None else layer.size * UNPACKED_FACTOR
+    return round(tar * DISK_FACTOR)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from envbuild.fleet.model import Fleet, Pool
+from envbuild.fleet.model import Fleet, Pool, Toleration
 from envbuild.image.reference import Reference
 from envbuild.warm.causes import (
     WARM,
@@ -23,7 +23,7 @@ from envbuild.warm.causes import (
     pressure_cause,
     unscheduled_cause,
 )
-from envbuild.warm.daemonset import node_selector
+from envbuild.warm.daemonset import node_selector, pool_tolerations
 from envbuild.warm.images import pool_references
 from envbuild.warm.labels import LABEL_POOL
 from envbuild.warm.record import Applied
@@ -159,11 +159,12 @@ def _pool_status(
         if str(reference) not in applied.left_out
     }
     told = dict(applied.images)
+    tolerated = pool_tolerations(fleet, pool)
     untold = {image: names for image, names in sorted(wanted.items()) if image not in told}
     return PoolStatus(
         pool.name,
         tuple(
-            _node_status(node, pool, applied, untold, evidence)
+            _node_status(node, pool, applied, untold, tolerated, evidence)
             for node in sorted(observed.nodes, key=lambda node: str(node["metadata"]["name"]))
             if node_selector(pool).items() <= (node["metadata"].get("labels") or {}).items()
         ),
@@ -178,10 +179,11 @@ def _node_status(
     pool: Pool,
     applied: Applied,
     untold: Mapping[str, tuple[str, ...]],
+    tolerated: tuple[Toleration, ...],
     evidence: _Evidence,
 ) -> NodeStatus:
     name = str(node["metadata"]["name"])
-    of_node = node_cause(node, pool)
+    of_node = node_cause(node, tolerated)
     images = tuple(
         _image_status(node, pool, image, environments, evidence) for image, environments in applied.images
     ) + tuple(ImageStatus(image, environments, _UNTOLD) for image, environments in untold.items())

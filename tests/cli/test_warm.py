@@ -11,13 +11,10 @@ import pytest
 from envbuild.cli import warm
 from envbuild.cli.main import run
 from envbuild.cluster.apply import Change
-from envbuild.image.config import MANIFEST_TYPE
-from envbuild.image.reference import parse_reference
 from envbuild.pack.tar import file
-from envbuild.registry.registries import Registries
 from envbuild.store import Store
-from tests.support.images import make_image
-from tests.support.registry import FakeRegistry, fake_registry
+from tests.support.images import hold_image, make_image
+from tests.support.registry import fake_registry
 from tests.warm.test_status import node
 
 
@@ -38,22 +35,12 @@ class FakeCluster:
 
 @pytest.fixture
 def image(tmp_path: Path, certificates_read_once: None) -> Any:
-    """An image in a registry: the start of its reference, and its digest."""
+    """The reference of an image in a registry."""
     store = Store(tmp_path / "pushed")
     store.prepare()
     made = make_image(store, [[file("srv/python", b"python" * 100)]])
-    with fake_registry() as registry, Registries({}) as registries:
-        yield _pushed(store, made, registry, registries)
-
-
-def _pushed(store: Store, made: Any, registry: FakeRegistry, registries: Registries) -> str:
-    reference = parse_reference(f"{registry.address}/lab/analysis")
-    repository = registries.repository(reference)
-    for blob in (made.config, *made.layers):
-        data = store.blob_path(blob.digest).read_bytes()
-        repository.upload_blob(blob.digest, blob.size, lambda data=data: iter([data]))
-    digest = repository.put_manifest(store.blob_path(made.manifest.digest).read_bytes(), MANIFEST_TYPE)
-    return str(reference.with_digest(digest))
+    with fake_registry() as registry:
+        yield hold_image(registry, "lab/analysis", store, made)
 
 
 @pytest.fixture

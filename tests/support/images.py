@@ -15,8 +15,9 @@ from envbuild.image.model import Image, Layer
 from envbuild.pack.blob import pack_entries
 from envbuild.pack.tar import Entry, complete, directory, file
 from envbuild.store import Store
+from tests.support.registry import FakeRegistry
 
-__all__ = ["host_image", "make_image"]
+__all__ = ["hold_image", "host_image", "make_image"]
 
 
 def make_image(
@@ -50,6 +51,14 @@ def make_image(
     blob = store.put_blob(canonical(config))
     manifest = image_manifest(config, made, config_digest=blob.digest, config_size=blob.size)
     return Image(platform, blob, store.put_blob(canonical(manifest)), tuple(made))
+
+
+def hold_image(registry: FakeRegistry, repository: str, store: Store, image: Image) -> str:
+    """Have ``registry`` hold an image of ``store``; returns its reference with the digest."""
+    for blob in (image.config, *image.layers):
+        registry.put_blob(repository, store.blob_path(blob.digest).read_bytes())
+    digest = registry.put_manifest(repository, store.blob_path(image.manifest.digest).read_bytes())
+    return f"{registry.address}/{repository}@{digest}"
 
 
 def host_image(store: Store, *programs: str, added: Iterable[Entry] = (), env: Sequence[str] = ()) -> Image:

@@ -11,16 +11,15 @@ import pytest
 
 from envbuild.errors import EnvbuildError
 from envbuild.fleet.model import Environment, Fleet, ImageSource, Pool
-from envbuild.image.config import MANIFEST_TYPE
 from envbuild.image.model import Image
 from envbuild.image.reference import Reference, parse_reference
 from envbuild.pack.tar import Entry, file
 from envbuild.registry.registries import Registries
 from envbuild.registry.retry import Retries
 from envbuild.store import Store
-from envbuild.warm.images import UNPACKED_FACTOR, plan_fleet
+from envbuild.warm.images import DISK_FACTOR, UNPACKED_FACTOR, plan_fleet
 from envbuild.warm.present import NodePull, node_pulls
-from tests.support.images import make_image
+from tests.support.images import hold_image, make_image
 from tests.support.registry import FakeRegistry, fake_registry
 from tests.warm.test_status import node
 
@@ -46,13 +45,8 @@ def registries() -> Iterator[Registries]:
         yield made
 
 
-def _push(store: Store, image: Image, registry: FakeRegistry, registries: Registries, name: str) -> Reference:
-    repository = registries.repository(parse_reference(f"{registry.address}/lab/{name}"))
-    for blob in (image.config, *image.layers):
-        data = store.blob_path(blob.digest).read_bytes()
-        repository.upload_blob(blob.digest, blob.size, lambda data=data: iter([data]))
-    digest = repository.put_manifest(store.blob_path(image.manifest.digest).read_bytes(), MANIFEST_TYPE)
-    return parse_reference(f"{registry.address}/lab/{name}").with_digest(digest)
+def _push(store: Store, image: Image, registry: FakeRegistry) -> Reference:
+    return parse_reference(hold_image(registry, "lab/x", store, image))
 
 
 def _fleet(*references: Reference, platform: str = PLATFORM) -> tuple[Fleet, dict[str, Reference]]:
@@ -77,14 +71,15 @@ def test_layers_are_shared_as_blobs_and_unpacked_only_with_what_is_below(
     """``b`` has a layer of ``a``, on another one: the blob is not pulled again, and is unpacked again."""
     a = make_image(store, [_layer("python"), _layer("numpy")])
     b = make_image(store, [_layer("r"), _layer("numpy")])
-    fleet, references = _fleet(*(_push(store, one, registry, registries, "x") for one in (a, b)))
+    fleet, references = _fleet(*(_push(store, one, registry) for one in (a, b)))
 
     (plan,) = plan_fleet(fleet, references, registries)
 
     own = {blob.digest: blob.size for one in (a, b) for blob in (one.manifest, one.config, *one.layers)}
     assert sum(own.values()) == plan.pull
     assert plan.pull + a.layers[1].size == plan.unshared
-    assert plan.disk == plan.pull + sum(layer.raw_size for one in (a, b) for layer in one.layers)
+    unpacked = [round(layer.raw_size * DISK_FACTOR) for one in (a, b) for layer in one.layers]
+    assert plan.pull + sum(unpacked) == plan.disk
     assert not any(planned.image.estimated for planned in plan.images)
 
 
@@ -93,13 +88,15 @@ def test_sizes_that_are_not_said_are_estimated(
 ) -> None:
     made = make_image(store, [_layer("python")])
     unsaid = _without_annotations(store, made)
-    fleet, references = _fleet(_push(store, unsaid, registry, registries, "x"))
+    fleet, references = _fleet(_push(store, unsaid, registry))
 
     (plan,) = plan_fleet(fleet, references, registries)
 
     (planned,) = plan.images
     assert planned.image.estimated
-    assert round(made.layers[0].size * UNPACKED_FACTOR) == sum(p.size for p in planned.image.snapshots)
+    assert round(made.layers[0].size * UNPACKED_FACTOR * DISK_FACTOR) == sum(
+        p.size for p in planned.image.snapshots
+    )
 
 
 def _without_annotations(store: Store, image: Image) -> Image:
@@ -112,7 +109,7 @@ def _without_annotations(store: Store, image: Image) -> Image:
 def test_what_cannot_be_kept_is_an_error_that_names_the_environment(
     store: Store, registry: FakeRegistry, registries: Registries
 ) -> None:
-    there = _push(store, make_image(store, [_layer("a")]), registry, registries, "x")
+    there = _push(store, make_image(store, [_layer("a")]), registry)
     gone = there.with_digest("sha256:" + "0" * 64)
     codes = []
     for fleet, references in (_fleet(gone), _fleet(there, platform="linux/arm64"), _fleet(there)):
@@ -133,8 +130,8 @@ def test_a_node_with_an_earlier_version_pulls_only_what_changed(
 ) -> None:
     before = make_image(store, [_layer("python"), _layer("numpy")])
     after = make_image(store, [_layer("python"), _layer("numpy-2")])
-    old = _push(store, before, registry, registries, "x")
-    fleet, references = _fleet(_push(store, after, registry, registries, "x"))
+    old = _push(store, before, registry)
+    fleet, references = _fleet(_push(store, after, registry))
     (plan,) = plan_fleet(fleet, references, registries)
     nodes = [
         node("n1", images=[str(old), "registry.example.org/other:1", "<none>@<none>"]),

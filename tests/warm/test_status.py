@@ -183,7 +183,7 @@ def test_causes_of_images(look: Any, observed: dict[str, Any], cause: Cause) -> 
         ),
         (
             {"taints": [{"key": "team", "value": "a", "effect": "NoSchedule"}]},
-            Cause("taint", "the pool cpu has no toleration for its taint team=a:NoSchedule"),
+            Cause("taint", "its pool has no toleration for its taint team=a:NoSchedule"),
         ),
         (
             {"conditions": {"DiskPressure": ("True", "kubelet has disk pressure")}},
