@@ -1,4 +1,4 @@
-"""``envbuild build``: assemble the image, here or in a cluster."""
+"""``envbuild build``: assemble the image, here or in a cluster; or those of a fleet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from envbuild.cli.ci import Job, ci_options
 from envbuild.cli.delivery import delivery_options, parse_delivery
-from envbuild.cli.job_options import job_options
+from envbuild.cli.job_options import fleet_options, job_options
 from envbuild.cli.options import (
     common_options,
     compression_option,
@@ -33,6 +33,7 @@ __all__ = ["build"]
 @source_argument
 @delivery_options
 @job_options
+@fleet_options
 @ci_options
 @engine_option
 @click.option(
@@ -64,6 +65,8 @@ def build(
     push: bool,
     on: str,
     detach: bool,
+    fleet: Path | None,
+    check: bool,
     variables_file: Path | None,
     summary_file: Path | None,
     check_reproducible: bool,
@@ -75,15 +78,29 @@ def build(
     The result is kept in the cache. What has to be executed for it runs in a sandbox. A Dockerfile, and what
     only repo2docker knows how to install, is built by Docker instead.
 
-    With --on kubernetes it is built by a Job of the cluster, and pushed.
+    With --on kubernetes it is built by a Job of the cluster, and pushed. With --fleet every environment of a
+    fleet that has changed is built and pushed, and fleet.lock says which image each is.
     """
     from envbuild.base.host import host_platform
     from envbuild.spec.findings import refuse_errors
 
     local = bool(outputs or load)
-    if detach and on != "kubernetes":
+    switches = {"--strict": strict, "--check-reproducible": check_reproducible}
+    if fleet is not None:
+        from envbuild.cli.batch import build_fleet
+
+        if source != "." or tags or local or detach or variables_file or summary_file:
+            raise UsageError(
+                "--fleet builds what its file says: without SOURCE, -t, -o, --load, --detach, --variables,"
+                " --summary",
+                code="fleet-and-source",
+                remedy="leave them out; --json tells what was built",
+            )
+        build_fleet(session, fleet, on=on, check=check, switches=switches)
+        return
+    if check or (detach and on != "kubernetes"):
         raise UsageError(
-            "--detach goes with --on kubernetes",
+            "--check goes with --fleet" if check else "--detach goes with --on kubernetes",
             code="usage",
             remedy="`envbuild build --help` shows what is possible",
         )
@@ -92,9 +109,8 @@ def build(
         if on == "kubernetes":
             from envbuild.cli.submitting import build_on_cluster
 
-            switches = {"--locked": locked, "--strict": strict, "--check-reproducible": check_reproducible}
             name, document = build_on_cluster(
-                session, source, tags, local=local, detach=detach, switches=switches
+                session, source, tags, local=local, detach=detach, switches=switches | {"--locked": locked}
             )
         else:
             from envbuild.cli.assembling import build_here

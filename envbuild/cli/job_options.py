@@ -1,12 +1,14 @@
-"""Options of builds in a cluster."""
+"""Options of builds in a cluster, and of fleets."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from envbuild.cli.options import chain
 
-__all__ = ["job_options"]
+__all__ = ["fleet_options", "job_options"]
 
 job_options = chain(
     click.option(
@@ -50,4 +52,18 @@ job_options = chain(
         help="How long the Job may take. Default: 60.",
     ),
     click.option("--detach", is_flag=True, help="Submit the Job and say how to follow it."),
+)
+
+fleet_options = chain(
+    click.option(
+        "--fleet",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Build what has changed of the environments in this file, push it, and write fleet.lock.",
+    ),
+    click.option(
+        "--check",
+        is_flag=True,
+        help="With --fleet: only say what would be built; exit code 1 when something would.",
+    ),
 )

@@ -95,6 +95,12 @@ class Journal:
             self._stream.write(text)
             self._stream.flush()
 
+    def pass_on(self, line: str) -> None:
+        """Write a line of another run's journal, which has its own build id, as it is."""
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
     def _phase(self) -> str:
         """The stage that is running (the innermost), else the verb."""
         with self._lock:

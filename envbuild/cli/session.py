@@ -299,6 +299,10 @@ class Session:
         )
         return builder.build(project.repo, project.spec, platform)
 
+    def raw_lines(self) -> Callable[[str], None] | None:
+        """What writes lines of another envbuild's log beside ours; None where ours is for people."""
+        return self.console.journal.pass_on if self.console.journal is not None else None
+
     def show_problems(self, spec: Spec) -> None:
         """Say what reading found that is no error but should be acted on."""
         for problem in spec.problems:

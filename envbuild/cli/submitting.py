@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +70,7 @@ def build_on_cluster(
         document = {"job": _job(request, submission), "detached": True}
         session.console.document(document)
         return name, None
-    transcript = Transcript(session.console, _raw(session))
+    transcript = Transcript(session.console, session.raw_lines())
     built = finish(cluster, request, placement, submission, transcript, session.console)
     return name, _deliver(session, request, submission, built)
 
@@ -287,18 +286,6 @@ def _tell(session: Session, request: Request, submission: Submission, *, detach:
             f"follow  {command}",
             "        or the same `envbuild build` without --detach: it joins this Job",
         )
-
-
-def _raw(session: Session) -> Callable[[str], None] | None:
-    """Lines of the pod's log go through as they are where ours are of the same kind."""
-    if session.console.journal is None:
-        return None
-
-    def write(line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
-
-    return write
 
 
 def _deliver(

@@ -1,4 +1,4 @@
-"""``envbuild build --on kubernetes``: what is refused before anything is asked of anybody."""
+"""``envbuild build --on kubernetes`` and ``--fleet``: what is refused, and what is said."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from envbuild.cli.main import run
+from envbuild.image.config import INDEX_TYPE, canonical
+from envbuild.registry.registries import Registries
+from tests.support.registry import fake_registry
 
 TAG = ("-t", "registry.example.org/team/demo:1")
 BUILDER = ("--builder-image", "registry.example.org/builder@sha256:" + "b" * 64)
@@ -99,3 +102,53 @@ def test_a_failure_is_told_to_ci(tmp_path: Path) -> None:
 
     said = dict(line.split("=", 1) for line in file.read_text().splitlines())
     assert ("source-not-found", "2") == (said["error"], said["error_exit_code"])
+
+
+FLEET = """
+[fleet]
+name = "science"
+registry = "{registry}/team/envs"
+[environments.box]
+image = "{registry}/team/box:1"
+[environments.rivers]
+lock = "rivers/envbuild.lock"
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["."], ["x"], ["-t", "x"], ["-o", "oci:x"], ["--load"], ["--detach"], ["--summary", "x"]]
+)
+def test_what_does_not_go_with_a_fleet(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["build", "--fleet", str(tmp_path / "fleet.toml"), "--json", *arguments])
+
+    expected = "fleet-and-source" if arguments != ["."] else "no-fleet-file"
+    assert expected == json.loads(capsys.readouterr().out)["error"]
+
+
+def test_a_fleet_is_brought_up_to_date_as_far_as_possible(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The image is pinned although the lock of the other environment is not there."""
+    with fake_registry() as registry, Registries({}) as registries:
+        data = canonical({"manifests": [], "mediaType": INDEX_TYPE, "schemaVersion": 2})
+        digest = registries.repository(f"{registry.address}/team/box").put_manifest(data, INDEX_TYPE, "1")
+        file = tmp_path / "fleet.toml"
+        file.write_text(FLEET.format(registry=registry.address))
+
+        checked = run(["build", "--fleet", str(file), "--check", "--json"])
+        first = json.loads(capsys.readouterr().out)
+        assert not (tmp_path / "fleet.lock").exists()
+        code = run(["build", "--fleet", str(file), "--json"])
+        second = json.loads(capsys.readouterr().out)
+
+    assert (2, 2) == (checked, code)
+    assert ["outdated", "failed"] == [one["outcome"] for one in first["environments"]]
+    assert ["resolved", "failed"] == [one["outcome"] for one in second["environments"]]
+    assert "lock-missing" == second["environments"][1]["error"]["error"]
+    assert f"@{digest}" in (tmp_path / "fleet.lock").read_text()
+
+
+def test_check_without_a_fleet() -> None:
+    assert 2 == run(["build", "--check"])
