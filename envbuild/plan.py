@@ -244,8 +244,11 @@ def _layer_groups(packages: Iterable[_Package], title: str) -> list[tuple[str, t
         return layer == groups[layer][0].name
 
     def rank(layer: str) -> tuple[int, int, str]:
-        asked_for = any(package.direct for package in groups[layer])
-        return (0 if alone(layer) else 1, int(asked_for), layer)
+        if alone(layer):
+            # An unpacked layer is shared only with images that have the same ones below it, so the large ones
+            # are where least differs. Powers of two: a release that is a little larger stays in its place.
+            return (0, -groups[layer][0].artifact.size.bit_length(), layer)
+        return (1, int(any(package.direct for package in groups[layer])), layer)
 
     return [
         (

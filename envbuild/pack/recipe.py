@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 6
+VERSION: Final = 7
 
 # One time for every file and directory, so that the same file is the same tar entry in every layer that
 # carries it. Not zero: zip tools refuse times before 1980.

@@ -92,7 +92,7 @@ def test_what_runs_in_the_image_can_tell_what_it_is() -> None:
     assert {"environment": "env-0123456789abcdef", "recipe": recipe.VERSION} == json.loads(
         files[IDENTITY_PATH]
     )
-    assert (6, GOLDEN) == (recipe.VERSION, hashlib.sha256(script).hexdigest())
+    assert (7, GOLDEN) == (recipe.VERSION, hashlib.sha256(script).hexdigest())
 
 
 def test_kernel_names_are_safe_and_differ_by_more_than_case() -> None:

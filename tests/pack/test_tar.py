@@ -32,7 +32,7 @@ def test_golden_bytes() -> None:
         ]
     )
 
-    assert recipe.VERSION == 6
+    assert recipe.VERSION == 7
     assert (
         hashlib.sha256(data).hexdigest() == "0c262141bfe1450809dec954ab5cb853aa5f98ab08c5055dff2f7affffec67ac"
     )
