@@ -20,7 +20,7 @@ from envbuild.progress import Reporter
 from envbuild.source.log import last_lines
 from envbuild.store import Store
 
-__all__ = ["up"]
+__all__ = ["jupyterlab", "up"]
 
 _HOST = "127.0.0.1"
 _USUAL_PORTS = range(8888, 8898)  # the first is what Jupyter users expect
@@ -68,7 +68,7 @@ def up(
     with store.temporary_directory() as scratch:
         log = None if show_log else scratch / "server.log"
         command = Command(
-            tuple(arguments) if replaced else _jupyterlab(engine.listen_address, chosen, arguments),
+            tuple(arguments) if replaced else jupyterlab(engine.listen_address, chosen, arguments),
             env={
                 "HOST": engine.listen_address,
                 "PORT": str(chosen),
@@ -130,7 +130,8 @@ def _warn_about_owner(repository: Path, engine: Engine, reporter: Reporter) -> N
         reporter.warn(f"{repository} belongs to another user: what you edit there may not be saved")
 
 
-def _jupyterlab(address: str, port: int, options: Sequence[str]) -> tuple[str, ...]:
+def jupyterlab(address: str, port: int, options: Sequence[str]) -> tuple[str, ...]:
+    """The command line of a server that listens at ``address``, with more of its ``options``."""
     return (
         "jupyter-lab",
         "--no-browser",

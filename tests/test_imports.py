@@ -69,6 +69,7 @@ ROOMS = (
     "fleet",
     "warm",
     "jobs",
+    "probe",
     "doctor",
     "cli",
     "binder",
@@ -91,6 +92,7 @@ HEAVY = (
     "PIL",
     "detect_secrets",
     "kubernetes",
+    "prometheus_client",
 )
 
 
@@ -164,7 +166,7 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
         *("plan", "lock", "build", "push", "pull", "up", "run", "kernel", "inspect", "diff", "verify"),
         *("verify-image",),
         *("fingerprint", "check", "sbom", "report", "attest", "cache", "base", "doctor"),
-        *("warm", "serve-metrics", None),
+        *("warm", "probe", "serve-metrics", None),
     ],
 )
 def test_help_imports_nothing_heavy(verb: str | None) -> None:

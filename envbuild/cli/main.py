@@ -42,6 +42,7 @@ VERBS = (
     "report",
     "attest",
     "warm",
+    "probe",
     "serve-metrics",
     "cache",
     "base",

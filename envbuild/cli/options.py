@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from envbuild.config import (
 
 __all__ = [
     "AGE",
+    "DURATION",
     "LOG_FORMAT",
     "LOG_FORMATS",
     "SIZE",
@@ -56,25 +57,30 @@ LOG_FORMATS = ("text", "json")
 
 
 class _Measure(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
-    """A number with a unit, as an integer of the smallest one."""
+    """A number with a unit, as one of the smallest unit."""
 
-    def __init__(self, name: str, units: dict[str, int], example: str) -> None:
+    def __init__(self, name: str, units: Mapping[str, float], example: str, *, whole: bool = True) -> None:
         self.name = name
         self._units = units
         self._example = example
+        self._whole = whole
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """``"30d"`` or ``"10G"`` as seconds or bytes."""
-        if isinstance(value, int):
+        if isinstance(value, (int, float)):
             return value
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]*)", value.strip())
         unit = self._units.get(match[2].lower()) if match else None
         if match is None or unit is None:
             self.fail(f"{value!r} is not {self._example}", param, ctx)
-        return int(float(match[1]) * unit)
+        amount = float(match[1]) * unit
+        return int(amount) if self._whole else amount
 
 
 AGE = _Measure("AGE", {"d": 86400, "h": 3600, "m": 60, "w": 604800}, "an age like 30d, 12h or 2w")
+DURATION = _Measure(
+    "TIME", {"": 1, "s": 1, "ms": 0.001, "m": 60, "h": 3600}, "a time like 5s, 500ms or 2m", whole=False
+)
 SIZE = _Measure(
     "SIZE",
     {"": 1, "b": 1}

@@ -96,7 +96,7 @@ _ALL: Final = (
     Metric(
         "envbuild_probe_duration_seconds",
         "gauge",
-        "The median of the last probe, from the start of the container until the phase was over.",
+        "The median of the last probe: until server and kernel answered, and what imports took.",
         ("environment", "engine", "phase"),
     ),
     Metric(

@@ -95,12 +95,14 @@ def last_run(totals: Totals, run: Observation, *, success: bool) -> None:
     totals.set("envbuild_last_run_timestamp_seconds", round(time.time(), 3), verb)
     totals.set("envbuild_last_run_success", int(success), verb)
     totals.set("envbuild_last_run_duration_seconds", round(run.seconds, 3), verb)
-    totals.forget("envbuild_last_run_stage_duration_seconds", verb)
+    for name in ("stage_duration_seconds", "layers", "transferred_bytes"):
+        totals.forget(f"envbuild_last_run_{name}", verb)
     for name, seconds in run.stage_seconds.items():
         totals.set("envbuild_last_run_stage_duration_seconds", round(seconds, 3), verb, name)
-    for level in LEVELS:
+    for level in LEVELS if run.layers else ():
         totals.set("envbuild_last_run_layers", run.layers[level], verb, level)
-    for direction, amount in _transferred(run.stages).items():
+    moved = _transferred(run.stages)
+    for direction, amount in moved.items() if moved.total() else ():
         totals.set("envbuild_last_run_transferred_bytes", amount, verb, direction)
     for probed in run.probes:
         key = (probed.environment, probed.engine)
