@@ -10,8 +10,9 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -139,7 +140,7 @@ def _start(cluster: Cluster, pod: Mapping[str, Any]) -> Start:
     cluster.create(dict(pod))
     try:
         _wait_until_running(cluster, name, namespace, began)
-        start = _followed(cluster.logs(name, namespace, follow=True), began)
+        start = _followed(cluster, name, namespace, began)
         return replace(start, pulled=_pulled(cluster, name, namespace))
     finally:
         cluster.delete("v1", "Pod", name, namespace, grace=0)
@@ -178,24 +179,42 @@ def _unscheduled(status: Mapping[str, Any]) -> str:
     return ""
 
 
-def _followed(lines: Iterator[bytes], began: float) -> Start:
+def _followed(cluster: Cluster, name: str, namespace: str | None, began: float) -> Start:
     """What the program in the pod tells, each thing when it is seen here."""
     events: list[tuple[float, dict[str, Any]]] = []
     log: deque[str] = deque(maxlen=_LOG_LINES)
-    said = "it ended without a word"
-    for _, line in zip(range(_MOST_LINES), lines, strict=False):
-        seconds = time.monotonic() - began
-        event = _event(line)
-        if event is None:
-            log.append(clean(line.decode("utf-8", "replace")))
-        elif "error" in event:
-            said = str(event["error"])
-        else:
-            events.append((seconds, event))
+    said: str | None = None
+    read = 0
+    while True:
+        lines = cluster.logs(name, namespace, follow=True)
+        for _, line in zip(range(_MOST_LINES), islice(lines, read, None), strict=False):
+            seconds = time.monotonic() - began
+            read += 1
+            event = _event(line)
+            if event is None:
+                log.append(clean(line.decode("utf-8", "replace")))
+            elif "error" in event:
+                said = str(event["error"])
+            else:
+                events.append((seconds, event))
+        # The stream of a container that runs breaks when a busy node or API server lets it go.
+        status = cluster.get("v1", "Pod", name, namespace).get("status") or {}
+        if status.get("phase") != "Running" or time.monotonic() - began > _COLD_SECONDS:
+            break
+        time.sleep(_POLL_SECONDS)
     try:
         return start_of(events)
     except (KeyError, TypeError, ValueError) as error:
-        raise failed(said, "\n".join(log) or None) from error
+        raise failed(said or _ending(status), "\n".join(log) or None) from error
+
+
+def _ending(status: Mapping[str, Any]) -> str:
+    """How the container ended."""
+    for container in status.get("containerStatuses") or ():
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if ended:
+            return f"its container ended: {ended.get('reason')}, exit code {ended.get('exitCode')}"
+    return f"its pod ended: {status.get('reason') or status.get('phase')}"
 
 
 def _event(line: bytes) -> dict[str, Any] | None:

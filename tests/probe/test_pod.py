@@ -24,17 +24,24 @@ _LINES = (
     b'{"phase": "imports", "seconds": 0.5, "broken": ["pandas"]}',
 )
 _RUNNING = {"phase": "Running"}
+_KILLED = {
+    "phase": "Failed",
+    "containerStatuses": [{"state": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}],
+}
+_DONE = {"phase": "Succeeded"}
 
 
 class _Cluster:
     """Answers as a cluster in which pods have these states, one after the other, and print these lines."""
 
     def __init__(self, *states: dict[str, Any], lines: tuple[bytes, ...] = _LINES, pulled: str = "") -> None:
-        self.states = list(states) or [_RUNNING]
+        self.states = list(states) or [_RUNNING, _DONE]
         self.lines = lines
         self.pulled = pulled
         self.pods: list[str] = []
         self.made = 0
+        self.followed = 0
+        self.breaking = False
 
     def create(self, wanted: dict[str, Any]) -> dict[str, Any]:
         self.pods.append(wanted["metadata"]["name"])
@@ -47,7 +54,8 @@ class _Cluster:
 
     def logs(self, pod: str, namespace: str | None, *, follow: bool) -> Iterator[bytes]:
         assert follow
-        yield from self.lines
+        self.followed += 1
+        yield from self.lines[: 2 if self.followed == 1 and self.breaking else None]
 
     def list(self, api_version: str, kind: str, namespace: str | None, *, fields: str) -> list[Any]:
         if not self.pulled:
@@ -72,9 +80,10 @@ def _probe(cluster: _Cluster, repeats: int = 1) -> Any:
     )
 
 
-def test_what_the_pod_prints_is_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_pod_prints_is_the_start() -> None:
     """Each thing when it is seen; the pod is gone afterwards."""
-    cluster = _Cluster({"phase": "Pending"}, _RUNNING, pulled='Successfully pulled image "x" in 3s')
+    states = [{"phase": "Pending"}, _RUNNING, _DONE, _RUNNING, _DONE]
+    cluster = _Cluster(*states, pulled='Successfully pulled image "x" in 3s')
 
     report = _probe(cluster, repeats=2)
 
@@ -82,6 +91,17 @@ def test_what_the_pod_prints_is_the_start(monkeypatch: pytest.MonkeyPatch) -> No
     assert 0 < first.server <= first.kernel
     assert (0.5, ("pandas",), True) == (first.imports, first.broken, first.pulled)
     assert (2, []) == (cluster.made, cluster.pods)
+
+
+def test_a_stream_that_breaks_is_taken_up_again() -> None:
+    """Where it broke: nothing counts twice, and what was seen before keeps its time."""
+    cluster = _Cluster(_RUNNING, _RUNNING, _DONE)
+    cluster.breaking = True
+
+    (start,) = _probe(cluster).starts
+
+    assert 2 == cluster.followed
+    assert start.server < start.kernel
 
 
 @pytest.mark.parametrize(
@@ -101,10 +121,10 @@ def _waiting(reason: str) -> dict[str, Any]:
     [
         (_Cluster(_waiting("ErrImagePull")), RemoteError, "probe-pod-failed", "no such image"),
         (_Cluster(lines=(b'{"error": "exit code 1"}',)), RepoError, "probe-failed", "exit code 1"),
-        (_Cluster(lines=()), RepoError, "probe-failed", "without a word"),
-        (_Cluster(lines=(b"\xff{", b"[1]", b'{"phase": 7}')), RepoError, "probe-failed", "word"),
-        (_Cluster(lines=_LINES[:2]), RepoError, "probe-failed", "without a word"),
-        (_Cluster(lines=(*_LINES[:3], b'{"phase": "imports"}')), RepoError, "probe-failed", "word"),
+        (_Cluster(_RUNNING, _KILLED, lines=()), RepoError, "probe-failed", "OOMKilled, exit code 137"),
+        (_Cluster(lines=(b"\xff{", b"[1]", b'{"phase": 7}')), RepoError, "probe-failed", "Succeeded"),
+        (_Cluster(lines=_LINES[:2]), RepoError, "probe-failed", "Succeeded"),
+        (_Cluster(lines=(*_LINES[:3], b'{"phase": "imports"}')), RepoError, "probe-failed", "Succeeded"),
     ],
 )
 def test_what_does_not_start_is_an_error_and_leaves_no_pod(
