@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,6 +16,7 @@ from envbuild.cluster.connection import connect
 from envbuild.cluster.watch import watch
 from envbuild.errors import RemoteError
 from tests.support.kubernetes import KubernetesCluster
+from tests.support.programs import output_of
 
 pytestmark = pytest.mark.kubernetes
 
@@ -135,6 +139,40 @@ def test_accounts_that_lack_a_rule_or_expired(
     with pytest.raises(RemoteError) as raised:
         expired.list("v1", "Pod")
     assert "cluster-unauthorized" == raised.value.code
+
+
+def test_a_pod_finds_its_cluster(kubernetes: KubernetesCluster, kubernetes_namespace: str) -> None:
+    """By its service account: in a mount namespace, a process is given what a pod's has."""
+    if not kubernetes.nodes:
+        pytest.skip("where another cluster's API server is, is not known")
+    view = json.loads(kubernetes.kubeconfig.read_text())["clusters"][0]["cluster"]
+    account = json.loads(kubernetes.account(kubernetes_namespace, "inside").read_text())
+    place = kubernetes.directory / "service-account"
+    place.mkdir()
+    (place / "token").write_text(account["users"][0]["user"]["token"])
+    (place / "namespace").write_text(kubernetes_namespace)
+    (place / "ca.crt").write_bytes(Path(view["certificate-authority"]).read_bytes())
+    inside = "/var/run/secrets/kubernetes.io/serviceaccount"
+    server = urlsplit(view["server"])
+    program = (
+        "from envbuild.cluster.connection import connect\n"
+        "from envbuild.errors import EnvbuildError\n"
+        "try: connect().list('v1', 'Pod')\n"
+        "except EnvbuildError as error: print(error.message)\n"
+    )
+    mounted = 'mount -t tmpfs t /run && mkdir -p "$0" && mount --bind "$1" "$0" && exec "$2" -c "$3"'
+    environment = {
+        "KUBERNETES_SERVICE_HOST": str(server.hostname),
+        "KUBERNETES_SERVICE_PORT": str(server.port),
+    }
+
+    said = output_of(
+        *("unshare", "--mount", "sh", "-c", mounted, inside, place, sys.executable, program),
+        environment={**environment, "KUBECONFIG": "", "HOME": str(place)},
+    )
+
+    who = f"system:serviceaccount:{kubernetes_namespace}:inside"
+    assert f"{who} may not list pods in namespace {kubernetes_namespace}\n" == said
 
 
 def test_a_node_that_dies_is_seen_and_comes_back(cluster: Cluster, kubernetes: KubernetesCluster) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ from envbuild.cluster.api import Cluster
 from envbuild.cluster.apply import apply
 from envbuild.cluster.connection import connect
 from envbuild.errors import RemoteError
+from envbuild.image.reference import parse_reference
+from envbuild.jobs.request import Placement, Request
+from envbuild.jobs.submit import finish, submit
+from envbuild.jobs.transcript import Transcript
 from tests.support.kubernetes import KubernetesCluster
 from tests.support.programs import Envbuild
+from tests.support.reporters import Messages
 from tests.support.small_images import push_small_image
 
 pytestmark = pytest.mark.kubernetes
@@ -107,27 +113,34 @@ def test_accounts_may_do_what_they_need_and_nothing_else(
     assert everywhere == _rules(account, "default")
 
 
-def test_a_submitter_runs_builds_and_reads_no_secrets(kubernetes: KubernetesCluster) -> None:
-    """The pod is restricted, as those of builds are, and asks for what the quota wants to know."""
+def test_a_submitter_has_builds_run_and_reads_no_secrets(kubernetes: KubernetesCluster) -> None:
+    """With envbuild's own Job, in a namespace with its quota; what builds in it only says that it has."""
     namespace = "envbuild-builds"
     account = _connected(kubernetes.account(namespace, "envbuild-submitter"), namespace)
-    container = {
-        "name": "build",
-        "image": f"{kubernetes.registry}/busybox:1",
-        "command": ["echo", "built"],
-        "resources": {name: {"cpu": "10m", "memory": "16Mi"} for name in ("requests", "limits")},
-        "securityContext": {"runAsUser": 65532, "runAsNonRoot": True},
-    }
-    pod = {"restartPolicy": "Never", "containers": [container]}
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "build"}}
-    account.create({**job, "spec": {"backoffLimit": 0, "template": {"spec": pod}}})
-    while not (status := account.get("batch/v1", "Job", "build")["status"]).get("completionTime"):
-        assert not status.get("failed")
-    (ran,) = account.list("v1", "Pod", labels="job-name=build")
+    pushed = f"sha256:{'d' * 64}"
+    said = f"#!/bin/sh\necho digest={pushed} >/dev/termination-log\nexec touch /tmp/x\n".encode()
+    builder = f"{kubernetes.registry}/roles-builder"
+    digest = push_small_image(f"{builder}:1", ["sh"], files={"bin/envbuild": said})
+    commit = secrets.token_hex(20)
+    request = Request(
+        source=f"https://example.org/team/rivers#{commit}",
+        title="https://example.org/team/rivers",
+        content=commit,
+        arguments=(),
+        variables=(),
+        tags=(parse_reference("registry.example.org/team/rivers:1"),),
+        builder=parse_reference(f"{builder}@{digest}"),
+    )
+    placement, reporter = Placement(namespace), Messages()
 
-    assert [b"built"] == list(account.logs(ran["metadata"]["name"]))
-    assert [] == [volume for volume in ran["spec"].get("volumes", ()) if "secret" in volume]  # no token
-    assert account.delete("batch/v1", "Job", "build")
+    submission = submit(account, request, placement, still_there=lambda digest: False)
+    built = finish(account, request, placement, submission, Transcript(reporter), reporter)
+
+    assert ("created", pushed, []) == (submission.how, built.digest, reporter.warnings)
+    assert "reused" == submit(account, request, placement, still_there=lambda digest: digest == pushed).how
+    (ran,) = account.list("v1", "Pod", labels=f"job-name={request.name}")
+    assert [] == [volume for volume in ran["spec"]["volumes"] if "emptyDir" not in volume]  # no token
+    assert account.delete("batch/v1", "Job", request.name)
     for forbidden in (
         lambda: account.list("v1", "Secret"),
         lambda: account.list("batch/v1", "Job"),

@@ -8,7 +8,7 @@ import json
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ __all__ = ["push_small_image"]
 _BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
 
 
-def push_small_image(reference: str, command: Sequence[str], *, user: str = "", filler: bytes = b"") -> str:
+def push_small_image(
+    reference: str, command: Sequence[str], *, user: str = "", files: Mapping[str, bytes] | None = None
+) -> str:
     """Push an image of busybox over plain HTTP (with skopeo); returns its digest.
 
     Parameters:
         reference: with registry and tag.
         command: what it runs when nothing else is said.
         user: whom as.
-        filler: the content of a file that makes it another image, and larger.
+        files: programs and whatever else makes it another image, and larger, by path (``bin/x``).
     """
-    layer = _layer(filler)
+    layer = _layer(files or {})
     config = {
         "architecture": "amd64",
         "os": "linux",
@@ -65,7 +67,7 @@ def push_small_image(reference: str, command: Sequence[str], *, user: str = "", 
         return str(described["digest"])
 
 
-def _layer(filler: bytes) -> bytes:
+def _layer(files: Mapping[str, bytes]) -> bytes:
     applets = subprocess.run([str(_BUSYBOX), "--list"], check=True, capture_output=True, text=True)
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
@@ -73,7 +75,7 @@ def _layer(filler: bytes) -> bytes:
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
             archive.addfile(entry)
-        for name, content in (("bin/busybox", _BUSYBOX.read_bytes()), ("filler", filler)):
+        for name, content in {"bin/busybox": _BUSYBOX.read_bytes(), **files}.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o755
             archive.addfile(entry, io.BytesIO(content))
