@@ -13,6 +13,7 @@ from envbuild.cli.options import SIZE, chain, common_options, engine_option, pla
 from envbuild.cli.session import Session
 from envbuild.cli.text import columns, count, escape, escape_block
 from envbuild.errors import MachineError, UsageError
+from envbuild.source.text import redact
 
 if TYPE_CHECKING:
     from envbuild.engine import Docker
@@ -87,7 +88,7 @@ def verify_image(
     began = time.monotonic()
     reference = find_image(image, engine, inspector(session))
     limits = Limits(seconds=timeout, memory=memory)
-    platform = Containers(engine, reference, limits, writable)
+    platform = Containers(engine, reference, redact(image), limits, writable)
     results = hold(platform, tests, limits, session.console)
     if junit is not None:
         from envbuild.conformance.junit import junit_report

@@ -16,7 +16,7 @@ def verify_image_document(
 ) -> dict[str, Any]:
     """``verify-image``: the image, and what came of each test."""
     return {
-        "image": subject.reference,
+        "image": subject.name,
         "image_id": subject.image_id,
         "engine": engine,
         "places": list(subject.places),

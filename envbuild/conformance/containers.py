@@ -27,7 +27,16 @@ from envbuild.source.text import clean
 
 __all__ = ["Containers"]
 
+_USUAL_HOME = "/home/jovyan"  # where Zero to JupyterHub mounts the user's volume
+_MOUNTABLE = re.compile(r"/[\w.+@ -][\w./+@ -]*", re.ASCII)
 _WRITABLE = ("/tmp", "/var/tmp", "/run")
+# Which files engines themselves make or change in a container.
+_BY_ENGINES = frozenset(
+    [
+        *("/", "/.dockerenv", "/dev", "/proc", "/sys"),
+        *("/etc", "/etc/hostname", "/etc/hosts", "/etc/mtab", "/etc/resolv.conf"),
+    ]
+)
 _MOST_OUTPUT = 1 << 20
 _MOST_LISTED = 8 << 20
 _MOST_LOG = 64 << 10
@@ -37,9 +46,11 @@ _POLL_SECONDS = 0.1
 _RUNTIME = "container process: "  # what comes before it is the engine's way to the error
 # How runtimes say that the image has not what was to be started.
 _IMAGES_FAULT = re.compile(
-    r"(?:no such file or directory|executable file (?:.* )?not found|permission denied|exec format error"
-    r"|not a directory|is a directory|unable to find user|no matching entries|no command specified)",
-    re.IGNORECASE,
+    r"\b(?:exec|chdir)\b.{0,400}(?:no such file or directory|permission denied|not a directory"
+    r"|is a directory|exec format error)"
+    r"|executable file .{0,400}not found|unable to find user|no matching entries|no command specified"
+    r"|cannot be mounted",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -48,37 +59,40 @@ class Containers:
 
     Parameters:
         reference: the image's name for the engine, which has it.
+        name: what the user calls it.
         writable: absolute paths it may write to besides those it declares.
 
     Raises:
         MachineError: the engine failed, or it cannot run images of this platform.
     """
 
-    def __init__(self, engine: Docker, reference: str, limits: Limits, writable: Iterable[str] = ()) -> None:
+    def __init__(
+        self, engine: Docker, reference: str, name: str, limits: Limits, writable: Iterable[str] = ()
+    ) -> None:
         self._engine = engine
+        self._reference = reference
         self._limits = limits
         with engine.errors():
             docker_session.reap(engine.client)
-            self.subject = self._describe(reference, writable)
+            self.subject = self._describe(name, writable)
 
     def start(self, scenario: Scenario) -> Container | str:
         """See :meth:`envbuild.conformance.model.Platform.start`."""
         from docker.errors import APIError
 
         api = self._engine.client.api
-        subject = self.subject
         argv = list(scenario.argv or ())
         with self._engine.errors():
             host = self._host(scenario)
             try:
                 created = api.create_container(
-                    subject.reference,
+                    self._reference,
                     command=argv[1:] if scenario.shell else argv or None,
                     entrypoint=argv[:1] if scenario.shell else None,
                     user=scenario.user,
                     environment=dict(scenario.env),
                     labels=docker_session.labels(),
-                    volumes=list(subject.places) if scenario.read_only else None,
+                    volumes=list(self.subject.places) if scenario.read_only else None,
                     host_config=api.create_host_config(**host),
                 )
             except APIError as error:
@@ -110,6 +124,10 @@ class Containers:
             # Whose init it is, is what a test is about: a daemon's own would hide that the image has none.
             "init": False,
         }
+        if self._engine.name == "podman":
+            del host[
+                "ulimits"
+            ]  # it would leave out those of its own configuration, which rootless users need
         if not self._engine.info.get("MemoryLimit"):
             del host["mem_limit"], host["memswap_limit"]
         if not self._engine.info.get("PidsLimit"):
@@ -120,17 +138,17 @@ class Containers:
             host["tmpfs"] = {self.subject.home: f"rw,exec,mode=0777{more}"}
         return host
 
-    def _describe(self, reference: str, writable: Iterable[str]) -> Subject:
-        found = self._engine.client.api.inspect_image(reference)
+    def _describe(self, name: str, writable: Iterable[str]) -> Subject:
+        found = self._engine.client.api.inspect_image(self._reference)
         _require_platform(str(found.get("Architecture")), str(self._engine.info.get("Architecture")))
         config = found.get("Config") or {}
         variables = dict(str(one).partition("=")[::2] for one in config.get("Env") or ())
         user = str(config.get("User") or "")
-        home = variables.get("HOME") or self._home_of(found["Id"], user)
+        home = _path(variables.get("HOME") or self._home_of(found["Id"], user)) or _USUAL_HOME
         declared = [home, config.get("WorkingDir") or "/", *(config.get("Volumes") or ()), *_WRITABLE]
         ports = [str(port).partition("/") for port in config.get("ExposedPorts") or ()]
         return Subject(
-            reference=reference,
+            name=name,
             image_id=str(found["Id"]),
             user=user,
             home=home,
@@ -140,7 +158,7 @@ class Containers:
         )
 
     def _home_of(self, image: str, user: str) -> str:
-        """The home directory that the image's /etc/passwd gives ``user``; the usual one without it."""
+        """The home directory that the image's /etc/passwd gives ``user``; empty without it."""
         from docker.errors import APIError
 
         api = self._engine.client.api
@@ -160,7 +178,7 @@ class Containers:
         wanted = user.partition(":")[0] or "0"
         rows = [line.split(":") for line in text.splitlines()]
         homes = [row[5] for row in rows if len(row) > 5 and wanted in (row[0], row[2])]
-        return homes[0] if homes and homes[0].startswith("/") else "/home/jovyan"
+        return homes[0] if homes else ""
 
 
 class Container:
@@ -238,7 +256,7 @@ class Container:
         changed = {entry["Path"]: entry["Kind"] for entry in json.loads(data) or ()}
         # A directory is listed also because something in it is: that is named by itself.
         above = {str(parent) for path in changed for parent in PurePosixPath(path).parents}
-        return tuple(sorted(path for path in changed if path not in above))
+        return tuple(sorted(path for path in changed if path not in above | _BY_ENGINES))
 
     def log(self) -> str:
         """See :meth:`envbuild.conformance.model.Trial.log`."""
@@ -296,6 +314,12 @@ def _up_to(chunks: Iterable[bytes], limit: int) -> bytes:
 
 
 def _places(paths: Iterable[object]) -> tuple[str, ...]:
-    """Absolute paths, each once, and without those that would be everything."""
-    found = {str(PurePosixPath(str(path))) for path in paths if str(path).startswith("/")}
-    return tuple(sorted(path for path in found if path.strip("/")))
+    return tuple(sorted({found for path in paths if (found := _path(str(path))) is not None}))
+
+
+def _path(text: str) -> str | None:
+    """An absolute path below /, if ``text`` is one that engines take as the place of a mount."""
+    if not _MOUNTABLE.fullmatch(text) or ".." in text.split("/"):
+        return None
+    path = str(PurePosixPath("/", text.lstrip("/")))
+    return path if path != "/" else None

@@ -29,7 +29,7 @@ def junit_report(subject: Subject, engine: str, results: Sequence[Result], *, se
     top = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(top, "testsuite", {"name": "envbuild verify-image", **counts})
     facts = ElementTree.SubElement(suite, "properties")
-    for name, value in (("image", subject.reference), ("image-id", subject.image_id), ("engine", engine)):
+    for name, value in (("image", subject.name), ("image-id", subject.image_id), ("engine", engine)):
         ElementTree.SubElement(facts, "property", {"name": name, "value": xml_text(value)})
     for result in results:
         attributes = {

@@ -30,13 +30,13 @@ State = Literal["passed", "failed", "not-checked"]
 class Subject:
     """The image under test, as its engine describes it.
 
-    ``user`` is the ``USER`` of its config, empty without one; ``home`` what ``$HOME`` is; ``places`` are
-    the absolute paths it may write to: the home directory, the working directory, declared volumes,
-    temporary directories and what the user named. ``ports`` are the TCP ports it exposes, ``command`` tells
-    whether it has an entry point or a command of its own.
+    ``name`` is what the user calls it. ``user`` is the ``USER`` of its config, empty without one; ``home``
+    what ``$HOME`` is; ``places`` are the absolute paths it may write to: the home directory, the working
+    directory, declared volumes, temporary directories and what the user named. ``ports`` are the TCP ports it
+    exposes, ``command`` tells whether it has an entry point or a command of its own.
     """
 
-    reference: str
+    name: str
     image_id: str
     user: str
     home: str

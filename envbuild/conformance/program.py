@@ -124,6 +124,7 @@ class Server:
             language = str((specs.get(name) or {}).get("language", "")).lower()
             kernel: Document = {"name": name[:_LONGEST], "language": language[:_LONGEST], "error": None}
             try:
+                _require_program((specs.get(name) or {}).get("argv") or [""])
                 kernel["said"] = self._add(name, language, min(deadline, time.monotonic() + _KERNEL_SECONDS))
                 if (language in _ADDING or language in _SUMS) and "2" not in kernel["said"]:
                     kernel["error"] = "it says that 1+1 is {!r}".format(kernel["said"])
@@ -145,6 +146,12 @@ class Server:
         finally:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 self.ask("DELETE", f"api/kernels/{number}")
+
+
+def _require_program(argv: list[str]) -> None:
+    # The server would say it in its log only.
+    if argv[0].startswith("/") and not os.path.exists(argv[0]):  # noqa: PTH110  # one module less to load
+        raise ValueError(f"its program {argv[0]} is not there")
 
 
 def added(channel: WebSocket, code: str) -> str:
@@ -315,7 +322,7 @@ def listening() -> list[list[Any]]:
     found = []
     for name, width in (("tcp", 8), ("tcp6", 32)):
         try:
-            with open(f"/proc/net/{name}", encoding="ascii") as stream:  # noqa: PTH123  # one module less to load
+            with open(f"/proc/net/{name}", encoding="ascii") as stream:  # noqa: PTH123
                 rows = [line.split() for line in stream.read(_MOST_BYTES).splitlines()[1:]]
         except OSError:
             continue

@@ -116,6 +116,7 @@ def _serve(
             exit_code=ended,
             log=trial.log(),
         )
+    log = trial.log()
     stopped: dict[str, Any] = {}
     if scenario.stops:
         began = time.monotonic()
@@ -123,7 +124,7 @@ def _serve(
         stopped["exit_code"] = trial.wait(STOP_SECONDS)
         stopped["stop_seconds"] = time.monotonic() - began
         stopped["written"] = trial.written()
-    return Evidence(answers=answers, log=trial.log(), **stopped)
+    return Evidence(answers=answers, log=log, **stopped)
 
 
 def _answers(output: str) -> Answers | None:

@@ -25,13 +25,13 @@ def fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
     def make(scenario: Scenario) -> FakeTrial:
         return FakeTrial(code=None, ended=3) if scenario.id in broken else good(scenario)
 
-    def containers(engine: Docker, reference: str, limits: Limits, writable: Any) -> FakePlatform:
-        assert ("team/demo:1", 120) == (reference, limits.seconds)
+    def containers(engine: Docker, reference: str, name: str, limits: Limits, writable: Any) -> FakePlatform:
+        assert ("sha256:0", "team/demo:1", 120) == (reference, name, limits.seconds)
         return FakePlatform(make)
 
     monkeypatch.setenv("ENVBUILD_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(Docker, "unavailable", lambda self: None)
-    monkeypatch.setattr("envbuild.conformance.finding.find_image", lambda text, engine, inspector: text)
+    monkeypatch.setattr("envbuild.conformance.finding.find_image", lambda text, engine, inspector: "sha256:0")
     monkeypatch.setattr("envbuild.conformance.containers.Containers", containers)
     return broken
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 from envbuild.conformance.model import Scenario, Subject
 
 SUBJECT = Subject(
-    reference="team/demo:1",
+    name="team/demo:1",
     image_id="sha256:0",
     user="1000:100",
     home="/home/jovyan",

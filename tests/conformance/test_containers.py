@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import tarfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +45,8 @@ class Api:
         self.removed: list[tuple[str, bool, bool]] = []
         self.refusal: str | None = None
         self.changes: list[dict[str, Any]] | bytes = []
+        self.output: Callable[[], Iterator[bytes]] = lambda: iter([b"{}"])
+        self.killed = threading.Event()
 
     def inspect_image(self, name: str) -> dict[str, Any]:
         return self.image
@@ -60,6 +64,22 @@ class Api:
 
     def remove_container(self, identifier: str, *, force: bool, v: bool) -> None:
         self.removed.append((identifier, force, v))
+
+    def exec_create(self, identifier: str, argv: list[str], *, stderr: bool) -> dict[str, str]:
+        return {"Id": "e"}
+
+    def exec_start(self, identifier: str, *, stream: bool) -> Iterator[bytes]:
+        assert stream
+        if self.refusal is not None:
+            raise docker.errors.APIError("500", explanation=self.refusal)
+        return self.output()
+
+    def exec_inspect(self, identifier: str) -> dict[str, int | None]:
+        return {"ExitCode": None if self.killed.is_set() else 0}
+
+    def kill(self, identifier: str, *, signal: str) -> None:
+        assert "SIGKILL" == signal
+        self.killed.set()
 
     def get_archive(self, identifier: str, path: str) -> tuple[Iterator[bytes], None]:
         if self.passwd is None:
@@ -105,7 +125,7 @@ class Engine:
 
 
 def containers(api: Api, *writable: str) -> Containers:
-    return Containers(Engine(api), "demo", Limits(memory=1 << 30, processes=50), writable)  # type: ignore[arg-type]
+    return Containers(Engine(api), "sha256:1", "demo", Limits(memory=1 << 30, processes=50), writable)  # type: ignore[arg-type]
 
 
 def test_a_container_gets_nothing_it_does_not_need() -> None:
@@ -159,6 +179,7 @@ def test_scenarios() -> None:
         ("", "root:x:0:0::/root:\n", "/root"),
         ("8", "nonsense\n::::\n8:8\n", "/home/jovyan"),
         ("8", "x:y:8:8::relative:\n", "/home/jovyan"),
+        ("8", "x:y:8:8:::\n", "/home/jovyan"),
         ("8", None, "/home/jovyan"),
     ],
 )
@@ -170,6 +191,11 @@ def test_the_home_directory_of_an_image_that_does_not_say_it(
 
     assert home == containers(api).subject.home
     assert [("c1", True, True)] == api.removed
+
+
+@pytest.mark.parametrize("home", ["/", "//", "relative", "/a/../..", "/a:/b", "/a,ro", "/a\0", "/./"])
+def test_a_home_directory_that_nothing_can_be_mounted_at(home: str) -> None:
+    assert "/home/jovyan" == containers(Api(Env=[f"HOME={home}"])).subject.home
 
 
 def test_what_an_image_exposes() -> None:
@@ -213,9 +239,16 @@ def test_what_the_image_lacks_is_its_fault(said: str) -> None:
     assert [("c1", True, True)] == api.removed
 
 
-def test_what_the_engine_lacks_is_not() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "cgroups: cannot apply memory limit: no such file or directory",
+        "error setting rlimit type 7: operation not permitted: OCI permission denied",
+    ],
+)
+def test_what_the_engine_lacks_is_not(said: str) -> None:
     api = Api()
-    api.refusal = "cgroups: cannot apply memory limit"
+    api.refusal = said
 
     with pytest.raises(MachineError):
         containers(api).start(SHELL)
@@ -225,9 +258,9 @@ def test_what_the_engine_lacks_is_not() -> None:
 
 def test_only_what_was_written_itself_is_listed() -> None:
     api = Api()
-    api.changes = [{"Path": path, "Kind": 0} for path in ("/h", "/h/a", "/h/a/b", "/var", "/hx")]
+    api.changes = [{"Path": path, "Kind": 0} for path in ("/h", "/h/a", "/h/a/b", "/var", "/etc")]
 
-    assert ("/h/a/b", "/hx", "/var") == Container(Engine(api), "c").written()  # type: ignore[arg-type]
+    assert ("/h/a/b", "/var") == Container(Engine(api), "c").written()  # type: ignore[arg-type]
 
 
 def test_more_changes_than_anybody_reads() -> None:
@@ -242,3 +275,43 @@ def test_the_scenarios_variables_are_the_containers() -> None:
     containers(api).start(replace(LAB, env={"A": "1"}))
 
     assert {"A": "1"} == api.created[0]["environment"]
+
+
+def test_what_is_asked_is_answered() -> None:
+    assert (0, "{}") == Container(Engine(Api()), "c").ask(("python3",), 60)  # type: ignore[arg-type]
+
+
+def test_output_without_end_is_cut_and_its_container_killed() -> None:
+    api = Api()
+    api.output = lambda: itertools.repeat(b"x" * 100_000)
+
+    code, output = Container(Engine(api), "c").ask(("python3",), 60)  # type: ignore[arg-type]
+
+    assert (None, 1 << 20) == (code, len(output))
+    assert api.killed.is_set()
+
+
+def test_whoever_does_not_come_to_an_end_is_killed() -> None:
+    api = Api()
+
+    def hanging() -> Iterator[bytes]:
+        api.killed.wait()
+        yield from ()
+
+    api.output = hanging
+    assert (None, "") == Container(Engine(api), "c").ask(("python3",), 0.01)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("exec failed: executable file `python3` not found in $PATH: No such file or directory", 127),
+        ("container c is not running", None),
+    ],
+)
+def test_what_cannot_be_asked(said: str, code: int | None) -> None:
+    """Podman says on starting what Docker tells by the exit code."""
+    api = Api()
+    api.refusal = said
+
+    assert (code, said) == Container(Engine(api), "c").ask(("python3",), 60)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ def said(answer: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def test_a_server_and_its_kernels() -> None:
-    with jupyter(SMALL_KERNELS="python3,three,broken,long") as port:
+    with jupyter(SMALL_KERNELS="python3,three,broken,long,ghost") as port:
         answer = ask([port], kernels="all", orphan=True)
 
     assert 200 == answer["server"]["status"]
@@ -61,6 +61,7 @@ def test_a_server_and_its_kernels() -> None:
     assert ["loopback", port] in answer["listening"]
     assert {
         "broken": 'the server does not start it (500): {"message": "No such file: /opt/ghost"}',
+        "ghost": "its program /opt/ghost is not there",
         "long": "it says that 1+1 is " + repr("x" * 300),
         "python3": None,
         "three": "it says that 1+1 is '3'",

@@ -56,8 +56,10 @@ def serve(settings: Settings) -> http.server.ThreadingHTTPServer:
             elif path == "api/status":
                 self._answer(200, {"kernels": 0})
             elif path == "api/kernelspecs":
-                spec = {"language": "python", "argv": []}
-                specs = {name: {"name": name, "spec": spec} for name in settings.kernels}
+                specs = {
+                    name: {"spec": {"language": "python", "argv": ["/opt/ghost"] if name == "ghost" else []}}
+                    for name in settings.kernels
+                }
                 self._answer(200, {"default": settings.kernels[0], "kernelspecs": specs})
             elif path.endswith("/channels"):
                 self._converse(path.split("/")[2])
