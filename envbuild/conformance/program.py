@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # older Pythons have no dict[...]
 
 _SECONDS = 60  # for one answer
 _KERNEL_SECONDS = 90
-_REAPED_SECONDS = 5
+_REAPED_SECONDS = 10
 _MOST_BYTES = 8_000_000
 _MOST_KERNELS = 40
 _LONGEST = 300
