@@ -67,6 +67,7 @@ ROOMS = (
     "config",
     "cluster",
     "fleet",
+    "hub",
     "warm",
     "jobs",
     "probe",

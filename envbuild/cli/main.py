@@ -41,6 +41,7 @@ VERBS = (
     "sbom",
     "report",
     "attest",
+    "hub",
     "warm",
     "probe",
     "serve-metrics",

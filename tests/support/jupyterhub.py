@@ -27,17 +27,27 @@ from tornado.websocket import websocket_connect
 from tests.support.programs import output_of
 from tests.support.servers import free_port, scratch_directory, server_process
 
-__all__ = ["Hub", "HubPrograms", "UserServer", "jupyterhub"]
+__all__ = [
+    "DOCKER",
+    "Hub",
+    "HubPrograms",
+    "UserServer",
+    "containers_removed",
+    "docker_gateway",
+    "jupyterhub",
+    "running_hub",
+]
 
 _UV = str(Path(sys.executable).with_name("uv"))
-_PACKAGES = ("jupyterhub>=5", "dockerspawner>=14")
+_PACKAGES = ("jupyterhub>=5", "dockerspawner>=14", "jupyterhub-kubespawner>=7")
 # The last one that Debian 12's Node starts.
 _PROXY = "configurable-http-proxy@4.6.3"
 _SPAWN_SECONDS = 120
 _CELL_SECONDS = 120
 
+# Of every hub here. What starts its servers comes after it.
 _CONFIGURATION = """\
-import json, os
+import json
 settings = json.loads({settings!r})
 c.JupyterHub.bind_url = settings["public"]
 c.JupyterHub.hub_bind_url = settings["hub"]
@@ -50,17 +60,29 @@ c.ConfigurableHTTPProxy.api_url = settings["proxy_api"]
 c.ConfigurableHTTPProxy.pid_file = settings["directory"] + "/proxy.pid"
 c.JupyterHub.services = [dict(name="tests", api_token=settings["token"])]
 c.JupyterHub.load_roles = [
-    dict(name="tests", services=["tests"], scopes=["admin:users", "admin:servers", "access:servers"])
+    dict(
+        name="tests",
+        services=["tests"],
+        scopes=["admin:users", "admin:servers", "access:servers", "tokens", "admin:groups"],
+    )
 ]
-c.JupyterHub.spawner_class = "dockerspawner.DockerSpawner"
-c.DockerSpawner.image = settings["image"]
-c.DockerSpawner.cmd = ["jupyterhub-singleuser"]
+c.JupyterHub.cleanup_servers = False
+c.Spawner.http_timeout = c.Spawner.start_timeout = {seconds}
+
+"""
+
+DOCKER = """\
 c.DockerSpawner.network_name = "bridge"
 c.DockerSpawner.use_internal_ip = True
 c.DockerSpawner.remove = True
-c.DockerSpawner.volumes = settings["volumes"]
-c.DockerSpawner.extra_create_kwargs = dict(user=settings["user"])
-c.DockerSpawner.http_timeout = c.DockerSpawner.start_timeout = {seconds}
+"""
+
+_ONE_IMAGE = """\
+c.JupyterHub.spawner_class = "dockerspawner.DockerSpawner"
+c.DockerSpawner.image = {image!r}
+c.DockerSpawner.cmd = ["jupyterhub-singleuser"]
+c.DockerSpawner.volumes = {volumes!r}
+c.DockerSpawner.extra_create_kwargs = dict(user={user!r})
 
 
 async def pull(spawner):
@@ -74,7 +96,7 @@ c.DockerSpawner.pre_spawn_hook = pull
 
 @dataclass(frozen=True, slots=True)
 class HubPrograms:
-    """JupyterHub with DockerSpawner, and its proxy, installed below ``directory`` on first use."""
+    """JupyterHub with its spawners, and its proxy, installed below ``directory`` on first use."""
 
     directory: Path
 
@@ -82,10 +104,11 @@ class HubPrograms:
     def hub(self) -> Path:
         """The hub's program."""
         folder = self.directory / "jupyterhub"
-        if not (folder / "complete").exists():
+        complete = folder / "complete"
+        if not complete.exists() or complete.read_text() != " ".join(_PACKAGES):
             output_of(_UV, "venv", "--quiet", "--clear", "--python", sys.executable, folder)
             output_of(_UV, "pip", "install", "--quiet", "--python", folder / "bin/python", *_PACKAGES)
-            (folder / "complete").touch()
+            complete.write_text(" ".join(_PACKAGES))
         return folder / "bin/jupyterhub"
 
     @property
@@ -141,20 +164,37 @@ class Hub:
     def server(self, user: str) -> Iterator[UserServer]:
         """The server of a new user, which is stopped at the end."""
         self.ask("POST", f"/hub/api/users/{user}")
-        self.ask("POST", f"/hub/api/users/{user}/server")
+        self.start(user)
         try:
-            deadline = time.monotonic() + _SPAWN_SECONDS
-            while not self._is_ready(user):
-                assert time.monotonic() < deadline, f"the server of {user} did not start"
-                time.sleep(0.2)
             yield UserServer(self, f"/user/{user}")
         finally:
-            self.ask("DELETE", f"/hub/api/users/{user}/server")
+            self.stop(user)
 
-    def _is_ready(self, user: str) -> bool:
-        model = self.ask("GET", f"/hub/api/users/{user}")
-        assert model["server"] or model["pending"], f"the server of {user} failed to start"
-        return bool(model["server"])
+    def as_user(self, user: str) -> Hub:
+        """The same hub, asked with a token of ``user``'s own."""
+        token = self.ask("POST", f"/hub/api/users/{user}/tokens")["token"]
+        return Hub(self.url, token)
+
+    def start(self, user: str, options: Mapping[str, Any] | None = None) -> UserServer:
+        """Start a user's server with options that a form would send, and wait until it answers."""
+        self.ask("POST", f"/hub/api/users/{user}/server", options)
+        self._wait(user, running=True)
+        return UserServer(self, f"/user/{user}")
+
+    def stop(self, user: str) -> None:
+        """End a user's server, and wait until it has."""
+        self.ask("DELETE", f"/hub/api/users/{user}/server")
+        self._wait(user, running=False)
+
+    def _wait(self, user: str, *, running: bool) -> None:
+        deadline = time.monotonic() + _SPAWN_SECONDS
+        while True:
+            model = self.ask("GET", f"/hub/api/users/{user}")
+            if not model["pending"] and bool(model["server"]) == running:
+                return
+            assert model["pending"], f"the server of {user} failed to {'start' if running else 'stop'}"
+            assert time.monotonic() < deadline, f"waited too long for the server of {user}"
+            time.sleep(0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,44 +275,86 @@ def jupyterhub(
         user: ``uid:gid`` of the containers.
         volumes: directory of this machine -> where containers see it.
     """
-    docker = {"DOCKER_HOST": docker_host}
-    bridge = ("docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
-    gateway = output_of(*bridge, environment=docker).strip()
-    with scratch_directory() as directory:
+    more = DOCKER + _ONE_IMAGE.format(image=image, user=user, volumes=dict(volumes))
+    with (
+        scratch_directory() as directory,
+        containers_removed(docker_host),
+        running_hub(
+            programs,
+            directory,
+            address=docker_gateway(docker_host),
+            more=more,
+            environment=_host(docker_host),
+        ) as hub,
+    ):
+        yield hub
+
+
+@contextlib.contextmanager
+def running_hub(
+    programs: HubPrograms, directory: Path, *, address: str, more: str, environment: Mapping[str, str]
+) -> Iterator[Hub]:
+    """A hub of its own; servers stay when it ends, and the next one in ``directory`` finds them.
+
+    Parameters:
+        directory: for its database and everything else of it.
+        address: of this machine, as users' servers see it.
+        more: configuration: what starts servers.
+        environment: variables for the hub.
+    """
+    kept = directory / "settings.json"
+    if not kept.exists():
         settings = {
             "directory": str(directory),
             "public": f"http://127.0.0.1:{free_port()}",
-            "hub": f"http://{gateway}:{free_port()}",
+            "hub": f"http://{address}:{free_port()}",
             "proxy": [str(programs.proxy)],
             "proxy_api": f"http://127.0.0.1:{free_port()}",
+            "proxy_token": secrets.token_hex(16),
             "token": secrets.token_hex(16),
-            "image": image,
-            "user": user,
-            "volumes": dict(volumes),
         }
-        configuration = directory / "config.py"
-        configuration.write_text(
-            _CONFIGURATION.format(settings=json.dumps(settings), seconds=_SPAWN_SECONDS), "utf-8"
-        )
-        hub = Hub(str(settings["public"]), str(settings["token"]))
+        kept.write_text(json.dumps(settings))
+    settings = json.loads(kept.read_text())
+    configuration = directory / "config.py"
+    configuration.write_text(
+        _CONFIGURATION.format(settings=json.dumps(settings), seconds=_SPAWN_SECONDS) + more, "utf-8"
+    )
+    hub = Hub(settings["public"], settings["token"])
 
-        def ready() -> bool:
-            try:
-                return bool(hub.ask("GET", "/hub/api/"))
-            except (AssertionError, OSError):
-                return False
+    def ready() -> bool:
+        try:
+            return bool(hub.ask("GET", "/hub/api/"))
+        except (AssertionError, OSError):
+            return False
 
-        command = [str(programs.hub), "--config", str(configuration)]
-        variables = {**docker, "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16), "PWD": str(directory)}
-        log = directory / "log"
-        with server_process(command, directory, ready, environment=variables):
-            try:
-                yield hub
-            except BaseException:
-                print(log.read_text(errors="replace")[-8000:])  # pytest shows it with the failure
-                raise
-            finally:
-                _remove_containers(docker)
+    command = [str(programs.hub), "--config", str(configuration)]
+    variables = {**environment, "CONFIGPROXY_AUTH_TOKEN": settings["proxy_token"], "PWD": str(directory)}
+    log = directory / "log"
+    with server_process(command, directory, ready, environment=variables):
+        try:
+            yield hub
+        except BaseException:
+            print(log.read_text(errors="replace")[-8000:])  # pytest shows it with the failure
+            raise
+
+
+def docker_gateway(docker_host: str) -> str:
+    """The address of this machine as Docker's containers see it."""
+    bridge = ("docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    return output_of(*bridge, environment=_host(docker_host)).strip()
+
+
+def _host(docker_host: str) -> dict[str, str]:
+    return {"DOCKER_HOST": docker_host}
+
+
+@contextlib.contextmanager
+def containers_removed(docker_host: str) -> Iterator[None]:
+    """At the end no user's container is left."""
+    try:
+        yield
+    finally:
+        _remove_containers(_host(docker_host))
 
 
 def _remove_containers(docker: Mapping[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""Configuration of JupyterHub from a fleet and its pins."""
