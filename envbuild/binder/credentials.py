@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from envbuild.errors import UsageError
 
-__all__ = ["GIT", "MOUNTED", "REGISTRY", "git_login", "registry_variables"]
+__all__ = ["GIT", "MOUNTED", "REGISTRY", "git_login", "hidden_secret", "registry_variables"]
 
 GIT = "GIT_CREDENTIAL_ENV"
 REGISTRY = "CONTAINER_ENGINE_REGISTRY_CREDENTIALS"
@@ -83,6 +83,16 @@ def registry_variables(environment: Mapping[str, str], mounted: Path = MOUNTED) 
     secret = base64.b64encode(f"{user}:{password}".encode()).decode()
     table["auths"] = {**(auths if isinstance(auths, dict) else {}), _key(registry): {"auth": secret}}
     return {"DOCKER_AUTH_CONFIG": json.dumps(table)}
+
+
+def hidden_secret(mounts: Path = Path("/proc/self/mountinfo"), mounted: Path = MOUNTED) -> bool:
+    """Whether BinderHub's secret is mounted where the user of this process may not read it (proc(5))."""
+    file = mounted / "config.json"
+    try:
+        places = [line.split()[4] for line in mounts.read_text("utf-8", "replace").splitlines()]
+    except (OSError, IndexError):
+        return False
+    return str(file) in places and not os.access(file, os.R_OK)
 
 
 def _present(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import envbuild
 from envbuild.binder.arguments import Request, argument_parser, read_arguments
-from envbuild.binder.credentials import git_login, registry_variables
+from envbuild.binder.credentials import MOUNTED, REGISTRY, git_login, hidden_secret, registry_variables
 from envbuild.binder.log import JournalReader, Lines, Phase
 from envbuild.binder.source import read_source
 from envbuild.errors import EnvbuildError, UsageError
@@ -47,7 +47,10 @@ def run(arguments: Sequence[str]) -> int:
         source, notes = read_source(
             request.repository, request.ref, git_login(os.environ, request.repository)
         )
-        os.environ.update({**dict(request.variables), **registry_variables(os.environ)})
+        credentials = registry_variables(os.environ)
+        if request.push and not credentials and hidden_secret():
+            notes = (*notes, f"{MOUNTED}/config.json may not be read by this user: give {REGISTRY} instead")
+        os.environ.update({**dict(request.variables), **credentials})
         image = image_name(request)
     except EnvbuildError as error:
         lines.error(error)

@@ -210,10 +210,11 @@ def parse_delivery(
             code="push-without-name",
             remedy="name the image with its registry: -t registry.example.org/team/demo:1.0",
         )
+    names = tuple(map(full_name, tags))
+    attestation = wanted_attestation(session, push=push)
     if load:
         keeper(session, session.settings)
-    attestation = wanted_attestation(session, push=push)
-    return Delivery(tuple(full_name(tag) for tag in tags), places, load, push, attestation)
+    return Delivery(names, places, load, push, attestation)
 
 
 def pushed_rows(pushed: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ def _theirs() -> Iterator[argparse.Action]:
 
 
 def _example(action: argparse.Action, name: str) -> list[str]:
-    values = {int: "7", None: "a=b"}
+    values: dict[object, str] = {int: "7", None: "a=b"}
     return [name] if action.nargs == 0 else [name, values.get(action.type, "abc")]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.binder.credentials import GIT, REGISTRY, git_login, registry_variables
+from envbuild.binder.credentials import GIT, REGISTRY, git_login, hidden_secret, registry_variables
 from envbuild.errors import UsageError
 from envbuild.registry.auth import Keychain
 
@@ -99,3 +99,21 @@ def test_the_mounted_secret_counts_when_there_is_nothing_else(tmp_path: Path) ->
     assert {} == registry_variables({"HOME": str(home), "DOCKER_CONFIG": "/elsewhere"}, mounted)
     (home / ".docker" / "config.json").write_text("{}")
     assert {} == registry_variables({"HOME": str(home)}, mounted)
+
+
+@pytest.mark.parametrize("place", ["root", "other"])
+def test_a_secret_that_can_be_read_is_not_hidden(tmp_path: Path, place: str) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "config.json").write_text("{}")
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"36 35 98:0 /x {tmp_path}/{place}/config.json rw - tmpfs x rw\n")
+
+    assert not hidden_secret(mounts, tmp_path / "root")
+
+
+def test_a_secret_that_is_mounted_and_cannot_be_read_is(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"36 35 98:0 /x {tmp_path}/root/config.json rw - tmpfs x rw\n")
+
+    assert hidden_secret(mounts, tmp_path / "root")
+    assert not hidden_secret(tmp_path / "nowhere", tmp_path / "root")

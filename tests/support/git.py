@@ -165,14 +165,16 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serve_git(root: Path, *, login: str | None = None, dumb: bool = False) -> Iterator[_Server]:
-    """Serve the repositories below ``root`` over http on loopback.
+def serve_git(
+    root: Path, *, login: str | None = None, dumb: bool = False, host: str = "127.0.0.1"
+) -> Iterator[_Server]:
+    """Serve the repositories below ``root`` over http, on loopback unless another address is given.
 
     Parameters:
         login: ``user:password`` that is asked for.
         dumb: give files only, without git on the server.
     """
-    server = _Server(("127.0.0.1", 0), _Handler)
+    server = _Server((host, 0), _Handler)
     server.root = root
     server.login = "Basic " + base64.b64encode(login.encode()).decode() if login else None
     server.dumb = dumb
