@@ -181,29 +181,29 @@ def _unscheduled(status: Mapping[str, Any]) -> str:
 
 def _followed(cluster: Cluster, name: str, namespace: str | None, began: float) -> Start:
     """What the program in the pod tells, each thing when it is seen here."""
-    events: list[tuple[float, dict[str, Any]]] = []
-    log: deque[str] = deque(maxlen=_LOG_LINES)
+    events: dict[str, tuple[float, dict[str, Any]]] = {}
     said: str | None = None
-    read = 0
+    ended = False
     while True:
-        lines = cluster.logs(name, namespace, follow=True)
-        for _, line in zip(range(_MOST_LINES), islice(lines, read, None), strict=False):
-            seconds = time.monotonic() - began
-            read += 1
+        log: deque[str] = deque(maxlen=_LOG_LINES)
+        # From the beginning each time: the last line of a stream that broke may have been half a line.
+        for line in islice(cluster.logs(name, namespace, follow=True), _MOST_LINES):
             event = _event(line)
             if event is None:
                 log.append(clean(line.decode("utf-8", "replace")))
             elif "error" in event:
                 said = str(event["error"])
             else:
-                events.append((seconds, event))
-        # The stream of a container that runs breaks when a busy node or API server lets it go.
-        status = cluster.get("v1", "Pod", name, namespace).get("status") or {}
-        if status.get("phase") != "Running" or time.monotonic() - began > _COLD_SECONDS:
+                events.setdefault(str(event["phase"]), (time.monotonic() - began, event))
+        if ended:
             break
-        time.sleep(_POLL_SECONDS)
+        # Streams break when a busy node or API server lets them go, also just before the end.
+        status = cluster.get("v1", "Pod", name, namespace).get("status") or {}
+        ended = status.get("phase") != "Running" or time.monotonic() - began > _COLD_SECONDS
+        if not ended:
+            time.sleep(_POLL_SECONDS)
     try:
-        return start_of(events)
+        return start_of(list(events.values()))
     except (KeyError, TypeError, ValueError) as error:
         raise failed(said or _ending(status), "\n".join(log) or None) from error
 
