@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,12 @@ __all__ = ["warm"]
 _fleet_argument = click.argument("file", metavar="FLEET", type=click.Path(path_type=Path))
 _context_option = click.option(
     "--context", metavar="NAME", help="The context of the kubeconfig to use. Default: its current one."
+)
+_namespace_option = click.option(
+    "--namespace",
+    "where",
+    metavar="NAME",
+    help="Where the pods that keep images are. Default: the fleet's namespace.",
 )
 _backend_options = chain(
     click.option(
@@ -104,15 +111,16 @@ def plan(session: Session, file: Path, look: bool, context: str | None) -> None:
     help="DaemonSets; OpenKruise's ImagePullJobs; Helm values for Zero to JupyterHub.",
 )
 @_backend_options
+@_namespace_option
 @plain_http_option
 @common_options
-def manifest(session: Session, file: Path, backend: str, **given: Any) -> None:
+def manifest(session: Session, file: Path, backend: str, where: str | None, **given: Any) -> None:
     """Print as YAML what makes a cluster keep the images: objects for `kubectl apply`, or Helm values."""
     from envbuild.cli.warm_documents import manifest_document
     from envbuild.cli.warm_text import yaml_lines
     from envbuild.warm.z2jh import z2jh_values
 
-    fleet, _, plans = _planned(session, file)
+    fleet, _, plans = _planned(session, file, where)
     _warn(session, plans)
     if backend == "z2jh":
         if len(plans) > 1:
@@ -136,6 +144,7 @@ def manifest(session: Session, file: Path, backend: str, **given: Any) -> None:
 @_backend_options
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @_waiting_options
+@_namespace_option
 @_context_option
 @plain_http_option
 @common_options
@@ -146,6 +155,7 @@ def apply(
     dry_run: bool,
     waiting: bool,
     timeout: int,
+    where: str | None,
     context: str | None,
     **given: Any,
 ) -> None:
@@ -158,7 +168,7 @@ def apply(
     from envbuild.cli.warm_text import change_lines
     from envbuild.warm.applying import apply_objects, pools_without_nodes
 
-    fleet, references, plans = _planned(session, file)
+    fleet, references, plans = _planned(session, file, where)
     _warn(session, plans)
     objects = _objects(backend, fleet, plans, _settings(given))
     cluster = _connected(context)
@@ -182,16 +192,19 @@ def apply(
 @warm.command("status", short_help="Show which nodes are warm, and why others are not.")
 @_fleet_argument
 @_waiting_options
+@_namespace_option
 @_context_option
 @common_options
-def status(session: Session, file: Path, waiting: bool, timeout: int, context: str | None) -> None:
+def status(
+    session: Session, file: Path, waiting: bool, timeout: int, where: str | None, context: str | None
+) -> None:
     """Show which nodes have all images that they were told to keep, and why the others have not.
 
     Exit code 1: a node is not warm, or the fleet has images that were not applied.
     """
     from envbuild.cli.warm_text import status_lines
 
-    fleet, references = _fleet(file)
+    fleet, references = _fleet(file, where)
     document = _followed(session, _connected(context), fleet, references, timeout if waiting else 0)
     session.console.result(*status_lines(document))
     session.console.document(document)
@@ -199,19 +212,23 @@ def status(session: Session, file: Path, waiting: bool, timeout: int, context: s
         raise click.exceptions.Exit(1)
 
 
-def _fleet(file: Path) -> tuple[Fleet, dict[str, Reference]]:
-    """The fleet, and the image of each of its environments."""
+def _fleet(file: Path, namespace: str | None = None) -> tuple[Fleet, dict[str, Reference]]:
+    """The fleet, in this namespace if one is given, and the image of each of its environments."""
     from envbuild.fleet.pins import require_pins
     from envbuild.fleet.read import read_fleet
 
     fleet = read_fleet(file)
+    if namespace is not None:
+        fleet = replace(fleet, namespace=namespace)
     return fleet, {name: pin.reference for name, pin in require_pins(fleet).items()}
 
 
-def _planned(session: Session, file: Path) -> tuple[Fleet, Mapping[str, Reference], tuple[PoolPlan, ...]]:
+def _planned(
+    session: Session, file: Path, namespace: str | None = None
+) -> tuple[Fleet, Mapping[str, Reference], tuple[PoolPlan, ...]]:
     from envbuild.warm.images import plan_fleet
 
-    fleet, references = _fleet(file)
+    fleet, references = _fleet(file, namespace)
     with session.console.stage("look", unit="images"):
         return fleet, references, plan_fleet(fleet, references, session.registries)
 

@@ -133,14 +133,16 @@ def status_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _node_lines(node: Mapping[str, Any]) -> list[str]:
-    missing = [image for image in node["images"] if not image["warm"]]
-    lines = [f"  {node['node']}  {node['reason']}: {node['message']}"]
-    for image in missing:
-        if (image["reason"], image["message"]) == (node["reason"], node["message"]) and len(missing) == 1:
-            lines[0] = f"  {node['node']}  {_names(image)}: {node['reason']}: {node['message']}"
-        elif image["reason"]:
-            lines.append(f"    {_names(image)}: {image['reason']}: {image['message']}")
-    return lines
+    """The node's own reason, then those of its images, images of one reason together."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for image in node["images"]:
+        if not image["warm"]:
+            groups.setdefault((image["reason"], image["message"]), []).extend(image["environments"])
+    own = (node["reason"], node["message"])
+    lines = [f"{', '.join(names)}: {': '.join(cause)}" for cause, names in groups.items()]
+    if len(groups) == 1 and own in groups:
+        return [f"  {node['node']}  {lines[0]}"]
+    return [f"  {node['node']}  {': '.join(own)}", *(f"    {line}" for line in lines)]
 
 
 def summary(document: Mapping[str, Any]) -> str:
