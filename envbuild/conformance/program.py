@@ -44,10 +44,10 @@ def main(request: Document) -> Document:
     ``kernel_seconds`` (for all of them), ``orphan`` (whether to leave one), ``hub``: None, or ``port``,
     ``token`` (the server's own), ``user``.
     """
-    deadline = time.monotonic() + request["seconds"]
     answer: Document = {}
     if request["orphan"]:
         answer["orphan"] = orphan()
+    deadline = time.monotonic() + request["seconds"]
     hub = Hub(request["hub"], request["token"]) if request["hub"] else None
     server = Server(request["ports"], request["prefix"], request["token"])
     answer["server"] = server.wait(deadline)

@@ -184,7 +184,7 @@ def test_a_server_that_never_answers_and_talks_without_end(
     done = docker.run("verify-image", image, "--only", "jupyter-lab", "--timeout", "2", "--json")
 
     (test,) = json.loads(done.stdout)["tests"]
-    assert test["seen"].startswith("no answer within 2 s")
+    assert test["seen"].startswith("no answer within ")
     assert len(test["log"]) < 100_000
     assert [] == left(docker_host)
 
@@ -194,7 +194,7 @@ def test_interrupted_it_leaves_nothing(docker: Envbuild, ours: str, docker_host:
     while not left(docker_host):
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
 
     process.communicate(timeout=60)
     assert 130 == process.returncode
