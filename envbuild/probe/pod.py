@@ -114,7 +114,7 @@ def probe_pod(
                 "image": str(reference),
                 "imagePullPolicy": "IfNotPresent",
                 "args": ["python3", "-c", boot, json.dumps(request)],
-                "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}},
+                "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "capabilities": {"drop": ["ALL"]},
