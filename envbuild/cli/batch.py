@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 import envbuild
+from envbuild.config import OPTIONS
 from envbuild.errors import EnvbuildError, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def build_fleet(session: Session, path: Path, *, on: str, check: bool, switches:
         if isinstance(environment.source, ImageSource):
             made[environment.name] = resolve(environment, pin, session.registries, check=check)
             continue
-        found = _look(session, fleet, environment, pin, arguments, check=check)
+        found = _look(session, fleet, environment, pin, check=check)
         if isinstance(found, tuple):
             made[environment.name] = found[0]
         else:
@@ -89,7 +90,6 @@ def _look(
     fleet: Fleet,
     environment: Environment,
     pin: Pin | None,
-    arguments: Sequence[str],
     *,
     check: bool,
 ) -> tuple[Made] | Wanted:
@@ -97,7 +97,7 @@ def _look(
     from envbuild.jobs.batch import Made, look
 
     try:
-        wanted = _wanted(session, fleet, environment, arguments)
+        wanted = _wanted(session, fleet, environment)
         reason = look(wanted, pin, session.registries)
     except EnvbuildError as error:
         return (Made(environment.name, "failed", pin, pin, error=error),)
@@ -109,7 +109,7 @@ def _look(
     return wanted.because(reason)
 
 
-def _wanted(session: Session, fleet: Fleet, environment: Environment, arguments: Sequence[str]) -> Wanted:
+def _wanted(session: Session, fleet: Fleet, environment: Environment) -> Wanted:
     from envbuild.fleet.model import LockSource
     from envbuild.image.reference import parse_reference
     from envbuild.jobs.batch import Wanted, platforms_of
@@ -124,7 +124,8 @@ def _wanted(session: Session, fleet: Fleet, environment: Environment, arguments:
     else:
         place, commit, own = _of_git(session, source)  # type: ignore[arg-type]
         content, lock = f"{place} {commit}", None
-    parts = [envbuild.__version__, str(recipe.VERSION), content, *platforms, *own, *arguments]
+    settings = [f"{one.key}={getattr(session.settings, one.attribute)}" for one in OPTIONS if one.repository]
+    parts = [envbuild.__version__, str(recipe.VERSION), content, *platforms, *own, *settings]
     key = request_build_id(*parts)[:16]
     target = parse_reference(str(fleet.registry)).with_tag(f"{environment.name}-{key}")
     return Wanted(environment.name, target, place, (*platforms, *own), commit, lock)

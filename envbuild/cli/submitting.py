@@ -63,6 +63,7 @@ def build_on_cluster(
     placement = _placement(settings, cluster)
     builder = _pinned_builder(session)
     name, request = _request(session, source, names, builder, switches)
+    session.console.observation.build = request.build_id  # what the pod's lines have, too
     there = partial(_still_there, session, names)
     submission = submit(cluster, request, placement, still_there=there)
     _tell(session, request, submission, detach=detach)
@@ -123,11 +124,13 @@ def _placement(settings: Settings, cluster: Cluster) -> Placement:
     from envbuild.jobs.request import Placement
     from envbuild.jobs.template import read_template
 
+    _refuse_password("--metrics-push", settings.metrics_push or "")
     return Placement(
         namespace=settings.namespace or cluster.namespace,
         registry_secret=settings.registry_secret,
         config_map=settings.config_map,
         ca_config_map=settings.ca_config_map,
+        metrics_push=settings.metrics_push,
         timeout=60 * settings.job_timeout,
         template=read_template(Path(settings.pod_template)) if settings.pod_template else {},
     )
@@ -177,6 +180,8 @@ def _request(
         arguments = [one for one in arguments if not one.startswith("--platform=")] + given
         arguments += ["--locked", *(option for option, on in switches.items() if on and option != "--locked")]
         title = name
+    for argument in arguments:
+        _refuse_password(argument.partition("=")[0], argument)
     return name, Request(
         source=address,
         title=title,
@@ -242,8 +247,6 @@ def _of_directory(
 
 def _variables(session: Session, passed: set[str]) -> tuple[tuple[str, str], ...]:
     """The settings of this user's that are no options of the command line, for the pod's environment."""
-    from envbuild.source.text import redact
-
     settings, found = session.settings, {}
     given = [name for name in session.given(*passed) if click.get_current_context().params.get(name) != ()]
     for option in OPTIONS:
@@ -252,14 +255,25 @@ def _variables(session: Session, passed: set[str]) -> tuple[tuple[str, str], ...
         if option.attribute not in passed or option.attribute in given or value == usual:
             continue
         text = " ".join(value) if isinstance(value, tuple) else str(value)
-        if redact(text) != text:
-            raise UsageError(
-                f"the setting {option.key} has a password, which would be readable in the Job",
-                code="password-in-job",
-                remedy="give it to pods in a Secret, as `envFrom` of the container `build` in a pod template",
-            )
+        _refuse_password(f"the setting {option.key}", text)
         found[option.variable] = text
     return tuple(sorted(found.items()))
+
+
+def _refuse_password(what: str, text: str) -> None:
+    """A Job is read by many.
+
+    Raises:
+        UsageError: ``text`` of ``what`` has a password in it.
+    """
+    from envbuild.source.text import redact
+
+    if redact(text) != text:
+        raise UsageError(
+            f"{what} has a password, which would be readable in the Job",
+            code="password-in-job",
+            remedy="give it to pods in a Secret, as `envFrom` of the container `build` in a pod template",
+        )
 
 
 def _still_there(session: Session, names: Sequence[Reference], digest: str) -> bool:
@@ -294,6 +308,7 @@ def _deliver(
     from envbuild.cli.delivery import built_lines
 
     job = _job(request, submission)
+    session.console.identify(digest=built.digest, environment=(built.document or {}).get("env"))
     if built.document is None:
         session.console.document({"job": job, "digest": built.digest})
         session.console.result(*(f"pushed  {tag}@{built.digest}" for tag in request.tags))

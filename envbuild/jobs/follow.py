@@ -28,6 +28,7 @@ _PATIENCE_SECONDS: Final = 300.0
 _LOG_TRIES: Final = 5
 _SLOW_SECONDS: Final = 5.0
 _SILENCE_SECONDS: Final = 30.0
+_NO_LOG_NOW: Final = "the node does not give its log; the build goes on"
 # What nodes answer, with a good status, where a log should be and is not.
 _NO_LOG: Final = (
     b"failed to try resolving symlinks",
@@ -177,6 +178,8 @@ class Follower:
                 if error.code == "cluster-forbidden":
                     self._tell(f"its log cannot be shown: {error.message} ({error.remedy})", warning=True)
                     return
+                if error.code != "cluster-unreachable":  # which may be silence
+                    self._tell(_NO_LOG_NOW, warning=True)
             if not running:
                 self._wait(_PAUSE_SECONDS)
 
@@ -184,7 +187,7 @@ class Follower:
         """Show those of ``lines`` that are new; false when the node says that it has none."""
         for number, line in enumerate(lines):
             if number == 0 and line.startswith(_NO_LOG):
-                self._tell("the node does not give its log; the build goes on", warning=True)
+                self._tell(_NO_LOG_NOW, warning=True)
                 return False
             if number >= self._shown[name]:
                 self._shown[name] = number + 1

@@ -161,6 +161,8 @@ def _pod(request: Request, placement: Placement) -> dict[str, Any]:
             {"name": "registry", "secret": {"secretName": placement.registry_secret, "items": items}}
         )
         mounts.append({"name": "registry", "mountPath": _DOCKER, "readOnly": True})
+    if placement.metrics_push is not None:
+        variables["ENVBUILD_METRICS_PUSH"] = placement.metrics_push
     container["env"] = [{"name": name, "value": value} for name, value in sorted(variables.items())]
     return {
         "automountServiceAccountToken": False,

@@ -58,13 +58,14 @@ class Placement:
 
     ``registry_secret`` is the name of a Secret of type ``kubernetes.io/dockerconfigjson``; ``config_map``
     that of a ConfigMap with variables, ``ca_config_map`` of one whose ``ca.crt`` has the authorities to
-    trust; ``timeout`` is in seconds, over all tries. ``template`` is a partial PodTemplateSpec that is
-    merged into ours.
+    trust; ``metrics_push`` is the address of a Pushgateway; ``timeout`` is in seconds, over all tries.
+    ``template`` is a partial PodTemplateSpec that is merged into ours.
     """
 
     namespace: str
     registry_secret: str | None = None
     config_map: str | None = None
     ca_config_map: str | None = None
+    metrics_push: str | None = None
     timeout: int = 3600
     template: Mapping[str, Any] = field(default_factory=dict)

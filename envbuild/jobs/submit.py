@@ -139,7 +139,9 @@ def _ours(cluster: Cluster, submission: Submission, follower: Follower, reporter
             reporter.warn(f"{where} goes on: somebody else has submitted it")
         raise
     except EnvbuildError as error:
-        if error.code.startswith("job-") and submission.how == "created":
+        if not error.code.startswith("job-"):
+            reporter.warn(f"{where} goes on: the same command joins it")
+        elif submission.how == "created":
             cluster.delete("batch/v1", "Job", submission.name, submission.namespace)
         raise
 

@@ -60,11 +60,12 @@ def test_passwords_in_addresses_are_refused(source: str, capsys: pytest.CaptureF
     assert "secret" not in printed.out + printed.err
 
 
+@pytest.mark.parametrize("variable", ["ENVBUILD_PYPI_INDEX", "ENVBUILD_METRICS_PUSH"])
 @pytest.mark.usefixtures("kubeconfig")
 def test_passwords_in_settings_are_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("ENVBUILD_PYPI_INDEX", "https://me:secret@pypi.example.org/simple")
+    monkeypatch.setenv(variable, "https://me:secret@127.0.0.1:1/simple")
 
     exit_code = run(
         ["build", "https://example.org/rivers.git", "--on", "kubernetes", "--json", *TAG, *BUILDER]

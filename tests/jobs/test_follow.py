@@ -43,6 +43,7 @@ def test_a_log_that_breaks_is_shown_once(cluster: Cluster, server: ApiServer, re
     server.objects[f"{PODS}/pod-1"] = pod({"running": {}})
     logs = [_log("one"), Answer(200, _log("one", "two").body, cut=150)]
     logs.append(Answer(200, b"failed to try resolving symlinks in path /var/log/pods/x: no such file"))
+    logs.append(status(500, "InternalError", "no such container"))
 
     def next_look(_: float) -> None:
         if logs:
@@ -204,3 +205,25 @@ def test_what_cannot_begin_is_removed(cluster: Cluster, server: ApiServer, reque
 
     assert "job-image-pull" == caught.value.code
     assert f"{JOBS}/{request_.name}" not in server.objects
+
+
+def test_a_cluster_that_is_gone_keeps_its_job(cluster: Cluster, server: ApiServer, request_: Request) -> None:
+    messages = Messages()
+    server.objects[f"{JOBS}/{request_.name}"] = job(request_)
+    server.always["GET", PODS] = status(500, "InternalError", "no etcd")
+
+    with pytest.raises(EnvbuildError):
+        finish(
+            cluster,
+            request_,
+            Placement("envs"),
+            Submission(request_.name, "envs", "created"),
+            Transcript(messages),
+            messages,
+            wait=lambda _: None,
+        )
+
+    assert f"{JOBS}/{request_.name}" in server.objects
+    assert [
+        f"the Job {request_.name} in namespace envs goes on: the same command joins it"
+    ] == messages.warnings

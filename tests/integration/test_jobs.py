@@ -1,0 +1,185 @@
+"""Builds as Jobs of a real cluster, by an account with the role of templates/kubernetes and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.git import Upstream, serve_git
+from tests.support.kubernetes import KubernetesCluster
+from tests.support.programs import Envbuild
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.network]
+
+_ROOT = Path(__file__).parents[2]
+_NOTEBOOK = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+_FILES = {"requirements.txt": "packaging\n", "analysis.ipynb": _NOTEBOOK}
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """A namespace for builds, and the program of somebody who may submit there.
+
+    ``known`` is a locked repository whose layers are in the shared cache, ``digest`` its image's.
+    """
+
+    cluster: KubernetesCluster
+    namespace: str
+    program: Envbuild
+    known: Path
+    digest: str
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The Jobs there are."""
+        items: list[dict[str, Any]] = self.cluster.document("get", "jobs", "--namespace", self.namespace)[
+            "items"
+        ]
+        return items
+
+    def arguments(self, source: str | Path, tag: str) -> list[str | Path]:
+        """The command line of a build."""
+        name = f"{self.cluster.registry}/jobs/{tag}:1"
+        return ["build", source, "--on", "kubernetes", "-t", name, "--json"]
+
+
+@pytest.fixture(scope="module")
+def builds(envbuild: Envbuild, kubernetes: KubernetesCluster, scratch: Path) -> Iterator[Builds]:
+    """The builder image, the roles, and a repository that was built at home."""
+    registry = kubernetes.registry
+    builder = f"{registry}/builder:test"
+    subprocess.run(
+        [_ROOT / "scripts" / "builder-image", "-t", builder, "--push", "--plain-http", registry],
+        env=envbuild.variables(),
+        check=True,
+        capture_output=True,
+    )
+    known = scratch / "known"
+    known.mkdir()
+    for name, text in _FILES.items():
+        (known / name).write_text(text)
+    shared = {"ENVBUILD_PLAIN_HTTP": registry, "ENVBUILD_REGISTRY": f"{registry}/shared"}
+    home = replace(envbuild, environment=shared)
+    digest = home.document("build", known, "-t", f"{registry}/home/known:1", "--push")["digest"]
+    with kubernetes.namespace("builds") as namespace:
+        _install(kubernetes, namespace)
+        settings = {
+            **shared,
+            "KUBECONFIG": str(kubernetes.account(namespace, "envbuild-submitter")),
+            "ENVBUILD_BUILDER_IMAGE": builder,
+        }
+        yield Builds(kubernetes, namespace, replace(envbuild, environment=settings), known, digest)
+
+
+def _install(cluster: KubernetesCluster, namespace: str) -> None:
+    """Apply the role of the template in ``namespace``."""
+    template = _ROOT / "templates" / "kubernetes" / "builds.yaml"
+    for document in yaml.safe_load_all(template.read_text("utf-8")):
+        if document["kind"] in ("Role", "RoleBinding", "ServiceAccount") and (
+            document["metadata"]["name"] != "default"
+        ):
+            text = json.dumps(document).replace("envbuild-builds", namespace)
+            cluster.kubectl("apply", "-f", "-", text=text)
+
+
+def _error(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
+    return done.returncode, json.loads(done.stdout)["error"]
+
+
+def test_a_directory_twice_at_once_is_one_job_and_the_image_of_home(builds: Builds) -> None:
+    arguments = builds.arguments(builds.known, "twice")
+
+    running = [builds.program.start(*arguments) for _ in range(2)]
+    ended = [(process.communicate(), process.returncode) for process in running]
+    again = builds.program.document(*arguments)
+
+    documents = [json.loads(output) for (output, _), _ in ended]
+    assert [0, 0] == [code for _, code in ended], ended
+    assert {builds.digest} == {document["digest"] for document in (*documents, again)}
+    assert {"created", "joined"} == {document["job"]["how"] for document in documents}
+    assert ("reused", documents[0]["job"]["name"]) == (again["job"]["how"], again["job"]["name"])
+    assert 1 == len(builds.jobs())
+
+
+def test_a_commit(builds: Builds, tmp_path: Path) -> None:
+    """It is fetched and built by the pod, and the lock in it decides; the labels name the commit."""
+    lock = (builds.known / "envbuild.lock").read_text()
+    upstream = Upstream.create(tmp_path / "known", {**_FILES, "envbuild.lock": lock})
+    host = builds.cluster.registry.rpartition(":")[0]
+    with serve_git(tmp_path, host=host) as server:
+        source = f"http://{host}:{server.server_port}/known"
+        at_home = builds.program.document("build", source)
+        by_job = builds.program.document(*builds.arguments(source, "commit"))
+
+    assert upstream.git("rev-parse", "HEAD") == by_job["source"]["revision"]
+    assert at_home["digest"] == by_job["digest"]
+
+
+def test_the_repositorys_fault_is_told_as_at_home_and_not_repeated(builds: Builds, tmp_path: Path) -> None:
+    Upstream.create(tmp_path / "faulty", {"requirements.txt": "pandas ==== 1\n"})
+    host = builds.cluster.registry.rpartition(":")[0]
+    with serve_git(tmp_path, host=host) as server:
+        source = f"http://{host}:{server.server_port}/faulty"
+        at_home = builds.program.run("build", source, "--json")
+        by_job = builds.program.run(*builds.arguments(source, "faulty"))
+
+    assert (1, json.loads(at_home.stdout)) == (by_job.returncode, json.loads(by_job.stdout))
+    pods = builds.cluster.document("get", "pods", "--namespace", builds.namespace)["items"]
+    assert 1 == sum("faulty" in json.dumps(pod["spec"]) for pod in pods)
+
+
+def test_what_has_to_run_is_refused_by_the_pod_at_once(builds: Builds, tmp_path: Path) -> None:
+    shutil.copytree(builds.known, tmp_path / "runs")
+    (tmp_path / "runs" / "postBuild").write_text("#!/bin/sh\ntrue\n")
+    alone = replace(builds.program, environment={**builds.program.environment, "ENVBUILD_REGISTRY": ""})
+
+    assert (3, "no-sandbox-in-job") == _error(alone.run(*builds.arguments(tmp_path / "runs", "runs")))
+
+
+def test_interrupted(builds: Builds) -> None:
+    process = builds.program.start(*builds.arguments(builds.known, "interrupted"))
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if line.startswith("submitted: Job "))
+    name = said.split()[2]
+
+    time.sleep(0.5)  # at any moment from here on
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate()
+
+    assert 130 == process.returncode
+    assert f"cancelled: the Job {name}" in messages
+    assert name not in [job["metadata"]["name"] for job in builds.jobs()]
+
+
+def test_without_the_role(builds: Builds) -> None:
+    account = builds.cluster.account(builds.namespace, "nobody")
+    nobody = replace(builds.program, environment={**builds.program.environment, "KUBECONFIG": str(account)})
+
+    done = nobody.run(*builds.arguments(builds.known, "nobody"))
+
+    assert (4, "cluster-forbidden") == _error(done)
+    assert 'resources: ["jobs"]' in json.loads(done.stdout)["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        (("--builder-image", "{registry}/busybox:1"), "job-cannot-start"),
+        (("--builder-image", "{registry}/nothing@sha256:" + "a" * 64), "job-image-pull"),
+        (("--registry-secret", "nothing"), "job-config"),
+        (("--config-map", "nothing"), "job-config"),
+    ],
+)
+def test_what_cannot_begin_is_told_soon(builds: Builds, option: tuple[str, str], code: str) -> None:
+    given = [part.format(registry=builds.cluster.registry) for part in option]
+
+    assert (4, code) == _error(builds.program.run(*builds.arguments(builds.known, "cannot"), *given))
