@@ -84,8 +84,8 @@ class _Chosen:
         documents = [_read(path) for path in files]
         contexts = [entry for each in documents for entry in _entries(each, "contexts")]
         current = [name for each in documents if (name := each.get("current-context"))]
-        # The client's order, which differs from kubectl's: the last file's current context counts there.
-        self.name = context or (str(current[-1]) if current else "")
+        # As with kubectl, the first file that has one counts. (With the client it would be the last.)
+        self.name = context or (str(current[0]) if current else "")
         names = sorted({str(entry.get("name")) for entry in contexts})
         found = next((entry for entry in contexts if entry.get("name") == self.name), None)
         if found is None:

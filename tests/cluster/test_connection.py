@@ -95,6 +95,19 @@ def test_the_namespace_is_the_contexts(tmp_path: Path) -> None:
     ]
 
 
+def test_of_several_files_the_first_counts_as_with_kubectl(tmp_path: Path) -> None:
+    """Another order would be another cluster than the one that `kubectl` shows."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text(_WHOLE.replace("current-context: here", "current-context: there"))
+    second.write_text(_WHOLE.replace("127.0.0.1:1", "127.0.0.1:2"))
+
+    connected = connect(
+        environment={"KUBECONFIG": os.pathsep.join(map(str, (tmp_path / "no", first, second)))}
+    )
+
+    assert ("n", "https://127.0.0.1:1") == (connected.namespace, connected.server)
+
+
 def _with_plugin(tmp_path: Path, script: str | None) -> str:
     plugin = tmp_path / "plugin-of-tests"
     if script is not None:
