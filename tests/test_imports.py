@@ -167,7 +167,7 @@ def _loaded(*arguments: str, environment: dict[str, str] | None = None) -> set[s
         *("plan", "lock", "build", "push", "pull", "up", "run", "kernel", "inspect", "diff", "verify"),
         *("verify-image",),
         *("fingerprint", "check", "sbom", "report", "attest", "cache", "base", "doctor"),
-        *("warm", "probe", "serve-metrics", None),
+        *("hub", "warm", "probe", "serve-metrics", None),
     ],
 )
 def test_help_imports_nothing_heavy(verb: str | None) -> None:

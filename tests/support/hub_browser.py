@@ -19,7 +19,7 @@ __all__ = ["LAB_ARGUMENT", "HubUser"]
 # The only thing that is not as usual in servers: the page's JavaScript may be talked to.
 LAB_ARGUMENT = "--LabApp.expose_app_in_browser=True"
 
-_PATIENCE_SECONDS = 180
+_PATIENCE_SECONDS = 300
 _READY = """
     const panel = window.jupyterapp && window.jupyterapp.shell.currentWidget;
     return Boolean(panel && panel.content && panel.content.widgets && panel.sessionContext.isReady);
@@ -90,8 +90,16 @@ class HubUser:
         return str(self.browser.execute_script(f"return {_SESSION}.kernelDisplayName;"))
 
     def _until(self, condition: Any) -> None:
+        """Wait; what Chromium gave up because a container's interface came or went is loaded anew."""
+
+        def reached(page: WebDriver) -> Any:
+            if "ERR_NETWORK_CHANGED" in page.page_source:
+                page.refresh()
+                return False
+            return condition(page)
+
         try:
-            WebDriverWait(self.browser, _PATIENCE_SECONDS).until(condition)
+            WebDriverWait(self.browser, _PATIENCE_SECONDS).until(reached)
         except TimeoutException as error:
             raise AssertionError(f"{self.browser.current_url}\n{self.page_text()[:2000]}") from error
 

@@ -42,7 +42,7 @@ _UV = str(Path(sys.executable).with_name("uv"))
 _PACKAGES = ("jupyterhub>=5", "dockerspawner>=14", "jupyterhub-kubespawner>=7")
 # The last one that Debian 12's Node starts.
 _PROXY = "configurable-http-proxy@4.6.3"
-_SPAWN_SECONDS = 120
+_SPAWN_SECONDS = 300
 _CELL_SECONDS = 120
 
 # Of every hub here. What starts its servers comes after it.
