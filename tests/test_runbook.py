@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 _PROJECT = Path(__file__).parents[1]
-_ROOMS = ("audit.py", "binder", "cluster", "conformance", "fleet", "hub", "jobs", "metrics", "warm")
+_ROOMS = ("audit.py", "binder", "cluster", "conformance", "fleet", "hub", "jobs", "metrics", "probe", "warm")
 
 
 def _codes(places: list[Path]) -> set[str]:
