@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -198,14 +199,41 @@ def _followed(cluster: Cluster, name: str, namespace: str | None, began: float) 
         if ended:
             break
         # Streams break when a busy node or API server lets them go, also just before the end.
-        status = cluster.get("v1", "Pod", name, namespace).get("status") or {}
+        pod = cluster.get("v1", "Pod", name, namespace)
+        status = pod.get("status") or {}
         ended = status.get("phase") != "Running" or time.monotonic() - began > _COLD_SECONDS
         if not ended:
             time.sleep(_POLL_SECONDS)
     try:
-        return start_of(list(events.values()))
+        return start_of(_placed(list(events.values()), pod))
     except (KeyError, TypeError, ValueError) as error:
         raise failed(said or _ending(status), "\n".join(log) or None) from error
+
+
+def _placed(
+    events: Sequence[tuple[float, dict[str, Any]]], pod: Mapping[str, Any]
+) -> list[tuple[float, dict[str, Any]]]:
+    """``events`` with the seconds since the pod's creation, whenever they were seen.
+
+    What lies between them is known from the pod; when its program began, from the line that came soonest, and
+    to a second from what the cluster says about the container.
+
+    Raises:
+        KeyError, TypeError, ValueError: one is not as it should be.
+    """
+    begins = [seen - float(event["after"]) for seen, event in events]
+    begins += [seconds + 1.0 for seconds in _container_start(pod)]
+    return [(max(min(begins), 0.0) + float(event["after"]), event) for _, event in events]
+
+
+def _container_start(pod: Mapping[str, Any]) -> list[float]:
+    """Seconds from the pod's creation to the start of its container; empty when that is not said."""
+    try:
+        ((_, state),) = pod["status"]["containerStatuses"][0]["state"].items()
+        started = datetime.fromisoformat(state["startedAt"])
+        return [(started - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return []
 
 
 def _ending(status: Mapping[str, Any]) -> str:

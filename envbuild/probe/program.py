@@ -101,14 +101,18 @@ def work(
 
 
 def main(request: dict[str, Any]) -> int:
-    """Start the server ``argv`` and print what :func:`work` yields, a line of JSON each, or ``error``."""
+    """Start the server ``argv`` and print what :func:`work` yields, a line of JSON each, or ``error``.
+
+    ``after`` is how long it took since the program began.
+    """
+    began = time.monotonic()
     environment = dict(os.environ, JUPYTER_TOKEN=request["token"], JUPYTER_PORT=str(request["port"]))
     with subprocess.Popen(request["argv"], env=environment, stdout=sys.stderr) as process:
         try:
             for event in work(
                 request["port"], request["token"], request["packages"], request["seconds"], process.poll
             ):
-                print(json.dumps(event), flush=True)
+                print(json.dumps(dict(event, after=time.monotonic() - began)), flush=True)
             return 0
         except FAILURES as error:
             print(json.dumps({"error": (str(error) or type(error).__name__)[:300]}), flush=True)

@@ -13,15 +13,15 @@ import pytest
 
 from envbuild.errors import EnvbuildError, RemoteError, RepoError
 from envbuild.image.reference import parse_reference
-from envbuild.probe.pod import probe_in_cluster, probe_pod
+from envbuild.probe.pod import _placed, probe_in_cluster, probe_pod
 from envbuild.progress import Silent
 
 _IMAGE = parse_reference("registry.example.org/team/demo@sha256:" + "0" * 64)
 _LINES = (
     b"[I ServerApp] Jupyter Server is running",
-    b'{"phase": "server"}',
-    b'{"phase": "kernel"}',
-    b'{"phase": "imports", "seconds": 0.5, "broken": ["pandas"]}',
+    b'{"phase": "server", "after": 2.0}',
+    b'{"phase": "kernel", "after": 3.0}',
+    b'{"phase": "imports", "seconds": 0.5, "broken": ["pandas"], "after": 4.0}',
 )
 _RUNNING = {"phase": "Running"}
 _KILLED = {
@@ -91,7 +91,7 @@ def test_what_the_pod_prints_is_the_start() -> None:
     report = _probe(cluster, repeats=2)
 
     first = report.starts[0]
-    assert 0 < first.server <= first.kernel
+    assert (2.0, 3.0) == (first.server, first.kernel)
     assert (0.5, ("pandas",), True) == (first.imports, first.broken, first.pulled)
     assert (2, []) == (cluster.made, cluster.pods)
 
@@ -105,7 +105,24 @@ def test_a_stream_that_breaks_is_taken_up_again() -> None:
 
     assert 2 == cluster.followed
     assert 0.5 == start.imports
-    assert start.server < start.kernel
+    assert (2.0, 3.0) == (start.server, start.kernel)
+
+
+@pytest.mark.parametrize(
+    ("started", "expected"),
+    [("2026-03-01T10:00:20Z", [23.0, 26.0]), ("2026-03-01T10:05:00Z", [58.0, 61.0]), ("?", [58.0, 61.0])],
+)
+def test_lines_that_are_seen_late_count_from_the_container_s_start(
+    started: str, expected: list[float]
+) -> None:
+    """They come at once when a stream broke; the pod knows what lies between them."""
+    pod = {
+        "metadata": {"creationTimestamp": "2026-03-01T10:00:00Z"},
+        "status": {"containerStatuses": [{"state": {"terminated": {"startedAt": started}}}]},
+    }
+    events = [(60.0, {"phase": "server", "after": 2.0}), (61.0, {"phase": "kernel", "after": 5.0})]
+
+    assert expected == [round(seconds, 3) for seconds, _ in _placed(events, pod)]
 
 
 @pytest.mark.parametrize(
