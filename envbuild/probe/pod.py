@@ -1,4 +1,4 @@
-"""Starts in a cluster: a pod each, seconds from its creation until the answers are seen here.
+"""Starts in a cluster: a pod each, seconds from its creation until server and kernel answer in it.
 
 So they have in them what users wait for: the scheduler, pulling and unpacking if the node has not the image,
 and the start. The pod needs no rights and no network; what it prints is not trusted.
