@@ -100,7 +100,8 @@ USER_EXEC_MODE: Final = 0o777
 DIRECTORIES: Final[dict[str, tuple[int, int, int]]] = {
     "home/jovyan": (USER_DIR_MODE, UID, GID),
     "srv/repo": (USER_DIR_MODE, UID, GID),
-    "root": (0o700, 0, 0),
+    # Nobody may list it; BinderHub mounts a file below it for whoever the image runs as.
+    "root": (0o711, 0, 0),
     "tmp": (0o1777, 0, 0),
     "var/tmp": (0o1777, 0, 0),
 }

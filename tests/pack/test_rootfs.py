@@ -214,7 +214,7 @@ def test_users_and_groups(tmp_path: Path) -> None:
 def test_directories_people_write_to(tmp_path: Path) -> None:
     found = tree(tmp_path)
 
-    assert {"tmp": (0o1777, 0), "var/tmp": (0o1777, 0), "home/jovyan": (0o777, 1000), "root": (0o700, 0)} == {
+    assert {"tmp": (0o1777, 0), "var/tmp": (0o1777, 0), "home/jovyan": (0o777, 1000), "root": (0o711, 0)} == {
         path: (found[path].mode, found[path].uid) for path in ("tmp", "var/tmp", "home/jovyan", "root")
     }
 
