@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from envbuild.cli.options import chain
+from envbuild.cli.options import chain, context_option
 
 __all__ = ["fleet_options", "job_options"]
 
@@ -17,12 +17,7 @@ job_options = chain(
         default="here",
         help="Where to build: on this machine, or by a Job of a cluster, which pushes to the names (-t).",
     ),
-    click.option(
-        "--context",
-        "kube_context",
-        metavar="NAME",
-        help="The context of the kubeconfig. Default: its current one.",
-    ),
+    context_option,
     click.option("--namespace", metavar="NAME", help="Where the Job is made. Default: the context's."),
     click.option("--builder-image", metavar="IMAGE", help="The image that builds in the cluster."),
     click.option(

@@ -183,7 +183,7 @@ class _InternalError(EnvbuildError):
 
 def _usage_error(error: click.ClickException) -> EnvbuildError:
     context = error.ctx if isinstance(error, click.UsageError) else None
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")  # click lists choices line by line
     message = message[:1].lower() + message[1:]
     command = context.command_path if context else "envbuild"
     return UsageError(message, code="usage", remedy=f"`{command} --help` shows what is possible")

@@ -34,6 +34,7 @@ __all__ = [
     "common_options",
     "compression_option",
     "contents_options",
+    "context_option",
     "engine_option",
     "environment_options",
     "jobs_option",
@@ -151,6 +152,12 @@ engine_option = click.option(
 )
 locked_option = click.option(
     "--locked", is_flag=True, help="Fail instead of locking when envbuild.lock is missing or out of date."
+)
+context_option = click.option(
+    "--context",
+    "kube_context",
+    metavar="NAME",
+    help="The context of the kubeconfig. Default: its current one.",
 )
 plain_http_option = click.option(
     "--plain-http",

@@ -12,6 +12,7 @@ from envbuild.cli.options import (
     DURATION,
     chain,
     common_options,
+    context_option,
     engine_option,
     jobs_option,
     metrics_options,
@@ -50,9 +51,7 @@ _cluster_options = chain(
     click.option(
         "--registry-secret", metavar="NAME", help="On kubernetes: the secret that images are pulled with."
     ),
-    click.option(
-        "--kube-context", metavar="NAME", help="The context of the kubeconfig. Default: its current one."
-    ),
+    context_option,
 )
 
 
@@ -114,9 +113,7 @@ def probe(
             node=node,
         )
     elif node or session.given("namespace", "registry_secret", "kube_context"):
-        raise click.UsageError(
-            "--node, --namespace, --registry-secret and --kube-context are for --on kubernetes"
-        )
+        raise click.UsageError("--node, --namespace, --registry-secret and --context are for --on kubernetes")
     else:
         probed = probes_here(session, found, repeats=repeat)
     documents = []

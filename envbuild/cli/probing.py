@@ -62,12 +62,11 @@ def probes_in_cluster(
 ) -> Iterator[Probed]:
     """Probe images (name and reference) in pods of a cluster, one after the other."""
     from envbuild.cli.looking import inspector
-    from envbuild.cluster.connection import connect
     from envbuild.image.reference import parse_reference
     from envbuild.probe.pod import probe_in_cluster
 
     settings = session.settings
-    cluster = connect(settings.kube_context)
+    cluster = session.cluster
     for name, reference in wanted:
         packages: tuple[str, ...] = ()
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import common_options
+from envbuild.cli.options import common_options, context_option
 from envbuild.cli.session import Session
 
 if TYPE_CHECKING:
@@ -57,13 +57,9 @@ class _Address(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
     metavar="SECONDS",
     help="How often the cluster is asked for that.",
 )
-@click.option(
-    "--context", metavar="NAME", help="The context of the kubeconfig to use. Default: its current one."
-)
+@context_option
 @common_options
-def serve_metrics(
-    session: Session, listen: tuple[str, int], file: Path | None, interval: int, context: str | None
-) -> None:
+def serve_metrics(session: Session, listen: tuple[str, int], file: Path | None, interval: int) -> None:
     """Serve /metrics and /healthz over HTTP until interrupted.
 
     The numbers are those that runs with this machine's cache have left, up to date with every scrape.
@@ -71,7 +67,7 @@ def serve_metrics(
     from envbuild.metrics.runs import read_totals
     from envbuild.metrics.server import MetricsServer
 
-    watch = _watch(session, file, interval, context) if file is not None else None
+    watch = _watch(session, file, interval) if file is not None else None
 
     def collect() -> Totals:
         totals = read_totals(session.settings.cache_dir)
@@ -89,8 +85,7 @@ def serve_metrics(
         session.console.interrupted("the server has ended")
 
 
-def _watch(session: Session, file: Path, interval: int, context: str | None) -> Watch:
-    from envbuild.cluster.connection import connect
+def _watch(session: Session, file: Path, interval: int) -> Watch:
     from envbuild.fleet.pins import require_pins
     from envbuild.fleet.read import read_fleet
     from envbuild.metrics.warmth import PoolWarmth, Watch
@@ -99,7 +94,7 @@ def _watch(session: Session, file: Path, interval: int, context: str | None) -> 
 
     fleet = read_fleet(file)
     references = {name: pin.reference for name, pin in require_pins(fleet).items()}
-    cluster = connect(context)
+    cluster = session.cluster
 
     def ask() -> list[PoolWarmth]:
         return [

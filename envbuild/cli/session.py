@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from envbuild.audit import Audit
     from envbuild.base.mirrors import Mirrors
     from envbuild.builder.make import EngineBuilt
+    from envbuild.cluster.api import Cluster
     from envbuild.engine.machine import Engines
     from envbuild.lock.model import Artifact, Lock
     from envbuild.post_build import PostBuild
@@ -106,6 +107,13 @@ class Session:
         return load_settings(
             flags=self._flags, environment=self.environment, user=user, repository=repository
         )
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """A connection to the Kubernetes cluster that is configured; no request is sent yet."""
+        from envbuild.cluster.connection import connect
+
+        return connect(self.settings.kube_context, self.environment)
 
     @cached_property
     def store(self) -> Store:

@@ -51,7 +51,6 @@ def build_on_cluster(
     Returns:
         The project's name and the document that ``--json`` prints; None for that when nothing is known yet.
     """
-    from envbuild.cluster.connection import connect
     from envbuild.image.reference import full_name, parse_reference
     from envbuild.jobs.submit import finish, submit
     from envbuild.jobs.transcript import Transcript
@@ -59,7 +58,7 @@ def build_on_cluster(
     names = tuple(parse_reference(full_name(tag)) for tag in tags)
     _refuse_what_cannot_be(session, names, local=local)
     settings = session.settings
-    cluster = connect(settings.kube_context, session.environment)
+    cluster = session.cluster
     placement = _placement(settings, cluster)
     builder = _pinned_builder(session)
     name, request = _request(session, source, names, builder, switches)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import chain, common_options, plain_http_option
+from envbuild.cli.options import chain, common_options, context_option, plain_http_option
 from envbuild.cli.session import Session
 from envbuild.cli.warm_node import node
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["warm"]
 
 _fleet_argument = click.argument("file", metavar="FLEET", type=click.Path(path_type=Path))
-_context_option = click.option(
-    "--context", metavar="NAME", help="The context of the kubeconfig to use. Default: its current one."
-)
 _namespace_option = click.option(
     "--namespace",
     "where",
@@ -79,10 +76,10 @@ warm.add_command(node)
 @warm.command("plan", short_help="Show which images which nodes keep.")
 @_fleet_argument
 @click.option("--nodes", "look", is_flag=True, help="Ask the cluster what its nodes have already.")
-@_context_option
+@context_option
 @plain_http_option
 @common_options
-def plan(session: Session, file: Path, look: bool, context: str | None) -> None:
+def plan(session: Session, file: Path, look: bool) -> None:
     """Show which images the nodes of each pool keep, in which order, and what has to be pulled for them.
 
     FLEET is a fleet file with its pins beside it. Manifests are read from the registries, layers are not.
@@ -93,8 +90,8 @@ def plan(session: Session, file: Path, look: bool, context: str | None) -> None:
 
     _, _, plans = _planned(session, file)
     pulls = {}
-    if look or context is not None:
-        nodes = _connected(context).list("v1", "Node")
+    if look or session.given("kube_context"):
+        nodes = session.cluster.list("v1", "Node")
         pulls = {one.pool.name: node_pulls(one, nodes, session.registries) for one in plans}
     document = plan_document(plans, pulls)
     session.console.result(*plan_lines(document))
@@ -145,7 +142,7 @@ def manifest(session: Session, file: Path, backend: str, where: str | None, **gi
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @_waiting_options
 @_namespace_option
-@_context_option
+@context_option
 @plain_http_option
 @common_options
 def apply(
@@ -156,7 +153,6 @@ def apply(
     waiting: bool,
     timeout: int,
     where: str | None,
-    context: str | None,
     **given: Any,
 ) -> None:
     """Have a cluster keep the images of FLEET on its nodes, and no others that an earlier FLEET asked for.
@@ -171,7 +167,7 @@ def apply(
     fleet, references, plans = _planned(session, file, where)
     _warn(session, plans)
     objects = _objects(backend, fleet, plans, _settings(given))
-    cluster = _connected(context)
+    cluster = session.cluster
     for pool in pools_without_nodes(cluster, fleet):
         session.console.warn(f"the pool {pool} has no nodes at present; those that come will be warm")
     changes = apply_objects(
@@ -193,11 +189,9 @@ def apply(
 @_fleet_argument
 @_waiting_options
 @_namespace_option
-@_context_option
+@context_option
 @common_options
-def status(
-    session: Session, file: Path, waiting: bool, timeout: int, where: str | None, context: str | None
-) -> None:
+def status(session: Session, file: Path, waiting: bool, timeout: int, where: str | None) -> None:
     """Show which nodes have all images that they were told to keep, and why the others have not.
 
     Exit code 1: a node is not warm, or the fleet has images that were not applied.
@@ -205,7 +199,7 @@ def status(
     from envbuild.cli.warm_text import status_lines
 
     fleet, references = _fleet(file, where)
-    document = _followed(session, _connected(context), fleet, references, timeout if waiting else 0)
+    document = _followed(session, session.cluster, fleet, references, timeout if waiting else 0)
     session.console.result(*status_lines(document))
     session.console.document(document)
     if not document["all_warm"]:
@@ -231,12 +225,6 @@ def _planned(
     fleet, references = _fleet(file, namespace)
     with session.console.stage("look", unit="images"):
         return fleet, references, plan_fleet(fleet, references, session.registries)
-
-
-def _connected(context: str | None) -> Cluster:
-    from envbuild.cluster.connection import connect
-
-    return connect(context)
 
 
 def _settings(given: Mapping[str, Any]) -> Settings:

@@ -100,6 +100,7 @@ def test_unexpected_error_shows_its_traceback_with_debug(
         (["cahce"], "error: no such command 'cahce'; did you mean 'cache'?"),
         (["cache", "list", "--jsno"], "error: no such option"),
         (["cache", "prune", "--older-than", "soon"], "'soon' is not an age like 30d, 12h or 2w"),
+        (["hub", "config", "fleet.toml"], "'--format'. Choose from: dockerspawner, kubespawner, z2jh\n"),
         (["cache", "prune", "--max-size", "much"], "'much' is not a size like 500M, 10G or 10GiB"),
     ],
 )

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from envbuild.cli import warm
 from envbuild.cli.main import run
 from envbuild.cluster.apply import Change
 from envbuild.pack.tar import file
@@ -87,7 +86,7 @@ def test_apply_and_status(
     fleet: str, image: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster = FakeCluster([node("n1", images=[image]), node("n2")])
-    monkeypatch.setattr(warm, "_connected", lambda context: cluster)
+    monkeypatch.setattr("envbuild.cluster.connection.connect", lambda *given: cluster)
 
     def applied(cluster: FakeCluster, fleet: Any, objects: list[Any], **given: Any) -> tuple[Change, ...]:
         changes = tuple(
@@ -118,7 +117,7 @@ def test_apply_and_status(
 def test_a_pool_without_nodes_is_a_warning(
     fleet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(warm, "_connected", lambda context: FakeCluster([]))
+    monkeypatch.setattr("envbuild.cluster.connection.connect", lambda *given: FakeCluster([]))
     monkeypatch.setattr("envbuild.warm.applying.apply_objects", lambda *given, **more: ())
 
     assert 0 == run(["warm", "apply", fleet])
