@@ -113,8 +113,8 @@ def test_layers_packages_and_parts(about_ours: Report) -> None:
     assert [
         ("operating system and Python", "system", ["libc6"]),
         ("jupyterlab", "server", ["jupyterlab"]),
-        ("pandas", "environment", ["pandas"]),
         ("numpy", "environment", ["numpy"]),
+        ("pandas", "environment", ["pandas"]),
         (GLUE_TITLE, "other", []),
     ] == [(layer.title, layer.part, [one.name for one in layer.packages]) for layer in platform.layers]
     (status,) = [entry for entry in debian_files("libc6", "2.36-9") if entry.path == b"var/lib/dpkg/status"]
