@@ -7,27 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envbuild.check.rules import GROUPS, RULES
+from envbuild.generated import rewrite_page
 
-__all__ = ["with_rules"]
-
-_BEGIN = "<!-- Generated: python -m envbuild.check.reference docs/check.md -->\n"
-_END = "<!-- End of what is generated -->\n"
+__all__ = ["rule_lines"]
 
 
-def with_rules(page: str) -> str:
-    """``page`` with every rule's documentation between the two marks.
-
-    Raises:
-        ValueError: a mark is missing.
-    """
-    before, _, rest = page.partition(_BEGIN)
-    _, mark, after = rest.partition(_END)
-    if not mark:
-        raise ValueError("the page has no marks")
-    return "".join([before, _BEGIN, *_sections(), _END, after])
-
-
-def _sections() -> Iterator[str]:
+def rule_lines() -> Iterator[str]:
+    """What is generated, in pieces of Markdown."""
     for prefix, title in GROUPS.items():
         yield f"\n### {title}\n\n"
         rules = [rule for rule in RULES if rule.code.startswith(prefix)]
@@ -40,10 +26,5 @@ def _sections() -> Iterator[str]:
     yield "\n"
 
 
-def main(path: Path) -> None:
-    """Write the page anew."""
-    path.write_text(with_rules(path.read_text("utf-8")), "utf-8")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    rewrite_page(Path(sys.argv[1]), "envbuild.check.reference", rule_lines())

@@ -77,7 +77,9 @@ def check(
     shown = "json" if session.console.machine else form
     text = _formatted(session, checked, found.fixed, shown, written=written)
     if output is not None:
-        _write(output, text)
+        from envbuild.cli.files import write_report
+
+        write_report(output, text.encode(), "--output")
     else:
         session.console.print(text)
     if shown == "text":
@@ -138,21 +140,6 @@ def _formatted(
         return json.dumps(document, indent=2) + "\n"
     lines = github_lines(checked) if form == "github" else text_lines(checked)
     return "".join(f"{printable(line)}\n" for line in lines)
-
-
-def _write(output: Path, text: str) -> None:
-    from envbuild.errors import MachineError
-    from envbuild.store.disk import write_atomic
-
-    try:
-        write_atomic(output.absolute(), text.encode())
-    except OSError as error:
-        raise MachineError(
-            f"the report cannot be written: {error.strerror}",
-            code="not-writable",
-            file=str(output),
-            remedy="name a file in a directory that exists and can be written",
-        ) from error
 
 
 def _tell(session: Session, checked: Checked, fixed: Sequence[Fixed], *, written: bool, diff: bool) -> None:

@@ -204,18 +204,10 @@ def _accept(session: Session, directory: Path, results: Sequence[Reproduced]) ->
 
 
 def _write_report(session: Session, name: str, verdicts: Sequence[NotebookVerdict], path: Path) -> None:
+    from envbuild.cli.files import write_report
     from envbuild.outputs.page import report_page
-    from envbuild.store.disk import write_atomic
 
-    try:
-        write_atomic(path, report_page(name, verdicts).encode())
-    except OSError as error:
-        raise UsageError(
-            f"the report cannot be written: {error.strerror}",
-            code="not-writable",
-            file=str(path),
-            remedy="name a file in a directory you may write to",
-        ) from error
+    write_report(path, report_page(name, verdicts).encode(), "--report")
     session.console.note(f"report: {path}")
 
 

@@ -255,18 +255,8 @@ def _tell(session: Session, results: Sequence[Executed], seconds: float) -> None
 
 
 def _write_junit(path: Path, results: Sequence[Executed], seconds: float, image: str, engine: str) -> None:
-    from envbuild.errors import MachineError
+    from envbuild.cli.files import write_report
     from envbuild.notebook.junit import junit_report
-    from envbuild.store.disk import write_atomic
 
     report = junit_report(results, seconds=seconds, properties={"image": image, "engine": engine})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, report)
-    except OSError as error:
-        raise MachineError(
-            f"the report cannot be written: {error.strerror}",
-            code="not-writable",
-            file=str(path),
-            remedy="name a file you may write with --junit",
-        ) from error
+    write_report(path, report, "--junit")

@@ -12,7 +12,7 @@ from envbuild.cli.looking import inspector
 from envbuild.cli.options import SIZE, chain, common_options, engine_option, plain_http_option
 from envbuild.cli.session import Session
 from envbuild.cli.text import columns, count, escape, escape_block
-from envbuild.errors import MachineError, UsageError
+from envbuild.errors import UsageError
 from envbuild.source.text import redact
 
 if TYPE_CHECKING:
@@ -91,10 +91,11 @@ def verify_image(
     platform = Containers(engine, reference, redact(image), limits, writable)
     results = hold(platform, tests, limits, session.console)
     if junit is not None:
+        from envbuild.cli.files import write_report
         from envbuild.conformance.junit import junit_report
 
-        seconds = time.monotonic() - began
-        _write(junit, junit_report(platform.subject, engine.name, results, seconds=seconds))
+        report = junit_report(platform.subject, engine.name, results, seconds=time.monotonic() - began)
+        write_report(junit, report, "--junit")
     document = verify_image_document(platform.subject, engine.name, results, session.console.rounded_seconds)
     session.console.result(*_text(document))
     session.console.document(document)
@@ -121,21 +122,6 @@ def _engine(session: Session) -> Docker:
         )
     engines = session.engines(session.settings)
     return choose(session.settings.engine, (engines.docker, engines.podman))
-
-
-def _write(path: Path, report: bytes) -> None:
-    from envbuild.store.disk import write_atomic
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, report)
-    except OSError as error:
-        raise MachineError(
-            f"the report cannot be written: {error.strerror}",
-            code="not-writable",
-            file=str(path),
-            remedy="name a file you may write with --junit",
-        ) from error
 
 
 def _text(document: dict[str, Any]) -> list[str]:

@@ -1,56 +1,35 @@
-"""The results of contract tests as JUnit's XML, in the form that :mod:`envbuild.notebook.junit` writes."""
+"""The results of contract tests for CI systems."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from xml.etree import ElementTree
 
 from envbuild.conformance.model import Result, Subject
-from envbuild.notebook.junit import xml_text
+from envbuild.junit import Case, Kind, Trouble, junit_xml
 
 __all__ = ["junit_report"]
 
 
 def junit_report(subject: Subject, engine: str, results: Sequence[Result], *, seconds: float) -> bytes:
-    """One suite with a case for each test; what could not be checked is an ``<error>``.
+    """JUnit's XML: a case for each test; what could not be checked is an ``<error>``.
 
     Parameters:
         engine: what ran the image.
         seconds: how long all of it took.
     """
-    states = [result.outcome.state for result in results]
-    counts = {
-        "tests": str(len(results)),
-        "failures": str(states.count("failed")),
-        "errors": str(states.count("not-checked")),
-        "skipped": "0",
-        "time": f"{seconds:.3f}",
-    }
-    top = ElementTree.Element("testsuites", counts)
-    suite = ElementTree.SubElement(top, "testsuite", {"name": "envbuild verify-image", **counts})
-    facts = ElementTree.SubElement(suite, "properties")
-    for name, value in (("image", subject.name), ("image-id", subject.image_id), ("engine", engine)):
-        ElementTree.SubElement(facts, "property", {"name": name, "value": xml_text(value)})
-    for result in results:
-        attributes = {
-            "classname": "envbuild.contract",
-            "name": result.test.id,
-            "time": f"{result.seconds:.3f}",
-        }
-        case = ElementTree.SubElement(suite, "testcase", attributes)
-        if result.outcome.state != "passed":
-            kind = "failure" if result.outcome.state == "failed" else "error"
-            told = ElementTree.SubElement(
-                case, kind, {"type": result.outcome.state, "message": xml_text(result.outcome.seen)}
-            )
-            told.text = xml_text(_told(result))
-    ElementTree.indent(top)
-    written: bytes = ElementTree.tostring(top, "utf-8", xml_declaration=True)
-    return written + b"\n"
+    return junit_xml(
+        "envbuild verify-image",
+        [Case("envbuild.contract", one.test.id, one.seconds, _trouble(one)) for one in results],
+        seconds=seconds,
+        properties={"image": subject.name, "image-id": subject.image_id, "engine": engine},
+    )
 
 
-def _told(result: Result) -> str:
-    test = result.test
-    parts = [f"expected: {test.title}", f"seen: {result.outcome.seen}", f"breaks: {test.relied_on_by}"]
+def _trouble(result: Result) -> Trouble | None:
+    test, outcome = result.test, result.outcome
+    if outcome.state == "passed":
+        return None
+    parts = [f"expected: {test.title}", f"seen: {outcome.seen}", f"breaks: {test.relied_on_by}"]
     parts += [f"remedy: {test.remedy}", *([f"log:\n{result.log}"] if result.log else [])]
-    return "\n".join(parts)
+    kind: Kind = "failure" if outcome.state == "failed" else "error"
+    return Trouble(kind, outcome.seen, outcome.state, "\n".join(parts))

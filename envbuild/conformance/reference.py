@@ -7,27 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envbuild.conformance.contract import CONTRACT
+from envbuild.generated import rewrite_page
 
-__all__ = ["with_tests"]
-
-_BEGIN = "<!-- Generated: python -m envbuild.conformance.reference docs/verify-image.md -->\n"
-_END = "<!-- End of what is generated -->\n"
+__all__ = ["contract_lines"]
 
 
-def with_tests(page: str) -> str:
-    """``page`` with what the contract tests are for between the two marks.
-
-    Raises:
-        ValueError: a mark is missing.
-    """
-    before, _, rest = page.partition(_BEGIN)
-    _, mark, after = rest.partition(_END)
-    if not mark:
-        raise ValueError("the page has no marks")
-    return "".join([before, _BEGIN, *_lines(), _END, after])
-
-
-def _lines() -> Iterator[str]:
+def contract_lines() -> Iterator[str]:
+    """What is generated, in pieces of Markdown."""
     yield "\n| test | what holds | who relies on it |\n|---|---|---|\n"
     for test in CONTRACT:
         yield f"| [`{test.id}`](#{test.id}) | {test.title} | {test.relied_on_by} |\n"
@@ -37,10 +23,5 @@ def _lines() -> Iterator[str]:
     yield "\n"
 
 
-def main(path: Path) -> None:
-    """Write the page anew."""
-    path.write_text(with_tests(path.read_text("utf-8")), "utf-8")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    rewrite_page(Path(sys.argv[1]), "envbuild.conformance.reference", contract_lines())

@@ -144,7 +144,7 @@ def test_output_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "" == capsys.readouterr().out
     document = json.loads((tmp_path / "out.sarif").read_text())
     assert len(ALL) == len(document["runs"][0]["results"])
-    assert 3 == run(["check", str(root), "-o", str(tmp_path / "nowhere" / "out.txt")])
+    assert 3 == run(["check", str(root), "-o", str(tmp_path / "out.sarif" / "out.txt")])
 
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
