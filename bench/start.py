@@ -6,8 +6,8 @@ Needs root and Docker's programs; drops this machine's page cache. The image is 
 (pandas, matplotlib). Three ways to start it, in turn, each in a fresh container:
 
 * *cold*: the page cache was dropped before;
-* *cold, read ahead*: the same, and beside the server four programs read the files that a cold start reads, as
-  found out before, the server's first. The list is mounted into the container; no better one can be made;
+* *cold, read ahead*: the same with an image of the repository after `envbuild trace`, whose entry point reads
+  ahead;
 * *warm*: right after another start.
 
 What is measured ends when the server answers, when a kernel has replied to a first cell, and when another
@@ -31,7 +31,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,17 +44,13 @@ from tests.support.servers import docker_daemon, free_port
 
 _EXAMPLE = Path(__file__).parents[1] / "examples" / "quickstart"
 _IMAGE = "bench-start:1"
+_TRACED = "bench-start:traced"
 _TOKEN = {"Authorization": "token bench"}
 _SERVER = ("jupyter-lab", "--ip=0.0.0.0", "--port=8888", "--no-browser", "--IdentityProvider.token=bench")
 _IMPORTS = """\
 import pandas, matplotlib.pyplot
 pandas.Series([1, 2]).plot()
 matplotlib.pyplot.savefig("/tmp/figure.png")
-"""
-_READING_AHEAD = """\
-#!/bin/sh
-(xargs -n 64 -P 4 cat < /startup/files > /dev/null 2>&1 &)
-exec /usr/local/bin/envbuild-entrypoint "$@"
 """
 _ACCOUNTING = Path("/proc/sys/kernel/task_delayacct")
 _STEPS = ("server answers", "first cell", "pandas and matplotlib")
@@ -90,16 +86,10 @@ def main() -> None:
 
 def report(work: Path, environment: Mapping[str, str], rounds: int) -> None:
     """Measure with the daemon that ``environment`` names, and print Markdown."""
-    build_image(work, environment)
+    build_image(work, environment, _IMAGE)
+    listed = build_image(work, environment, _TRACED)
     load = os.getloadavg()[0]
     read = files_of_a_start(environment)
-    startup = work / "startup"
-    startup.mkdir(exist_ok=True)
-    (startup / "files").write_text("".join(f"{path}\n" for path in read))
-    wrapper = startup / "entrypoint"
-    wrapper.write_text(_READING_AHEAD)
-    wrapper.chmod(0o755)
-    ahead = ("--volume", f"{startup}:/startup:ro", "--entrypoint", "/startup/entrypoint")
     found: dict[str, list[Start]] = {"cold": [], "cold, read ahead": [], "warm": []}
     for number in range(rounds):
         for way in list(found)[:: -1 if number % 2 else 1]:
@@ -107,10 +97,11 @@ def report(work: Path, environment: Mapping[str, str], rounds: int) -> None:
                 start(environment)
             else:
                 drop_page_cache()
-            found[way].append(start(environment, ahead if way == "cold, read ahead" else ()))
+            found[way].append(start(environment, _TRACED if way == "cold, read ahead" else _IMAGE))
     loads = f"load {load:.1f} before, {os.getloadavg()[0]:.1f} after"
     megabytes = sum(read.values()) / 1e6
-    print(f"{rounds} rounds in turn; {loads}. A start reads {megabytes:.0f} MB of {len(read):,} files.\n")
+    print(f"{rounds} rounds in turn; {loads}.", end=" ")
+    print(f"A start reads {megabytes:.0f} MB of {len(read):,} files; {listed:,} are listed.\n")
     print(f"| medians (all rounds) | {' | '.join(_STEPS)} | waiting for the disk |\n|---|---|---|---|---|")
     for way, starts in found.items():
         columns = [[one.seconds[step] for one in starts] for step in range(len(_STEPS))]
@@ -123,14 +114,19 @@ def _shown(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} s ({each})"
 
 
-def build_image(work: Path, environment: Mapping[str, str]) -> None:
-    """Build the example and give it to the daemon."""
-    repository = work / "start"
+def build_image(work: Path, environment: Mapping[str, str], image: str) -> int:
+    """Build the example as ``image`` and give it to the daemon; returns how many files it reads ahead."""
+    repository = work / image.replace(":", "-")
     if not repository.exists():
         shutil.copytree(_EXAMPLE, repository)
     cache = environment.get("ENVBUILD_CACHE_DIR", str(work / "cache"))
-    command = [str(PROGRAMS / "envbuild"), "build", str(repository), "-t", _IMAGE, "--load", "--engine"]
-    output_of([*command, "docker"], {**environment, "ENVBUILD_CACHE_DIR": cache})
+    settings = {**environment, "ENVBUILD_CACHE_DIR": cache}
+    program, trace = str(PROGRAMS / "envbuild"), repository / "envbuild.trace"
+    if image == _TRACED:
+        output_of([program, "trace", str(repository), "--engine", "docker"], settings)
+    command = [program, "build", str(repository), "-t", image, "--load", "--engine", "docker"]
+    output_of(command, settings)
+    return len(trace.read_text().splitlines()) - 1 if trace.exists() else 0
 
 
 def drop_page_cache() -> None:
@@ -140,32 +136,25 @@ def drop_page_cache() -> None:
 
 
 def files_of_a_start(environment: Mapping[str, str]) -> dict[str, int]:
-    """The files of the image that a start reads, those of the server first, and the bytes that are read."""
-    directories, read = lower_directories(environment), dict[str, int]()
-
-    def look() -> None:
-        for path, size in files_in_cache(directories):
-            read[path] = max(read.get(path, 0), size)
-
+    """The files of the image that a start reads, and the bytes that are read."""
     drop_page_cache()
-    start(environment, answered=look)
-    look()
+    start(environment)
+    read = dict[str, int]()
+    for path, size in files_in_cache(lower_directories(environment)):
+        read[path] = max(read.get(path, 0), size)
     return read
 
 
-def start(
-    environment: Mapping[str, str], options: Sequence[str] = (), answered: Callable[[], None] = lambda: None
-) -> Start:
-    """Start a server, a kernel in it, and run two cells; ``answered`` is called when the server answers."""
+def start(environment: Mapping[str, str], image: str = _IMAGE) -> Start:
+    """Start a server, a kernel in it, and run two cells."""
     port, done = free_port(), Start()
     begun = time.perf_counter()
     publish = ("--publish", f"127.0.0.1:{port}:8888")
-    container = output_of(["docker", "run", "--detach", *publish, *options, _IMAGE, *_SERVER], environment)
+    container = output_of(["docker", "run", "--detach", *publish, image, *_SERVER], environment)
     try:
         while not _answers(port):
             time.sleep(0.01)
         done.seconds.append(time.perf_counter() - begun)
-        answered()
         kernel = json.loads(_asked(port, "kernels", b'{"name": "python3"}'))["id"]
         for code in ("1 + 1", _IMPORTS):
             asyncio.run(_run_cell(port, kernel, code))

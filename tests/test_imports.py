@@ -73,6 +73,8 @@ ROOMS = (
     "warm",
     "jobs",
     "probe",
+    "startup.recorder",
+    "startup",
     "doctor",
     "cli",
     "binder",

@@ -44,6 +44,7 @@ VERBS = (
     "hub",
     "warm",
     "probe",
+    "trace",
     "serve-metrics",
     "cache",
     "base",

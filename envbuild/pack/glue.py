@@ -23,9 +23,14 @@ LOCK_PATH = "usr/share/envbuild/envbuild.lock"
 # Hubs run images under any UID and mount anything over $HOME, so nothing may be taken for granted here.
 _ENTRYPOINT_SCRIPT = """\
 #!{shell}
-# Runs the repository's `start` script, if it has one, and then the command.
+# Reads ahead what `envbuild trace` listed, if it did, beside everything else. Runs the repository's `start`
+# script, if it has one, and then the command.
 {activation}if [ ! -w "${HOME:-/}" ]; then
     HOME="$(mktemp -d)" && export HOME
+fi
+if [ -f "${REPO_DIR:-.}/{trace}" ]; then
+    (head -n {lines} "${REPO_DIR:-.}/{trace}" |
+        xargs -d '\\n' -n 64 -P 4 sh -c '{reading}' sh &) < /dev/null > /dev/null 2>&1
 fi
 for start in binder/start .binder/start start; do
     start="${REPO_DIR:-.}/$start"
@@ -47,6 +52,17 @@ done
 exec "$@"
 """
 
+# Of up to 64 names on the command line, those that are files in places of the image. It says nothing and
+# fails alone; where xargs knows no -d (busybox), nothing is read.
+_READING = """\
+for file; do
+        shift
+        case "$file" in
+        */../*) ;;
+        {places}) [ -f "$file" ] && set -- "$@" "$file" ;;
+        esac
+    done
+    cat -- "$@\""""
 
 # What `conda activate` would do besides setting variables. Packages' scripts are for bash. What they change
 # of ours is put back: arguments (by a function, which has its own) and shell options.
@@ -65,7 +81,17 @@ activate
 
 def _entrypoint(conda: bool) -> str:
     shell, activation = ("/bin/bash", _ACTIVATION) if conda else ("/bin/sh", "")
-    return _ENTRYPOINT_SCRIPT.replace("{shell}", shell).replace("{activation}", activation)
+    filled = {
+        "shell": shell,
+        "activation": activation,
+        "trace": recipe.TRACE_FILE,
+        "lines": str(recipe.TRACE_LINES),
+        "reading": _READING.replace("{places}", "|".join(f"/{place}/*" for place in recipe.TRACE_PLACES)),
+    }
+    script = _ENTRYPOINT_SCRIPT
+    for name, text in filled.items():
+        script = script.replace("{" + name + "}", text)
+    return script
 
 
 # JupyterLab asks every new user (and every session has a new home) about news, and looks for updates of what

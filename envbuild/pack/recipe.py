@@ -38,6 +38,12 @@ USER_NAME: Final = "jovyan"
 UID: Final = 1000
 GID: Final = 100
 
+# The repository's list of files that the entry point reads ahead, how many of its lines, and where they may
+# be.
+TRACE_FILE: Final = "envbuild.trace"
+TRACE_LINES: Final = 20_000
+TRACE_PLACES: Final = ("usr", "opt", ENV_PREFIX, SERVER_PREFIX)
+
 # What kernelspecs set, so that kernels take nothing from $HOME, over which hubs mount a volume: no startup
 # files, no configuration, no library of R. R's names are relative: files of the repository count.
 PYTHON_KERNEL_VARIABLES: Final = {

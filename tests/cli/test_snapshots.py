@@ -61,6 +61,7 @@ REPOSITORIES: dict[str, dict[str, str]] = {
         "levels.ipynb": _notebook("1 + 1", kernel="julia-1.11", language="julia"),
         "fit.ipynb": _notebook("lm(y ~ x)", kernel="ir", language="R"),
     },
+    "container": {"Dockerfile": "FROM debian:12\n", "one.ipynb": _notebook("import numpy")},
     "bad-config": {"envbuild.toml": 'python = "3.13"\ncache-dir = "/tmp"\n', "requirements.txt": "numpy\n"},
 }
 
@@ -94,6 +95,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "run-no-such-notebook": ("run", "good", "missing.ipynb"),
     "run-command-and-notebook": ("run", "good", "analysis.ipynb", "--", "true"),
     "up-bad-engine": ("up", "good", "--engine", "lxc"),
+    "trace-container": ("trace", "container"),
     "base-list": ("base", "list"),
     "base-unknown": ("base", "build", "python-2.7"),
     "cache-list": ("cache", "list"),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,127 @@ def test_entry_point_survives_a_home_that_does_not_exist(entrypoint: Path, tmp_p
 
     assert home != "/nonexistent"
     assert (Path(home) / "x").exists()
+
+
+class TestReadingAhead:
+    """What `envbuild trace` listed is read beside the command, whatever is in the list."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A directory in the place of those of the image."""
+        place = tmp_path / "image"
+        place.mkdir()
+        monkeypatch.setattr(recipe, "TRACE_PLACES", (str(place)[1:],))
+        return place
+
+    @pytest.fixture
+    def programs(self, tmp_path: Path) -> Path:
+        """A directory for the front of PATH, with a ``cat`` that tells what it is to read."""
+        programs = tmp_path / "programs"
+        programs.mkdir()
+        self.program(programs / "cat", f'printf "%s\\n" "$@" >> {tmp_path}/read.part')
+        return programs
+
+    def program(self, path: Path, text: str) -> None:
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def start(self, repo: Path, programs: Path) -> tuple[str, str]:
+        """What is printed by a container's first process, and as an error, until all of it has ended."""
+        script = repo / "entrypoint"
+        script.write_bytes(glue()[ENTRYPOINT])
+        script.chmod(0o755)
+        path = f"{programs}:{os.environ['PATH']}"
+        done = subprocess.run(
+            [script, "echo", "started"],
+            env={"PATH": path, "REPO_DIR": str(repo), "HOME": "/tmp"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout, done.stderr
+
+    def read(self, repo: Path, last: str) -> list[str]:
+        """What was read when ``last`` was; it is waited for."""
+        told = repo / "read.part"
+        for _ in range(600):
+            words = told.read_text().splitlines() if told.exists() else []
+            if last in words:
+                return words
+            time.sleep(0.05)
+        raise AssertionError(f"{last} was not read")
+
+    def test_files_are_read_whatever_their_names(self, place: Path, programs: Path, tmp_path: Path) -> None:
+        names = ["it's", 'a "b"', "$(touch gone)", "back\\slash", "-n", "*", "é", "last"]
+        for name in names:
+            (place / name).write_text(name)
+        (tmp_path / "envbuild.trace").write_text(
+            "# a comment\n" + "".join(f"{place}/{name}\n" for name in names)
+        )
+
+        assert ("started\n", "") == self.start(tmp_path, programs)
+
+        assert ["--", *(f"{place}/{name}" for name in names)] == self.read(tmp_path, f"{place}/last")
+
+    def test_what_is_no_file_of_the_image_is_not(self, place: Path, programs: Path, tmp_path: Path) -> None:
+        (place / "last").write_text("last")
+        (place / "directory").mkdir()
+        os.mkfifo(place / "fifo")
+        (tmp_path / "outside").write_text("outside")
+        names = ["missing", "directory", "fifo", "../outside", "../image/last", "last"]
+        (tmp_path / "envbuild.trace").write_text(
+            f"{tmp_path}/outside\n--help\n/dev/zero\n\n" + "".join(f"{place}/{name}\n" for name in names)
+        )
+
+        assert ("started\n", "") == self.start(tmp_path, programs)
+
+        assert ["--", f"{place}/last"] == self.read(tmp_path, f"{place}/last")
+
+    def test_there_is_a_most(
+        self, place: Path, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("one", "two", "three"):
+            (place / name).write_text(name)
+        monkeypatch.setattr(recipe, "TRACE_LINES", 2)
+        (tmp_path / "envbuild.trace").write_text(f"{place}/one\n{place}/two\n{place}/three\n")
+
+        self.start(tmp_path, programs)
+
+        assert ["--", f"{place}/one", f"{place}/two"] == self.read(tmp_path, f"{place}/two")
+
+    @pytest.mark.parametrize("kind", ["fifo", "directory", "garbage", "link", "no xargs", "other xargs"])
+    def test_nothing_keeps_a_start_from_starting(self, kind: str, place: Path, tmp_path: Path) -> None:
+        """And nothing is printed."""
+        trace, programs = tmp_path / "envbuild.trace", tmp_path / "programs"
+        programs.mkdir()
+        match kind:
+            case "fifo":
+                os.mkfifo(trace)
+            case "directory":
+                trace.mkdir()
+            case "link":
+                trace.symlink_to("nothing")
+            case "garbage":
+                trace.write_bytes(os.urandom(100_000) + b"\0" * 100 + str(place).encode() + b"/x" * 9999)
+            case _:
+                trace.write_text(f"{place}/x\n")
+                code = 127 if kind == "no xargs" else 1
+                self.program(programs / "xargs", f"echo 'xargs: invalid option: d' >&2; exit {code}")
+
+        assert ("started\n", "") == self.start(tmp_path, programs)
+
+    def test_the_command_gets_its_own_input(self, place: Path, tmp_path: Path) -> None:
+        (tmp_path / "envbuild.trace").write_text(f"{place}/x\n")
+        script = tmp_path / "entrypoint"
+        script.write_bytes(glue()[ENTRYPOINT])
+
+        done = subprocess.run(
+            ["sh", script, "cat"],
+            env={"PATH": os.environ["PATH"], "REPO_DIR": str(tmp_path), "HOME": "/tmp"},
+            input=b"mine",
+            capture_output=True,
+            check=True,
+        )
+
+        assert (b"mine", b"") == (done.stdout, done.stderr)

@@ -38,6 +38,7 @@ class Settings:
 
 def serve(settings: Settings) -> http.server.ThreadingHTTPServer:
     """The server, which listens."""
+    started: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -61,6 +62,8 @@ def serve(settings: Settings) -> http.server.ThreadingHTTPServer:
                     for name in settings.kernels
                 }
                 self._answer(200, {"default": settings.kernels[0], "kernelspecs": specs})
+            elif path == "api/kernels":
+                self._answer(200, [{"id": name, "name": name} for name in started])
             elif path.endswith("/channels"):
                 self._converse(path.split("/")[2])
             else:
@@ -73,6 +76,7 @@ def serve(settings: Settings) -> http.server.ThreadingHTTPServer:
             elif body["name"] == "broken":
                 self._answer(500, {"message": "No such file: /opt/ghost"})
             else:
+                started.append(body["name"])
                 self._answer(201, {"id": body["name"]})
 
         def do_DELETE(self) -> None:
