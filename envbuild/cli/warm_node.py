@@ -35,6 +35,7 @@ __all__ = ["node"]
 @click.option("--address", metavar="SOCKET", help="The engine's socket. Default: its usual one.")
 @click.option(
     "--namespace",
+    "within",
     default="k8s.io",
     show_default=True,
     metavar="NAME",
@@ -51,7 +52,7 @@ def node(
     pool_name: str | None,
     engine_name: str,
     address: str | None,
-    namespace: str,
+    within: str,
     disk: int | None,
     keep_old: bool,
     dry_run: bool,
@@ -70,7 +71,7 @@ def node(
     fleet = read_fleet(file)
     pool = _pool(fleet, pool_name)
     references = {name: pin.reference for name, pin in require_pins(fleet).items()}
-    engine = _engine(session, engine_name, address, namespace)
+    engine = _engine(session, engine_name, address, within)
     warmth = warm_node(
         fleet,
         pool if disk is None else replace(pool, disk=disk),

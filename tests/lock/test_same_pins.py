@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from envbuild.lock.pip_tools import PipTools
+from envbuild.lock.select import Pin
 from envbuild.lock.uv import UvResolver
 from envbuild.lock.uv_process import Uv
 from envbuild.store import Store
@@ -50,4 +53,9 @@ def test_the_pins_are_the_same(name: str, target: str, store: Store, environment
     by_uv = UvResolver(Uv(store, environment)).resolve(asked, **TARGETS[target])
     by_pip_tools = PipTools(store, environment).resolve(asked, **TARGETS[target])
 
-    assert by_uv == by_pip_tools
+    # Some indexes tell one of them how large a file is and the other not; locking asks where nobody did.
+    assert _without_sizes(by_uv) == _without_sizes(by_pip_tools)
+
+
+def _without_sizes(pins: Iterable[Pin]) -> list[Pin]:
+    return [replace(pin, size=None) for pin in pins]
