@@ -12,6 +12,7 @@ import re
 import tarfile
 import threading
 import time
+import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from io import BytesIO
@@ -43,6 +44,7 @@ _MOST_LOG = 64 << 10
 _LOG_LINES = 20
 _LARGEST_FILE = 2 << 30
 _POLL_SECONDS = 0.1
+_DISCARDS = 20
 _RUNTIME = "container process: "  # what comes before it is the engine's way to the error
 # How runtimes say that the image has not what was to be started.
 _IMAGES_FAULT = re.compile(
@@ -82,6 +84,7 @@ class Containers:
 
         api = self._engine.client.api
         argv = list(scenario.argv or ())
+        name = f"envbuild-verify-image-{uuid.uuid4().hex}"
         with self._engine.errors():
             host = self._host(scenario)
             try:
@@ -94,9 +97,13 @@ class Containers:
                     labels=docker_session.labels(),
                     volumes=list(self.subject.places) if scenario.read_only else None,
                     host_config=api.create_host_config(**host),
+                    name=name,
                 )
             except APIError as error:
                 return _refused(error)
+            except BaseException:
+                self._discard(name)
+                raise
             container = Container(self._engine, created["Id"])
             try:
                 api.start(created["Id"])
@@ -107,6 +114,18 @@ class Containers:
                 container.remove()
                 raise
         return container
+
+    def _discard(self, name: str) -> None:
+        """Remove a container whose making was interrupted: the engine may have made it, or be about to."""
+        from docker.errors import NotFound
+
+        for _ in range(_DISCARDS):
+            try:
+                self._engine.client.api.remove_container(name, force=True, v=True)
+            except NotFound:
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
 
     def _host(self, scenario: Scenario) -> dict[str, Any]:
         from docker.types import LogConfig, Ulimit

@@ -44,6 +44,7 @@ class Api:
         self.created: list[dict[str, Any]] = []
         self.removed: list[tuple[str, bool, bool]] = []
         self.refusal: str | None = None
+        self.interrupted = False
         self.changes: list[dict[str, Any]] | bytes = []
         self.output: Callable[[], Iterator[bytes]] = lambda: iter([b"{}"])
         self.killed = threading.Event()
@@ -56,6 +57,8 @@ class Api:
 
     def create_container(self, image: str, **options: Any) -> dict[str, str]:
         self.created.append(options)
+        if self.interrupted:
+            raise KeyboardInterrupt
         return {"Id": f"c{len(self.created)}"}
 
     def start(self, identifier: str) -> None:
@@ -254,6 +257,17 @@ def test_what_the_engine_lacks_is_not(said: str) -> None:
         containers(api).start(SHELL)
 
     assert [("c1", True, True)] == api.removed
+
+
+def test_a_container_whose_making_was_interrupted_is_removed() -> None:
+    """The engine has made it, and nobody was told its id."""
+    api = Api()
+    api.interrupted = True
+
+    with pytest.raises(KeyboardInterrupt):
+        containers(api).start(SHELL)
+
+    assert [(api.created[0]["name"], True, True)] == api.removed
 
 
 def test_only_what_was_written_itself_is_listed() -> None:
