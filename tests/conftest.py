@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -44,3 +46,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 _STATUS = pytest.StashKey[int]()
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_libraries_end_with_the_test() -> Iterator[None]:
+    """A command with ``--log-format json`` takes them over for its process, which here goes on."""
+    yield
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if type(handler).__module__ == "envbuild.cli.journal":
+            root.removeHandler(handler)
