@@ -118,7 +118,10 @@ def test_a_polite_kill_leaves_nothing(tmp_path: Path, number: int) -> None:
     store, outside = place_for_work(tmp_path / "shared")
     for seed in range(8):
         process = _FORK.Process(target=_interruptible, args=(store.root, outside, seed))
+        # Until the child is ready for it, a signal waits; else it would interrupt a copy of the test runner.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})
         process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         time.sleep(0.02 * seed)
         os.kill(process.pid or 0, number)
         process.join()
@@ -134,6 +137,7 @@ def _interruptible(root: Path, outside: Path, seed: int) -> None:
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         _work(root, outside, seed)
     except KeyboardInterrupt:
         os._exit(130)
