@@ -35,59 +35,67 @@ class Built:
 
 
 @pytest.fixture(scope="session")
+def session_scratch() -> Iterator[Path]:
+    """A directory for what all tests share; every user can enter it, unlike pytest's own."""
+    with scratch_directory() as directory:
+        directory.chmod(0o755)
+        yield directory
+
+
+@pytest.fixture(scope="module")
 def scratch() -> Iterator[Path]:
-    """A directory that every user can enter, unlike pytest's own."""
+    """One like ``session_scratch`` for the tests of one file: the caches of all would fill a disk."""
     with scratch_directory() as directory:
         directory.chmod(0o755)
         yield directory
 
 
 @pytest.fixture(scope="session")
-def envbuild(scratch: Path) -> Envbuild:
+def envbuild(session_scratch: Path) -> Envbuild:
     """The program with the cache that the tests share; ``ENVBUILD_TEST_CACHE`` keeps it for the next run."""
     kept = os.environ.get("ENVBUILD_TEST_CACHE")
-    return Envbuild(Path(kept) if kept else scratch / "cache")
+    return Envbuild(Path(kept) if kept else session_scratch / "cache")
 
 
 @pytest.fixture(scope="session")
-def quickstart(envbuild: Envbuild, scratch: Path) -> Path:
+def quickstart(envbuild: Envbuild, session_scratch: Path) -> Path:
     """A copy of examples/quickstart, locked for both architectures."""
-    repository = scratch / "quickstart"
+    repository = session_scratch / "quickstart"
     shutil.copytree(_EXAMPLES / "quickstart", repository)
     envbuild.document("lock", repository, "--platform", "linux/amd64", "--platform", "linux/arm64")
     return repository
 
 
 @pytest.fixture(scope="session")
-def built(envbuild: Envbuild, quickstart: Path, scratch: Path) -> Built:
+def built(envbuild: Envbuild, quickstart: Path, session_scratch: Path) -> Built:
     """The quickstart's image for amd64, compressed as by default."""
-    layout = scratch / "layout"
+    layout = session_scratch / "layout"
     arguments = ("build", quickstart, "--locked", "--platform", "linux/amd64", "-o", f"oci:{layout}")
     return Built(quickstart, layout, envbuild.document(*arguments))
 
 
 @pytest.fixture(scope="session")
-def built_gzip(envbuild: Envbuild, quickstart: Path, scratch: Path) -> Built:
+def built_gzip(envbuild: Envbuild, quickstart: Path, session_scratch: Path) -> Built:
     """The same image for old tools."""
-    layout = scratch / "layout-gzip"
+    layout = session_scratch / "layout-gzip"
     arguments = ("build", quickstart, "--locked", "--platform", "linux/amd64", "--compression", "gzip")
     return Built(quickstart, layout, envbuild.document(*arguments, "-o", f"oci:{layout}"))
 
 
 @pytest.fixture(scope="session")
-def program_for_others(scratch: Path) -> Path:
+def program_for_others(session_scratch: Path) -> Path:
     """``envbuild`` where other users than ours can start it."""
     system = shutil.which("python3", path="/usr/bin")
     if system is None or version_of(system) in {"3.7", "3.8", "3.9", "3.10"}:
         pytest.skip("no recent Python that other users can start")
-    return install(system, scratch / "for-others")
+    return install(system, session_scratch / "for-others")
 
 
 @pytest.fixture(scope="session")
-def nobody(scratch: Path, program_for_others: Path) -> Envbuild:
+def nobody(session_scratch: Path, program_for_others: Path) -> Envbuild:
     """The program as ``nobody`` runs it, with an empty cache of theirs."""
     require("setpriv", root=True)
-    home = scratch / "nobody"
+    home = session_scratch / "nobody"
     home.mkdir()
     os.chown(home, 65534, 65534)
     prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
@@ -159,12 +167,12 @@ def downloads_only(envbuild: Envbuild, built: Built, scratch: Path) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def other_programs(envbuild: Envbuild, scratch: Path) -> Path:
+def other_programs(envbuild: Envbuild, session_scratch: Path) -> Path:
     """Where tests install programs of others; kept with the cache that the tests share if that is kept."""
     directory = (
         envbuild.cache.with_name(envbuild.cache.name + "-tools")
         if "ENVBUILD_TEST_CACHE" in os.environ
-        else scratch / "lock-tools"
+        else session_scratch / "lock-tools"
     )
     directory.mkdir(exist_ok=True)
     return directory

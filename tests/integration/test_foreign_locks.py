@@ -67,7 +67,7 @@ pytest = "*"
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def uv(scratch: Path) -> Uv:
     store = Store(scratch / "adopting")
     store.prepare()
