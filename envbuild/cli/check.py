@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envbuild.cli.options import common_options, platform_option, source_argument, spec_options
+from envbuild.cli.options import (
+    common_options,
+    output_option,
+    platform_option,
+    source_argument,
+    spec_options,
+)
 from envbuild.cli.session import MOST_CONFIG_BYTES, Project, Session
 from envbuild.cli.text import count
 from envbuild.source.text import printable, redact
@@ -34,7 +40,7 @@ __all__ = ["check"]
     default="text",
     help="How findings are printed. Default: text.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write them there.")
+@output_option
 @click.option("--fix", is_flag=True, help="Mend what can be mended safely, and say what.")
 @click.option("--diff", is_flag=True, help="Show what --fix would change, and change nothing.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
@@ -77,9 +83,9 @@ def check(
     shown = "json" if session.console.machine else form
     text = _formatted(session, checked, found.fixed, shown, written=written)
     if output is not None:
-        from envbuild.cli.files import write_report
+        from envbuild.cli.files import write_named
 
-        write_report(output, text.encode(), "--output")
+        write_named(output, text.encode(), "--output")
     else:
         session.console.print(text)
     if shown == "text":

@@ -10,6 +10,7 @@ from envbuild.cli.options import (
     common_options,
     lock_options,
     locked_option,
+    output_option,
     platform_option,
     source_argument,
     spec_options,
@@ -29,13 +30,7 @@ __all__ = ["export"]
     show_default=True,
     help="pylock.toml (PEP 751), requirements.txt with hashes, or conda-lock.yml.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Where to write it. Default: standard output.",
-)
+@output_option
 @locked_option
 @platform_option
 @lock_options
@@ -48,11 +43,14 @@ def export(session: Session, source: str, form: str, output: Path | None, locked
     """
     from envbuild.base.host import host_platform
     from envbuild.cli.documents import export_document
+    from envbuild.cli.files import give
     from envbuild.cli.locking import project_lock
     from envbuild.lock.ensure import read_lock
+    from envbuild.lock.export import check_name
     from envbuild.lock.export import export as render
-    from envbuild.lock.export import write_export
 
+    if output is not None:
+        check_name(output.name, form)
     project = session.project(source)
     found = read_lock(project.repo, session.store)
     known = tuple(target.platform for target in found.lock.targets) if found else ()
@@ -61,9 +59,5 @@ def export(session: Session, source: str, form: str, output: Path | None, locked
     text = render(file.lock, form, platforms=platforms, locate=session.addresses(file.lock, project.settings))
     if form != "conda-lock" and any(target.conda for target in file.lock.targets):
         session.console.warn(f"the lock has conda packages, which are not in {form}: use conda-lock")
-    if output is not None:
-        write_export(output, text, form)
-        session.console.note(f"wrote {output}")
-    elif not session.console.machine:
-        session.console.result(*text.splitlines())
+    give(session.console, text, output)
     session.console.document(export_document(form, text, output, platforms, session.console.rounded_seconds))

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envbuild.errors import MachineError
 from envbuild.store.disk import write_atomic
 
-__all__ = ["write_report"]
+if TYPE_CHECKING:
+    from envbuild.cli.console import Console
+
+__all__ = ["give", "write_named"]
 
 
-def write_report(path: Path, report: bytes, option: str) -> None:
-    """Write ``report`` to ``path``, which ``option`` named, whole or not at all; its directory is made.
+def give(console: Console, text: str, output: Path | None) -> None:
+    """Write ``text`` to ``output``, see :func:`write_named`; without one print it, unless ``--json`` does.
+
+    Raises:
+        MachineError: as there.
+    """
+    if output is not None:
+        write_named(output, text.encode(), "--output")
+        console.note(f"wrote {output}")
+    else:
+        console.result(*text.removesuffix("\n").split("\n"))
+
+
+def write_named(path: Path, data: bytes, option: str) -> None:
+    """Write ``data`` to ``path``, which ``option`` named, whole or not at all; its directory is made.
 
     Raises:
         MachineError: it cannot be written (``not-writable``).
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path.absolute(), report)
+        write_atomic(path.absolute(), data)
     except OSError as error:
         raise MachineError(
-            f"the report cannot be written: {error.strerror}",
+            f"this cannot be written: {error.strerror}",
             code="not-writable",
             file=str(path),
             remedy=f"name a file you may write with {option}",

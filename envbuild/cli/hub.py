@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from envbuild.cli.options import common_options
+from envbuild.cli.options import common_options, output_option
 from envbuild.cli.session import Session
 
 __all__ = ["hub"]
@@ -26,13 +26,7 @@ def hub() -> None:
     required=True,
     help="A file for jupyterhub_config.py with DockerSpawner or KubeSpawner, or values for the Helm chart.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Where to write it. Default: standard output.",
-)
+@output_option
 @common_options
 def config(session: Session, fleet_file: Path, form: str, output: Path | None) -> None:
     """Print configuration of JupyterHub: environments of FLEET by digest, their limits, who may use them.
@@ -40,18 +34,14 @@ def config(session: Session, fleet_file: Path, form: str, output: Path | None) -
     Images come from fleet.lock beside the file, which `envbuild build --fleet FLEET` writes. The same two
     files give the same configuration. Running servers stay as they are.
     """
+    from envbuild.cli.files import give
     from envbuild.cli.hub_documents import config_document
     from envbuild.fleet.pins import require_pins
     from envbuild.fleet.read import read_fleet
     from envbuild.hub.config import hub_config
-    from envbuild.lock.export import write_export
 
     fleet = read_fleet(fleet_file)
     pins = require_pins(fleet)
     text = hub_config(form, fleet, pins)
-    if output is not None:
-        write_export(output, text, form)
-        session.console.note(f"wrote {output}")
-    elif not session.console.machine:
-        session.console.result(*text.removesuffix("\n").split("\n"))
+    give(session.console, text, output)
     session.console.document(config_document(form, fleet, pins, text, output))

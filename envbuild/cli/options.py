@@ -153,6 +153,13 @@ engine_option = click.option(
 locked_option = click.option(
     "--locked", is_flag=True, help="Fail instead of locking when envbuild.lock is missing or out of date."
 )
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write it. Default: standard output.",
+)
 context_option = click.option(
     "--context",
     "kube_context",

@@ -15,6 +15,7 @@ from envbuild.cli.options import (
     environment_options,
     jobs_option,
     locked_option,
+    output_option,
     platform_option,
     source_argument,
 )
@@ -32,13 +33,7 @@ __all__ = ["report"]
 @click.command(short_help="Make a page that says what an environment is.")
 @source_argument
 @click.option("--image", metavar="IMAGE", help="An image to report on, instead of a repository.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Where to write the page. Default: standard output.",
-)
+@output_option
 @click.option(
     "--runs",
     multiple=True,
@@ -69,8 +64,8 @@ def report(
     """
     from datetime import UTC, datetime
 
+    from envbuild.cli.files import give
     from envbuild.cli.report_documents import report_document
-    from envbuild.lock.export import write_export
     from envbuild.report.page import page
 
     if output is None and not session.console.machine and sys.stdout.isatty():
@@ -83,11 +78,7 @@ def report(
     else:
         found = _of_repository(session, session.project(source), runs, made, locked=locked)
     text = page(found)
-    if output is not None:
-        write_export(output, text, "html")
-        session.console.note(f"wrote {output}")
-    elif not session.console.machine:
-        session.console.result(*text.removesuffix("\n").split("\n"))
+    give(session.console, text, output)
     session.console.document(report_document(found, text, output))
 
 

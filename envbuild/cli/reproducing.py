@@ -204,10 +204,10 @@ def _accept(session: Session, directory: Path, results: Sequence[Reproduced]) ->
 
 
 def _write_report(session: Session, name: str, verdicts: Sequence[NotebookVerdict], path: Path) -> None:
-    from envbuild.cli.files import write_report
+    from envbuild.cli.files import write_named
     from envbuild.outputs.page import report_page
 
-    write_report(path, report_page(name, verdicts).encode(), "--report")
+    write_named(path, report_page(name, verdicts).encode(), "--report")
     session.console.note(f"report: {path}")
 
 

@@ -255,8 +255,8 @@ def _tell(session: Session, results: Sequence[Executed], seconds: float) -> None
 
 
 def _write_junit(path: Path, results: Sequence[Executed], seconds: float, image: str, engine: str) -> None:
-    from envbuild.cli.files import write_report
+    from envbuild.cli.files import write_named
     from envbuild.notebook.junit import junit_report
 
     report = junit_report(results, seconds=seconds, properties={"image": image, "engine": engine})
-    write_report(path, report, "--junit")
+    write_named(path, report, "--junit")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from envbuild.cli.looking import inspector, platform_of_image_option
-from envbuild.cli.options import common_options
+from envbuild.cli.options import common_options, output_option
 from envbuild.cli.session import Session
 
 __all__ = ["sbom"]
@@ -15,13 +15,7 @@ __all__ = ["sbom"]
 
 @click.command(short_help="Print what is in an image, as CycloneDX.")
 @click.argument("what", default=".", metavar="[WHAT]")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Where to write it. Default: standard output.",
-)
+@output_option
 @platform_of_image_option
 @common_options
 def sbom(session: Session, what: str, output: Path | None, wanted: tuple[str, ...]) -> None:
@@ -32,16 +26,12 @@ def sbom(session: Session, what: str, output: Path | None, wanted: tuple[str, ..
     """
     from envbuild.attest.finished import sbom_of
     from envbuild.cli.documents import sbom_document
-    from envbuild.lock.export import write_export
+    from envbuild.cli.files import give
 
     if len(wanted) > 1:
         raise click.UsageError("a bill of materials is of one platform: give --platform once")
     seen = inspector(session).look(what, wanted)
     platform, data = sbom_of(seen, wanted[0] if wanted else None)
     text = data.decode()
-    if output is not None:
-        write_export(output, text, "cyclonedx")
-        session.console.note(f"wrote {output}")
-    elif not session.console.machine:
-        session.console.result(*text.removesuffix("\n").split("\n"))
+    give(session.console, text, output)
     session.console.document(sbom_document(seen.name, platform, data, output))

@@ -91,11 +91,11 @@ def verify_image(
     platform = Containers(engine, reference, redact(image), limits, writable)
     results = hold(platform, tests, limits, session.console)
     if junit is not None:
-        from envbuild.cli.files import write_report
+        from envbuild.cli.files import write_named
         from envbuild.conformance.junit import junit_report
 
         report = junit_report(platform.subject, engine.name, results, seconds=time.monotonic() - began)
-        write_report(junit, report, "--junit")
+        write_named(junit, report, "--junit")
     document = verify_image_document(platform.subject, engine.name, results, session.console.rounded_seconds)
     session.console.result(*_text(document))
     session.console.document(document)

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,9 +22,8 @@ from packaging.version import Version
 from envbuild.errors import RepoError, UsageError
 from envbuild.lock.model import Artifact, CondaPackage, Lock, Target, Wheel
 from envbuild.lock.select import MACHINES
-from envbuild.store.disk import write_atomic
 
-__all__ = ["FORMATS", "export", "write_export"]
+__all__ = ["FORMATS", "check_name", "export"]
 
 FORMATS = ("pylock", "requirements", "conda-lock")
 """What :func:`export` writes."""
@@ -64,26 +62,18 @@ def export(lock: Lock, form: str, *, platforms: Sequence[str], locate: Locate) -
     return _conda_lock(lock, targets, locate)
 
 
-def write_export(path: Path, text: str, form: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all.
+def check_name(name: str, form: str) -> None:
+    """Refuse a name of a file under which nobody would read the format ``form`` (PEP 751).
 
     Raises:
-        UsageError: nobody would read a file of that name, or it cannot be written.
+        UsageError: as it says.
     """
-    if form == "pylock" and not _PYLOCK.fullmatch(path.name):
+    if form == "pylock" and not _PYLOCK.fullmatch(name):
         raise UsageError(
-            f"{path.name} is no name for a lock of PEP 751: installers go by the name",
+            f"{name} is no name for a lock of PEP 751: installers go by the name",
             code="bad-output",
             remedy="call it pylock.toml or pylock.NAME.toml",
         )
-    try:
-        write_atomic(path, text.encode())
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}",
-            code="bad-output",
-            remedy="name a file in a directory that is there and can be written",
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)

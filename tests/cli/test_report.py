@@ -57,7 +57,7 @@ def test_the_time_is_told_when_it_is_asked_for(here: Path, capsys: pytest.Captur
         (("--image", "demo:latest", "--locked"), 2, "usage"),
         ((".", "--image", "demo:latest", "--runs", "."), 2, "usage"),
         (("--image", "demo:nowhere:", "-o", "x.html"), 2, "bad-image-name"),
-        (("--image", "demo:latest", "-o", "no/such/directory/x.html"), 2, "bad-output"),
+        (("--image", "demo:latest", "-o", "/dev/null/x.html"), 3, "not-writable"),
         (("--image", "demo:latest", "--platform", "linux/arm64"), 2, "no-such-platform"),
         (("--image", "cache:other"), 2, "no-image-there"),
         (("--image", "."), 2, "not-an-image"),
