@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -108,12 +109,13 @@ def _room(module: str) -> str:
     return max(fitting, key=len)
 
 
-def _modules() -> list[str]:
+@functools.cache
+def _modules() -> dict[str, None]:
     names = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         names.append(".".join(part for part in parts if part != "__init__"))
-    return [name for name in names if name]
+    return dict.fromkeys(name for name in names if name)
 
 
 def _imports(module: str) -> Iterator[tuple[int, str]]:
@@ -127,10 +129,9 @@ def _imports(module: str) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             base = node.module or ""
-            known = set(_modules())
             for alias in node.names:
                 submodule = f"{base}.{alias.name}".removeprefix("envbuild.")
-                names.append(f"{base}.{alias.name}" if submodule in known else base)
+                names.append(f"{base}.{alias.name}" if submodule in _modules() else base)
         for name in names:
             if name.startswith("envbuild."):
                 yield node.lineno, name.removeprefix("envbuild.")
