@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.programs import Envbuild
 
+pytestmark = pytest.mark.slow  # reads every example
+
 _EXAMPLES = Path(__file__).parents[1] / "examples"
 _EXPECTED: dict[str, dict[str, Any]] = {
     "binder-folder": {

@@ -19,6 +19,8 @@ from envbuild.store import Store
 from envbuild.up import up
 from tests.support.engines import EMPTY_IMAGE, FakeEngine
 
+pytestmark = pytest.mark.slow  # real servers
+
 SERVER = """
 import http.server, os, time
 

@@ -73,7 +73,7 @@ class MetricsServer:
     def serve(self) -> None:
         """Answer until :meth:`close` is called in another thread, or an exception interrupts."""
         try:
-            self._server.serve_forever(poll_interval=0.5)
+            self._server.serve_forever(poll_interval=0.1)
         finally:
             self._server.server_close()
 

@@ -18,6 +18,8 @@ from envbuild.conformance.scenarios import SINGLEUSER
 from tests.support.servers import free_port
 from tests.support.small_jupyter import Settings, serve
 
+pytestmark = pytest.mark.slow  # servers that keep one waiting
+
 
 @contextlib.contextmanager
 def jupyter(program_name: str = "jupyter-lab", **variables: str) -> Iterator[int]:

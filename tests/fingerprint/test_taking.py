@@ -14,6 +14,8 @@ from envbuild.progress import Silent
 from envbuild.store import Store
 from tests.support.engines import EMPTY_IMAGE, FakeEngine
 
+pytestmark = pytest.mark.slow  # real kernels
+
 
 def _take(tmp_path: Path, engine: FakeEngine, *, files: bool = False) -> Fingerprint:
     store = Store(tmp_path / "cache")

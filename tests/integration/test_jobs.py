@@ -24,6 +24,20 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.network]
 _ROOT = Path(__file__).parents[2]
 _NOTEBOOK = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 _FILES = {"requirements.txt": "packaging\n", "analysis.ipynb": _NOTEBOOK}
+_FLEET = """
+[fleet]
+name = "science"
+registry = "{registry}/jobs/fleet"
+namespace = "{namespace}"
+[environments.builder]
+image = "{builder}"
+[environments.known]
+lock = "known/envbuild.lock"
+[environments.faulty]
+git = "{upstream}/faulty"
+[environments.moving]
+git = "{upstream}/moving"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +136,51 @@ def test_a_commit(builds: Builds, tmp_path: Path) -> None:
 
     assert upstream.git("rev-parse", "HEAD") == by_job["source"]["revision"]
     assert at_home["digest"] == by_job["digest"]
+
+
+def test_a_fleet_is_built_by_jobs_and_then_only_what_changed(builds: Builds, tmp_path: Path) -> None:
+    shutil.copytree(builds.known, tmp_path / "known")
+    upstream = tmp_path / "upstream"
+    Upstream.create(upstream / "faulty", {"requirements.txt": "pandas ==== 1\n"})
+    moving = Upstream.create(upstream / "moving", _FILES)
+    host = builds.cluster.registry.rpartition(":")[0]
+    file = tmp_path / "fleet.toml"
+
+    def build(*options: str) -> tuple[int, dict[str, str], dict[str, str]]:
+        done = builds.program.run("build", "--fleet", file, "--on", "kubernetes", "--json", *options)
+        made = json.loads(done.stdout)["environments"]
+        return (
+            done.returncode,
+            {one["name"]: one["outcome"] for one in made},
+            {one["name"]: one["image"] for one in made},
+        )
+
+    with serve_git(upstream, host=host) as server:
+        file.write_text(
+            _FLEET.format(
+                registry=builds.cluster.registry,
+                namespace=builds.namespace,
+                builder=builds.program.environment["ENVBUILD_BUILDER_IMAGE"],
+                upstream=f"http://{host}:{server.server_port}",
+            )
+        )
+        first, outcomes, images = build()
+        pinned = (tmp_path / "fleet.lock").read_bytes()
+        moving.commit({"README.md": "moved\n"})
+        checked, would, _ = build("--check")
+        assert pinned == (tmp_path / "fleet.lock").read_bytes()
+        second, then, now = build()
+
+    assert (1, 1, 1) == (first, checked, second)  # what is faulty stays so
+    failed = {"faulty": "failed"}
+    assert {"builder": "resolved", "known": "built", "moving": "built", **failed} == outcomes
+    assert {"builder": "unchanged", "known": "unchanged", "moving": "outdated", "faulty": "outdated"} == would
+    assert {"builder": "unchanged", "known": "unchanged", "moving": "built", **failed} == then
+    assert images["known"].endswith(f"@{builds.digest}")
+    assert (images["known"], images["builder"]) == (now["known"], now["builder"])
+    assert images["moving"] != now["moving"]
+    for image in (images["moving"], now["moving"], now["known"]):
+        assert image.partition("@")[2] == builds.program.document("inspect", image)["digest"]
 
 
 def test_the_repositorys_fault_is_told_as_at_home_and_not_repeated(builds: Builds, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from envbuild.store import Store
 from tests.lock.conftest import lines
 from tests.support.index import Index, make_wheel
 
+pytestmark = pytest.mark.slow  # a real resolver
+
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 PLATFORMS = ("linux/amd64", "linux/arm64")
 RECIPE = BaseRecipe(

@@ -17,6 +17,8 @@ from envbuild.store import Store
 from tests.lock.conftest import lines
 from tests.support.index import Index, make_wheel
 
+pytestmark = pytest.mark.slow  # a real resolver
+
 TARGET = {"python": "3.11.2", "glibc": "2.36", "platform": "linux/amd64"}
 
 

@@ -10,6 +10,8 @@ from envbuild.spec.model import Requirement
 from tests.lock.conftest import Resolve
 from tests.support.index import Index, make_wheel
 
+pytestmark = pytest.mark.slow  # a real resolver
+
 
 def fill(index: Index) -> None:
     """``app`` 1 and 2 need ``lib`` of the same number; ``lib`` also has a version 3."""

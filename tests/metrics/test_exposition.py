@@ -85,7 +85,7 @@ class _Receiver(BaseHTTPRequestHandler):
 @pytest.fixture
 def gateway() -> Iterator[_Gateway]:
     with _Gateway() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server
         server.shutdown()

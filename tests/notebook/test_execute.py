@@ -22,7 +22,10 @@ from envbuild.store import Store
 from envbuild.store.disk import space_errors
 from tests.support.engines import EMPTY_IMAGE, FakeEngine, labelled_image
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,  # real kernels
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 Run = Callable[..., tuple[Executed, ...]]
 

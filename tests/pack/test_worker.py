@@ -16,6 +16,8 @@ from envbuild.pack.worker import Job, WorkerPool
 from envbuild.store import Store
 from tests.support.index import WheelFile, make_wheel
 
+pytestmark = pytest.mark.slow  # real processes
+
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 

@@ -28,6 +28,8 @@ from tests.support.remote import fetched, pushed
 from tests.support.reporters import Messages
 from tests.support.tampering import Draft
 
+pytestmark = pytest.mark.slow  # whole builds
+
 
 @dataclass
 class Bench:

@@ -23,6 +23,8 @@ from tests.registry.conftest import BUMPED, LOCK, NEW, NUMPY, PANDAS
 from tests.support.builds import Machine
 from tests.support.registry import FakeRegistry, faults
 
+pytestmark = pytest.mark.slow  # whole builds
+
 _GLUE = "environment, kernels and entry point"
 
 

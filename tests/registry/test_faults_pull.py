@@ -43,6 +43,8 @@ from tests.support.registry.matrix import (
 )
 from tests.support.registry.wire import Request
 
+pytestmark = pytest.mark.slow  # every fault at every request
+
 REPOSITORY = "team/demo"
 PLATFORMS = ("linux/amd64", "linux/arm64")
 RANDOM = random.Random(5)

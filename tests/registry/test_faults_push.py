@@ -43,6 +43,8 @@ from tests.support.registry.matrix import (
 )
 from tests.support.registry.wire import Request
 
+pytestmark = pytest.mark.slow  # every fault at every request
+
 REPOSITORY, NEIGHBOUR = "team/demo", "team/base"
 RANDOM = random.Random(4)
 

@@ -16,6 +16,8 @@ from envbuild.store import Store
 from tests.support.git import Upstream, serve_git
 from tests.support.reporters import Messages
 
+pytestmark = pytest.mark.slow  # real git, again and again
+
 Client = Callable[..., GitClient]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 

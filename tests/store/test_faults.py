@@ -14,6 +14,8 @@ from envbuild.store.verify import verify
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.store_work import WORK, place_for_work
 
+pytestmark = pytest.mark.slow  # every write fails once
+
 _CODES = {
     errno.ENOSPC: {"disk-full", "output-not-writable"},
     errno.EDQUOT: {"disk-full", "output-not-writable"},

@@ -18,6 +18,8 @@ from envbuild.store.prune import in_use, prune
 from envbuild.store.verify import verify
 from tests.support.store_work import WORK, place_for_work
 
+pytestmark = pytest.mark.slow  # processes that are killed
+
 _FORK = multiprocessing.get_context("fork")  # nothing has to be imported again
 _KILLS = 24
 
