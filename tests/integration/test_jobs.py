@@ -36,7 +36,7 @@ lock = "known/envbuild.lock"
 [environments.faulty]
 git = "{upstream}/faulty"
 [environments.moving]
-git = "{upstream}/moving"
+git = "{upstream}/known"
 """
 
 
@@ -142,18 +142,16 @@ def test_a_fleet_is_built_by_jobs_and_then_only_what_changed(builds: Builds, tmp
     shutil.copytree(builds.known, tmp_path / "known")
     upstream = tmp_path / "upstream"
     Upstream.create(upstream / "faulty", {"requirements.txt": "pandas ==== 1\n"})
-    moving = Upstream.create(upstream / "moving", _FILES)
+    lock = (builds.known / "envbuild.lock").read_text()
+    moving = Upstream.create(upstream / "known", {**_FILES, "envbuild.lock": lock})
     host = builds.cluster.registry.rpartition(":")[0]
     file = tmp_path / "fleet.toml"
 
     def build(*options: str) -> tuple[int, dict[str, str], dict[str, str]]:
         done = builds.program.run("build", "--fleet", file, "--on", "kubernetes", "--json", *options)
         made = json.loads(done.stdout)["environments"]
-        return (
-            done.returncode,
-            {one["name"]: one["outcome"] for one in made},
-            {one["name"]: one["image"] for one in made},
-        )
+        outcomes = {one["name"]: one["error"]["error"] if one["error"] else one["outcome"] for one in made}
+        return done.returncode, outcomes, {one["name"]: one["image"] for one in made}
 
     with serve_git(upstream, host=host) as server:
         file.write_text(
@@ -172,7 +170,7 @@ def test_a_fleet_is_built_by_jobs_and_then_only_what_changed(builds: Builds, tmp
         second, then, now = build()
 
     assert (1, 1, 1) == (first, checked, second)  # what is faulty stays so
-    failed = {"faulty": "failed"}
+    failed = {"faulty": "bad-requirement"}
     assert {"builder": "resolved", "known": "built", "moving": "built", **failed} == outcomes
     assert {"builder": "unchanged", "known": "unchanged", "moving": "outdated", "faulty": "outdated"} == would
     assert {"builder": "unchanged", "known": "unchanged", "moving": "built", **failed} == then
