@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -31,6 +32,8 @@ _BLOCK = 1 << 18
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.5  # seconds; doubled after every attempt
 _LONGEST_PAUSE = 30.0
+# "HTTP 403" is ours, "407 Proxy Authentication Required" httpx's of a tunnel. Ports and versions have digits, too.
+_DENIED = re.compile(r"HTTP 40[137]\b|(?<![\w.:/-])407 ")
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -365,7 +368,7 @@ def _offline_error(missing: list[str]) -> RemoteError:
 
 
 def _remedy(artifact: Artifact, reason: str) -> str:
-    if "HTTP 401" in reason or "HTTP 403" in reason or "407" in reason:
+    if _DENIED.search(reason):
         return "set user and password in the index's or mirror's address, in ~/.netrc, or those of the proxy"
     if artifact.source == "pypi":
         name = artifact.filename.split("-")[0]

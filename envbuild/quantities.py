@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["byte_size", "count", "duration"]
+__all__ = ["byte_size", "count", "duration", "quantity"]
 
 
 def byte_size(amount: int) -> str:
@@ -40,3 +40,14 @@ def count(amount: int, singular: str) -> str:
     ('1 layer', '1,200 layers')
     """
     return f"{amount:,} {singular}{'' if amount == 1 else 's'}"
+
+
+def quantity(amount: int, unit: str) -> str:
+    """An amount in the unit of a stage (:meth:`envbuild.progress.Reporter.stage`): "B", or a plural noun.
+
+    >>> quantity(71_600_000, "B"), quantity(1, "layers"), quantity(1200, "layers")
+    ('71.6 MB', '1 layer', '1,200 layers')
+    """
+    if unit == "B":
+        return byte_size(amount)
+    return count(amount, unit[:-1]) if unit.endswith("s") else f"{amount:,} {unit}"

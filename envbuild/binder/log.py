@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TextIO
 
 from envbuild.errors import EnvbuildError
-from envbuild.quantities import byte_size, duration
+from envbuild.quantities import duration, quantity
 from envbuild.source.text import printable, redact
 
 __all__ = ["JournalReader", "Lines", "Phase"]
@@ -108,18 +108,15 @@ def _stage(event: Mapping[str, Any], *, ended: bool) -> str | None:
     seconds = float(event.get("seconds", 0.0))
     if "error" in event or (ended and seconds < _NOTABLE_SECONDS and done <= cached):
         return None
-
-    def amount(value: int) -> str:
-        return byte_size(value) if event.get("unit") == "B" else f"{value:,} {event.get('unit')}"
-
+    unit = str(event.get("unit"))
     parts = [f"  {event.get('phase', ''):<8}"]
     if done:
-        parts.append(amount(done))
+        parts.append(quantity(done, unit))
     if not ended:
         total = int(event.get("total", 0))
-        return " ".join([*parts, *([f"of {amount(total)}"] if done and total > done else []), "..."])
+        return " ".join([*parts, *([f"of {quantity(total, unit)}"] if done and total > done else []), "..."])
     if cached:
-        parts.append(f"({amount(cached)} cached)")
+        parts.append(f"({quantity(cached, unit)} cached)")
     return " ".join([*parts, f"in {duration(seconds)}"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from envbuild.cli.text import escape
+from envbuild.cli.text import count, escape
 
 if TYPE_CHECKING:
     from envbuild.cli.probing import Probed
@@ -45,7 +45,7 @@ def probe_lines(document: dict[str, Any], thresholds: Thresholds) -> list[str]:
     """The same for people."""
     node = f", node {document['node']}" if document["node"] else ""
     pulled = sum(bool(start["pulled"]) for start in document["starts"])
-    cold = f", pulled in {pulled} of {len(document['starts'])} starts" if pulled else ""
+    cold = f", pulled in {pulled} of {count(len(document['starts']), 'start')}" if pulled else ""
     lines = [f"{escape(document['environment'])} on {document['engine']}{node}{cold}"]
     for phase, median in document["median"].items():
         bound = getattr(thresholds, phase)

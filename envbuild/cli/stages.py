@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from envbuild.cli.text import byte_size, duration, escape
+from envbuild.quantities import quantity
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -62,7 +63,7 @@ class RunningStage:
 
     def amount(self, value: int) -> str:
         """``value`` in the stage's unit."""
-        return byte_size(value) if self.unit == "B" else f"{value:,} {self.unit}"
+        return quantity(value, self.unit)
 
     def progress(self) -> str:
         """``34.0 MB of 120.3 MB``, as far as it is known."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from envbuild.errors import EnvbuildError, MachineError, RemoteError, RepoError, UsageError
 from envbuild.progress import Reporter, Stage
-from envbuild.quantities import byte_size, duration
+from envbuild.quantities import duration, quantity
 
 __all__ = ["Transcript", "error_left"]
 
@@ -138,13 +138,10 @@ def _summary(phase: str, said: Mapping[str, Any]) -> str | None:
     if seconds < 1.0 and not (done > cached and seconds >= 0.1):
         return None
     unit = str(said.get("unit", ""))
-
-    def amount(value: float) -> str:
-        return byte_size(int(value)) if unit == "B" else f"{int(value):,} {unit}"
-
     parts = [f"  {phase:<8}"]
     if done:
-        parts.append(amount(done) + (f" ({amount(cached)} cached)" if cached else ""))
+        known = f" ({quantity(int(cached), unit)} cached)" if cached else ""
+        parts.append(quantity(int(done), unit) + known)
     return " ".join([*parts, f"in {duration(seconds)}"])
 
 

@@ -63,7 +63,7 @@ def test_stages_notes_and_warnings(console: Console, stream: io.StringIO) -> Non
     told = [message for _, message in _told(stream)]
 
     assert ["Building NAME\n", "note that\n", "warning: mind that\n"] == told[:3]
-    assert told[3].startswith("  pack     3 layers (1 layers cached) in ")
+    assert told[3].startswith("  pack     3 layers (1 layer cached) in ")
     assert 4 == len(told)
 
 
