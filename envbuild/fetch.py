@@ -32,7 +32,7 @@ _BLOCK = 1 << 18
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.5  # seconds; doubled after every attempt
 _LONGEST_PAUSE = 30.0
-# "HTTP 403" is ours, "407 Proxy Authentication Required" httpx's of a tunnel. Ports and versions have digits, too.
+# "HTTP 403" is ours, "407 Proxy Authentication Required" httpx's. Ports and versions have digits, too.
 _DENIED = re.compile(r"HTTP 40[137]\b|(?<![\w.:/-])407 ")
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
