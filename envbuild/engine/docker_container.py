@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,6 +23,7 @@ __all__ = ["Confinement", "Container", "Daemon", "docker_errors", "docker_failed
 
 _EXPORT_CHUNK = 1 << 20
 _KILLED = 137
+_LOOK_SECONDS = 0.1
 # For a process that ends with ours: our end of the container's standard input is closed by our end, whatever
 # that was, and then all is killed. Who waits for that is no child of the process, and no signal but that one
 # ends it.
@@ -66,6 +68,7 @@ class Daemon:
         tells_memory: it tells which containers were ended for lack of memory.
         adds: variables that it gives to all containers and that steps of a build do not get.
         unsets: it takes a variable without a value away; otherwise the service's own value would be seen.
+        waits_idly: to be asked to wait for an end costs it nothing.
     """
 
     title: str = "Docker"
@@ -73,6 +76,7 @@ class Daemon:
     tells_memory: bool = True
     adds: tuple[str, ...] = ()
     unsets: bool = True
+    waits_idly: bool = True
 
 
 class Container:
@@ -197,8 +201,8 @@ class Container:
         """See :meth:`envbuild.engine.model.Running.poll`."""
         if self._code is None:
             with self.errors():
-                state = self._api.inspect_container(self._id)["State"]
-                if not state["Running"] and state["Status"] != "created":
+                state = self._state()
+                if _has_ended(state):
                     self._code = int(state["ExitCode"])
         return self._code
 
@@ -206,8 +210,14 @@ class Container:
         """See :meth:`envbuild.engine.model.Running.wait`."""
         if self._code is None:
             with self.errors():
+                while not self._daemon.waits_idly and not _has_ended(self._state()):
+                    time.sleep(_LOOK_SECONDS)
                 self._code = int(self._api.wait(self._id, timeout=None)["StatusCode"])
         return self._code
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self._api.inspect_container(self._id)["State"]
+        return state
 
     def send_signal(self, number: int) -> None:
         """See :meth:`envbuild.engine.model.Running.send_signal`; the image's init passes it on."""
@@ -271,6 +281,10 @@ class Container:
             with self.errors():
                 self._remove()
             self._resources.close()
+
+
+def _has_ended(state: Mapping[str, Any]) -> bool:
+    return not state["Running"] and state["Status"] != "created"
 
 
 def _start_options(command: Command, rootless: bool) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class Podman(Docker):
 
     name = "podman"
     # podman 5 tells, but an older one may answer.
-    daemon = Daemon("Podman", tells_memory=False, adds=("container",), unsets=False)
+    # Asked by Docker's API to wait, podman 4 looks without pause and keeps a CPU busy for as long.
+    daemon = Daemon("Podman", tells_memory=False, adds=("container",), unsets=False, waits_idly=False)
 
     @cached_property
     def _service(self) -> PodmanService:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -123,12 +124,14 @@ def test_a_shell_gets_a_terminal_and_standard_input(
     def wait_for(text: bytes) -> None:
         nonlocal seen
         while text not in seen:
+            assert select.select([ours], [], [], 120)[0], seen
             seen += os.read(ours, 1 << 16)
 
     os.write(ours, b"echo $((40 + 2))@; tty\n")
     wait_for(b"42@")
     wait_for(b"/dev/pts/")
-    os.write(ours, b"echo $((43 + 1))@; sleep 1000\n")
+    # Who says 44 has the terminal already: an earlier Ctrl-C would be the outer shell's.
+    os.write(ours, b"sh -c 'echo $((43 + 1))@; exec sleep 1000'\n")
     wait_for(b"44@")
     os.write(ours, b"\x03")
     wait_for(b"^C")  # which throws away what was typed before
