@@ -33,8 +33,8 @@ namespace = "{namespace}"
 image = "{builder}"
 [environments.known]
 lock = "known/envbuild.lock"
-[environments.faulty]
-git = "{upstream}/faulty"
+[environments.broken]
+git = "{upstream}/broken"
 [environments.moving]
 git = "{upstream}/known"
 """
@@ -141,7 +141,7 @@ def test_a_commit(builds: Builds, tmp_path: Path) -> None:
 def test_a_fleet_is_built_by_jobs_and_then_only_what_changed(builds: Builds, tmp_path: Path) -> None:
     shutil.copytree(builds.known, tmp_path / "known")
     upstream = tmp_path / "upstream"
-    Upstream.create(upstream / "faulty", {"requirements.txt": "pandas ==== 1\n"})
+    Upstream.create(upstream / "broken", {"requirements.txt": "pandas ==== 1\n"})
     lock = (builds.known / "envbuild.lock").read_text()
     moving = Upstream.create(upstream / "known", {**_FILES, "envbuild.lock": lock})
     host = builds.cluster.registry.rpartition(":")[0]
@@ -169,10 +169,10 @@ def test_a_fleet_is_built_by_jobs_and_then_only_what_changed(builds: Builds, tmp
         assert pinned == (tmp_path / "fleet.lock").read_bytes()
         second, then, now = build()
 
-    assert (1, 1, 1) == (first, checked, second)  # what is faulty stays so
-    failed = {"faulty": "bad-requirement"}
+    assert (1, 1, 1) == (first, checked, second)  # what is broken stays so
+    failed = {"broken": "bad-requirement"}
     assert {"builder": "resolved", "known": "built", "moving": "built", **failed} == outcomes
-    assert {"builder": "unchanged", "known": "unchanged", "moving": "outdated", "faulty": "outdated"} == would
+    assert {"builder": "unchanged", "known": "unchanged", "moving": "outdated", "broken": "outdated"} == would
     assert {"builder": "unchanged", "known": "unchanged", "moving": "built", **failed} == then
     assert images["known"].endswith(f"@{builds.digest}")
     assert (images["known"], images["builder"]) == (now["known"], now["builder"])

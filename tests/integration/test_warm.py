@@ -77,6 +77,18 @@ class Lab:
     def has(self, node: str, image: str) -> bool:
         return image in self.cluster.nodes[node].images()
 
+    def until_reported(self, wanted: set[tuple[str, str]]) -> None:
+        """Wait until kubelets have told the cluster of each (node, image): they do so now and then."""
+        deadline = time.monotonic() + _SECONDS
+        while missing := wanted - {
+            (node["metadata"]["name"], name)
+            for node in self.cluster.document("get", "nodes")["items"]
+            for image in node["status"].get("images", ())
+            for name in image["names"]
+        }:
+            assert time.monotonic() < deadline, missing
+            time.sleep(0.5)
+
 
 @pytest.fixture
 def lab(
@@ -126,6 +138,7 @@ def test_nodes_get_warm_stay_so_and_pull_only_what_changed(lab: Lab) -> None:
     bumped = lab.image("python", "numpy-2")
     lab.offer(analysis=bumped, gpu_torch=torch)
     lab.until(lambda found: set(found.values()) == {"not-applied"} and len(found) == 3)
+    lab.until_reported({("node1", analysis), ("node2", analysis), ("node2", torch), ("node3", analysis)})
     plan = json.loads(lab.run("plan", "--nodes", "--json")[1])
     to_pull = sum(node["pull"] for pool in plan["pools"] for node in pool["nodes"])
     lab.registry.forget()
