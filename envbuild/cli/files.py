@@ -37,8 +37,10 @@ def write_named(path: Path, data: bytes, option: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path.absolute(), data)
     except OSError as error:
+        # Of a directory that cannot be made because a file is in its place, Linux says that it exists.
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise MachineError(
-            f"this cannot be written: {error.strerror}",
+            f"this cannot be written: {reason}",
             code="not-writable",
             file=str(path),
             remedy=f"name a file you may write with {option}",

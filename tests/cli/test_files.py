@@ -19,11 +19,13 @@ def test_the_directory_is_made_and_what_was_there_replaced(tmp_path: Path) -> No
     assert [(path, b"second")] == [(one, one.read_bytes()) for one in path.parent.iterdir()]
 
 
-@pytest.mark.parametrize("name", [".", "file/report.xml"])
-def test_what_cannot_be_written(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"), [(".", "Is a directory"), ("file/report.xml", "Not a directory")]
+)
+def test_what_cannot_be_written(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").write_text("mine")
 
-    with pytest.raises(MachineError, match="cannot be written") as caught:
+    with pytest.raises(MachineError, match=f"cannot be written: {reason}") as caught:
         write_named(tmp_path / name, b"x", "--junit")
 
     assert ("not-writable", str(tmp_path / name)) == (caught.value.code, caught.value.file)
