@@ -222,6 +222,8 @@ class _Reader:
             )
         except RepoError as error:
             self._findings.failed(error)
+            if error.file != path:
+                self._findings.ignored(path, kind, f"{error.file} has to be mended first")
             return Declared(path)
         self._findings.used(path, kind, "declares the environment; taken over without solving again")
         project = self._pyproject if kind != "Pipfile.lock" else None

@@ -358,6 +358,15 @@ def test_a_pipfile_that_was_changed(spec_of: SpecOf) -> None:
     )
 
 
+def test_a_broken_pipfile_beside_its_lock(spec_of: SpecOf) -> None:
+    """Neither of them goes unmentioned."""
+    spec = spec_of({"Pipfile.lock": PIPFILE_LOCK, "Pipfile": "\0"})
+
+    (problem,) = spec.problems
+    assert ("error", "Pipfile") == (problem.level, problem.file)
+    assert "Pipfile has to be mended first" == {use.path: use.reason for use in spec.files}["Pipfile.lock"]
+
+
 def test_a_pipfile_lock_alone_has_groups(spec_of: SpecOf) -> None:
     assert [] == [
         problem for problem in spec_of({"Pipfile.lock": PIPFILE_LOCK}).problems if problem.level == "error"
