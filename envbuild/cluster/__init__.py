@@ -4,7 +4,6 @@
 
     cluster = connect(context=None)                  # connection.py: KUBECONFIG, a pod's service account
     cluster.list("v1", "Pod", namespace, labels=…)   # api.py; requests are tried again (transport.py)
-    for event, pod in watch(cluster, "v1", "Pod"):   # watch.py: a list and everything that happens afterwards
     apply(cluster, objects, prune=…)                 # apply.py: dry run, differences, then server-side apply
 
 All failures are :mod:`envbuild.errors` (failures.py). The official client is imported on connecting only.

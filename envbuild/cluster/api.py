@@ -6,6 +6,7 @@ Where a kind is (its plural, whether it has namespaces) the server is asked once
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ Object = dict[str, Any]
 Objects = list[Object]
 
 _PAGE = 500  # objects of a list per request
-_READING = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {"GET": "get", "PATCH": "patch", "DELETE": "delete"}  # a role's, of HTTP's methods
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Resource:
         return group if slash else ""
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
-        """The path of the URL; ``namespace`` None: of all namespaces."""
+        """The path of the URL; ``namespace`` is None for what is in none."""
         parts = ["apis" if "/" in self.api_version else "api", self.api_version]
         if self.namespaced and namespace is not None:
             parts += ["namespaces", quote(namespace, safe="")]
@@ -57,7 +58,7 @@ class Cluster:
     """A connection to a cluster; threads may share it.
 
     Every method raises :class:`RemoteError` (see failures.py) when the cluster does not do what is asked.
-    ``namespace=None`` means the context's; ``everywhere=True`` all of them.
+    ``namespace=None`` means the context's.
 
     Parameters:
         client: the official client, with address and credentials.
@@ -82,10 +83,12 @@ class Cluster:
         """The official client, for what is not here."""
         return self._transport.client
 
-    @property
-    def server(self) -> str:
-        """The API server's address."""
-        return self._transport.server
+    def version(self) -> tuple[int, int]:
+        """Major and minor version of the API server; 0 is what it does not say."""
+        said = self._transport.json("GET", "/version", Action("get", resource="version"))
+        found = [re.match(r"\d{1,4}", str(said.get(part))) for part in ("major", "minor")]  # "20+" on some
+        major, minor = (int(match[0]) if match else 0 for match in found)
+        return major, minor
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """Where objects of this kind are.
@@ -118,12 +121,9 @@ class Cluster:
             )
         return known[kind]
 
-    def get(
-        self, api_version: str, kind: str, name: str, namespace: str | None = None, subresource: str = ""
-    ) -> Object:
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
         """One object; ``cluster-not-found`` when it is not there."""
-        resource = self.resource(api_version, kind)
-        return self._on(resource, "GET", namespace, name, subresource)
+        return self._on(self.resource(api_version, kind), "GET", namespace, name)
 
     def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """One object, None when it (or its namespace) is not there."""
@@ -140,7 +140,6 @@ class Cluster:
         kind: str,
         namespace: str | None = None,
         *,
-        everywhere: bool = False,
         labels: str = "",
         fields: str = "",
     ) -> Objects:
@@ -150,28 +149,12 @@ class Cluster:
             labels: a label selector (``app=x,tier!=y``).
             fields: a field selector (``spec.nodeName=node1``).
         """
-        found, _ = self.list_at(
-            api_version, kind, namespace, everywhere=everywhere, labels=labels, fields=fields
-        )
-        return found
-
-    def list_at(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        everywhere: bool = False,
-        labels: str = "",
-        fields: str = "",
-    ) -> tuple[Objects, str]:
-        """As :meth:`list`, with the ``resourceVersion`` from which a watch goes on."""
         resource = self.resource(api_version, kind)
-        where = self._namespace(resource, namespace, everywhere)
+        where = self._namespace(resource, namespace)
+        action = Action("list", resource.group, resource.plural, where)
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(_PAGE)}
         found: Objects = []
         while True:
-            action = Action("list", resource.group, resource.plural, where)
             try:
                 page = self._transport.json("GET", resource.path(where), action, query)
             except RemoteError as error:
@@ -182,11 +165,11 @@ class Cluster:
                 continue
             # Lists leave out what all their items have in common.
             found += [{"apiVersion": api_version, "kind": kind, **item} for item in page.get("items") or ()]
-            metadata = page.get("metadata") or {}
-            if not metadata.get("continue"):
+            more = (page.get("metadata") or {}).get("continue")
+            if not more:
                 found.sort(key=lambda each: (each["metadata"].get("namespace", ""), each["metadata"]["name"]))
-                return found, str(metadata.get("resourceVersion", ""))
-            query["continue"] = metadata["continue"]
+                return found
+            query["continue"] = more
 
     def create(self, wanted: Object) -> Object:
         """Create it; ``cluster-exists`` when it is there, ``cluster-refused`` by quotas and policies."""
@@ -212,18 +195,10 @@ class Cluster:
             "PATCH",
             metadata.get("namespace"),
             metadata["name"],
-            "",
             query,
             wanted,
             "apply-patch+yaml",
         )
-
-    def patch(
-        self, api_version: str, kind: str, name: str, change: Object, namespace: str | None = None
-    ) -> Object:
-        """Merge ``change`` into an object (RFC 7396)."""
-        resource = self.resource(api_version, kind)
-        return self._on(resource, "PATCH", namespace, name, "", {}, change, "merge-patch+json")
 
     def delete(
         self,
@@ -246,7 +221,7 @@ class Cluster:
         if dry_run:
             options["dryRun"] = ["All"]
         try:
-            self._on(self.resource(api_version, kind), "DELETE", namespace, name, "", {}, options)
+            self._on(self.resource(api_version, kind), "DELETE", namespace, name, {}, options)
         except RemoteError as error:
             if error.code not in ABSENT:
                 raise
@@ -260,50 +235,23 @@ class Cluster:
         *,
         container: str = "",
         follow: bool = False,
-        since: str = "",
+        seconds: float | None = None,
     ) -> Iterator[bytes]:
         """The lines that a container writes, without their ends.
 
         Parameters:
             container: which of the pod's; may be empty when it has one only.
             follow: go on until it ends.
-            since: only what was written after this moment (RFC 3339).
+            seconds: after so many without a byte it breaks.
         """
         resource = self.resource("v1", "Pod")
         where = self._namespace(resource, namespace)
-        query = {"container": container, "follow": str(follow).lower(), "sinceTime": since}
+        query = {"container": container, "follow": str(follow).lower()}
         action = Action("get", "", "pods/log", where, pod)
-        return self.lines(resource.path(where, pod, "log"), action, query)
+        return self._transport.lines(resource.path(where, pod, "log"), action, query, seconds)
 
-    def may(self, verb: str, resource: str, *, group: str = "", namespace: str | None = None) -> bool:
-        """Whether these credentials may do it (a SelfSubjectAccessReview); ``namespace`` "" is everywhere."""
-        plural, _, subresource = resource.partition("/")
-        where = self.namespace if namespace is None else namespace
-        attributes = {
-            "verb": verb,
-            "group": group,
-            "resource": plural,
-            "subresource": subresource,
-            "namespace": where,
-        }
-        review = self.create(
-            {
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "metadata": {},
-                "spec": {"resourceAttributes": attributes},
-            }
-        )
-        return bool(review["status"]["allowed"])
-
-    def lines(
-        self, path: str, action: Action, query: Mapping[str, str], seconds: float | None = None
-    ) -> Iterator[bytes]:
-        """The lines of an answer that comes bit by bit; it breaks after ``seconds`` without a byte."""
-        return self._transport.lines(path, action, query, seconds)
-
-    def _namespace(self, resource: Resource, given: str | None, everywhere: bool = False) -> str | None:
-        if not resource.namespaced or everywhere:
+    def _namespace(self, resource: Resource, given: str | None) -> str | None:
+        if not resource.namespaced:
             return None
         return self.namespace if given is None else given
 
@@ -313,14 +261,11 @@ class Cluster:
         method: str,
         namespace: str | None,
         name: str,
-        subresource: str = "",
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content: str = "json",
     ) -> Object:
         where = self._namespace(resource, namespace)
-        plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
-        action = Action(_READING[method], resource.group, plural, where, name)
-        return self._transport.json(
-            method, resource.path(where, name, subresource), action, query or {}, body, content
-        )
+        action = Action(_VERBS[method], resource.group, resource.plural, where, name)
+        path = resource.path(where, name)
+        return self._transport.json(method, path, action, query or {}, body, content)

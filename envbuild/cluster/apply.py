@@ -9,7 +9,7 @@ difference, with the server's defaults on both sides. Applying the same once mor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from envbuild.cluster.api import Cluster, Object
@@ -156,11 +156,7 @@ def _change(action: Literal["created", "changed", "unchanged"], live: Object | N
     change = Change(
         action, after["apiVersion"], after["kind"], metadata["name"], metadata.get("namespace", ""), ""
     )
-    return _with(change, difference(live, after, change.title))
-
-
-def _with(change: Change, text: str) -> Change:
-    return Change(change.action, change.api_version, change.kind, change.name, change.namespace, text)
+    return replace(change, difference=difference(live, after, change.title))
 
 
 def _pruned(cluster: Cluster, prune: Prune | None, wanted: Sequence[Object]) -> list[Change]:
@@ -176,7 +172,7 @@ def _pruned(cluster: Cluster, prune: Prune | None, wanted: Sequence[Object]) -> 
             metadata = item["metadata"]
             change = Change("deleted", api_version, kind, metadata["name"], metadata.get("namespace", ""), "")
             cluster.delete(api_version, kind, change.name, change.namespace or None, dry_run=True)
-            found.append(_with(change, difference(item, None, change.title)))
+            found.append(replace(change, difference=difference(item, None, change.title)))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from envbuild.errors import EnvbuildError, RemoteError
 from envbuild.source.text import clean, redact
 
-__all__ = ["ABSENT", "TRANSIENT", "Action", "failure", "reason_of", "unreachable"]
+__all__ = ["ABSENT", "TRANSIENT", "Action", "failure", "unreachable"]
 
 # What passes by itself: too many requests, and an API server (or what is in front of it) that restarts.
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
@@ -28,8 +28,8 @@ class Action:
     """What was asked of the API server, in the words of a role's rules.
 
     ``verb`` is RBAC's (``create``), ``group`` the API group (empty for the core), ``resource`` the plural
-    with a subresource (``pods/log``). ``namespace`` is None for what is in no namespace or in all of them,
-    ``name`` empty when no single object is meant.
+    with a subresource (``pods/log``). ``namespace`` is None for what is in none, ``name`` empty when no
+    single object is meant.
     """
 
     verb: str
@@ -59,11 +59,6 @@ class Action:
     def rule(self) -> str:
         """The rule of a Role or ClusterRole that allows it, as YAML on one line."""
         return f'{{apiGroups: ["{self.group}"], resources: ["{self.resource}"], verbs: ["{self.verb}"]}}'
-
-
-def reason_of(status: Mapping[str, Any] | None) -> str:
-    """The ``reason`` of a ``Status`` document (``AlreadyExists``), empty without one."""
-    return str(status.get("reason") or "") if status else ""
 
 
 def failure(code: int, status: Mapping[str, Any] | None, action: Action) -> EnvbuildError:
@@ -162,7 +157,7 @@ def _conflict(status: Mapping[str, Any], detail: str | None, action: Action) -> 
             detail=fields,
             remedy="undo their change, or leave these fields to them",
         )
-    exists = reason_of(status) == "AlreadyExists"
+    exists = status.get("reason") == "AlreadyExists"
     why = "it exists already" if exists else "somebody else has changed it meanwhile"
     return RemoteError(
         f"cannot {action.what}: {why}",

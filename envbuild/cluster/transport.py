@@ -77,12 +77,12 @@ class Transport:
         return document
 
     def lines(
-        self, path: str, action: Action, query: Mapping[str, str], seconds: float | None = None
+        self, path: str, action: Action, query: Mapping[str, str], seconds: float | None
     ) -> Iterator[bytes]:
         """The lines of an answer that comes bit by bit, without their ends.
 
         Parameters:
-            seconds: after so many without a byte it breaks.
+            seconds: after so many without a byte it breaks; None: never.
 
         Raises:
             RemoteError: see failures.py.
@@ -166,7 +166,6 @@ class Transport:
             body=body,
             auth_settings=["BearerToken"],
         )
-        # 10 s to connect; None: for as long as it takes.
         return self.client.call_api(*request, _request_timeout=(_CONNECT_SECONDS, seconds))
 
 

@@ -162,16 +162,13 @@ class Follower:
 
     def _show_log(self, pod: Object, stage: Stage, *, running: bool) -> None:
         """Show what the pod has written since the last look; while it runs, as long as the log goes on."""
-        from envbuild.cluster.failures import Action
-
         name = _name(pod)
-        path = self._cluster.resource("v1", "Pod").path(self._namespace, name, "log")
-        action = Action("get", "", "pods/log", self._namespace, name)
-        query = {"container": CONTAINER, "follow": str(running).lower()}
         for _ in range(1 if running else _LOG_TRIES):
             try:
                 # A node that is gone does not end its logs: silence is a reason to look again.
-                lines = self._cluster.lines(path, action, query, seconds=_SILENCE_SECONDS)
+                lines = self._cluster.logs(
+                    name, self._namespace, container=CONTAINER, follow=running, seconds=_SILENCE_SECONDS
+                )
                 if self._show_lines(name, lines, stage):
                     return
             except RemoteError as error:

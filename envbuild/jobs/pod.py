@@ -7,15 +7,11 @@ was named. It has no token of the cluster.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from envbuild.jobs.request import Placement, Request
 from envbuild.jobs.template import merge
-
-if TYPE_CHECKING:
-    from envbuild.cluster.api import Cluster
 
 __all__ = [
     "BUILD_LABEL",
@@ -24,7 +20,6 @@ __all__ = [
     "TRIES",
     "has_failure_policy",
     "make_job",
-    "server_version",
 ]
 
 CONTAINER: Final = "build"
@@ -41,18 +36,6 @@ _AUTHORITIES_KEY: Final = "ca.crt"
 _DOCKER: Final = "/var/run/secrets/envbuild"
 _CPUS: Final = 2
 _ANNOTATION_MOST: Final = 2000
-_VERSION_SECONDS: Final = 30
-
-
-def server_version(cluster: Cluster) -> tuple[int, int]:
-    """Major and minor version of the API server."""
-    from envbuild.cluster.failures import Action
-
-    action = Action("get", resource="version")
-    answer = b"\n".join(cluster.lines("/version", action, {}, seconds=_VERSION_SECONDS))
-    found = [re.search(rb'"%s":\s*"(\d+)' % part, answer) for part in (b"major", b"minor")]
-    major, minor = (int(match[1]) if match else 0 for match in found)  # "20+" on some
-    return major, minor
 
 
 def has_failure_policy(version: tuple[int, int]) -> bool:

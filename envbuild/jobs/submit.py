@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from envbuild.errors import EnvbuildError, RemoteError
 from envbuild.jobs.failures import container_state
 from envbuild.jobs.follow import Follower, Outcome, finished, newest_pod, result
-from envbuild.jobs.pod import TRIES, has_failure_policy, make_job, server_version
+from envbuild.jobs.pod import TRIES, has_failure_policy, make_job
 from envbuild.jobs.request import Placement, Request
 from envbuild.jobs.transcript import Transcript
 from envbuild.progress import Reporter
@@ -63,7 +63,7 @@ def submit(
         RemoteError: the cluster refuses.
         UsageError: the pod template does not fit.
     """
-    job = make_job(request, placement, server_version(cluster))
+    job = make_job(request, placement, cluster.version())
     while True:
         found = cluster.find("batch/v1", "Job", request.name, placement.namespace)
         if found is not None:
@@ -113,7 +113,7 @@ def finish(
     Raises:
         EnvbuildError: as the builder failed, with its exit code; or as the cluster did.
     """
-    tries = 1 if has_failure_policy(server_version(cluster)) else TRIES
+    tries = 1 if has_failure_policy(cluster.version()) else TRIES
     for left in reversed(range(tries)):
         follower = Follower(cluster, submission.namespace, submission.name, transcript, reporter, wait=wait)
         outcome = _ours(cluster, submission, follower, reporter)

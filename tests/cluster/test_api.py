@@ -158,16 +158,15 @@ def test_lists_have_pages_and_whole_objects(cluster: Cluster, server: ApiServer)
     """Servers leave out apiVersion and kind of items."""
     server.answers = [
         Answer(200, {"metadata": {"continue": "more"}, "items": [{"metadata": {"name": "b"}}]}),
-        Answer(200, {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "a"}}]}),
+        Answer(200, {"metadata": {}, "items": [{"metadata": {"name": "a"}}]}),
     ]
 
-    found, at = cluster.list_at("v1", "Pod", labels="app=x")
+    found = cluster.list("v1", "Pod", labels="app=x")
 
     assert [
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}},
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "b"}},
     ] == found
-    assert "9" == at
     assert ["app=x", "app=x"] == [each.query["labelSelector"] for each in server.asked]
     assert "more" == server.asked[1].query["continue"]
 
@@ -181,13 +180,6 @@ def test_a_list_that_expires_is_begun_anew(cluster: Cluster, server: ApiServer) 
     ]
 
     assert [a, b] == cluster.list("v1", "Pod")
-
-
-def test_everywhere(cluster: Cluster, server: ApiServer) -> None:
-    cluster.list("v1", "Pod", everywhere=True)
-    cluster.list("v1", "Pod")
-
-    assert ["/api/v1/pods", "/api/v1/namespaces/envs/pods"] == [each.path for each in server.asked]
 
 
 def test_unknown_kinds(cluster: Cluster) -> None:
@@ -214,14 +206,10 @@ def test_logs(cluster: Cluster, server: ApiServer) -> None:
     )
 
 
-def test_may(cluster: Cluster, server: ApiServer) -> None:
-    server.answers = [Answer(201, {"status": {"allowed": True}})]
+@pytest.mark.parametrize(
+    ("said", "version"), [({"major": "1", "minor": "20+"}, (1, 20)), ({"gitVersion": "v1.30.1"}, (0, 0))]
+)
+def test_version(cluster: Cluster, server: ApiServer, said: dict[str, str], version: tuple[int, int]) -> None:
+    server.answers = [Answer(200, said)]
 
-    assert cluster.may("get", "pods/log")
-    assert {
-        "verb": "get",
-        "group": "",
-        "resource": "pods",
-        "subresource": "log",
-        "namespace": "envs",
-    } == server.asked[0].body["spec"]["resourceAttributes"]
+    assert version == cluster.version()

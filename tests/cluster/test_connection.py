@@ -105,7 +105,7 @@ def test_of_several_files_the_first_counts_as_with_kubectl(tmp_path: Path) -> No
         environment={"KUBECONFIG": os.pathsep.join(map(str, (tmp_path / "no", first, second)))}
     )
 
-    assert ("n", "https://127.0.0.1:1") == (connected.namespace, connected.server)
+    assert ("n", "https://127.0.0.1:1") == (connected.namespace, connected.client.configuration.host)
 
 
 def _with_plugin(tmp_path: Path, script: str | None) -> str:

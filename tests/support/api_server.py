@@ -24,9 +24,8 @@ _KINDS = {
     },
     "/apis/apps/v1": {"DaemonSet": "daemonsets"},
     "/apis/batch/v1": {"Job": "jobs"},
-    "/apis/authorization.k8s.io/v1": {"SelfSubjectAccessReview": "selfsubjectaccessreviews"},
 }
-_CLUSTER_WIDE = ("Namespace", "SelfSubjectAccessReview")
+_CLUSTER_WIDE = ("Namespace",)
 
 
 @dataclass(frozen=True, slots=True)

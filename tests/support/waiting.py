@@ -1,0 +1,28 @@
+"""Waiting for something that happens elsewhere: in another process, a daemon, a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["wait_until"]
+
+_T = TypeVar("_T")
+
+
+def wait_until(
+    look: Callable[[], _T], *, seconds: float = 60, pause: float = 0.05, otherwise: Callable[[], object] = str
+) -> _T:
+    """What ``look`` returns, once that is true.
+
+    Parameters:
+        seconds: how long to wait before the test fails.
+        pause: seconds between looks.
+        otherwise: what is shown with the failure.
+    """
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {otherwise()}"
+        time.sleep(pause)
+    return found
