@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from envbuild.cli.text import count, duration
-from envbuild.source.text import redact
+from envbuild.cli.documents import error_document
+from envbuild.cli.text import columns, count, duration
 
 if TYPE_CHECKING:
     from envbuild.fleet.model import Fleet
@@ -27,7 +27,7 @@ def fleet_document(
 
 
 def _environment(made: Made) -> dict[str, Any]:
-    pin, error = made.pin, made.error
+    pin = made.pin
     return {
         "name": made.environment,
         "outcome": made.outcome,
@@ -37,11 +37,7 @@ def _environment(made: Made) -> dict[str, Any]:
         "commit": pin.commit if pin else None,
         "lock_digest": pin.lock_digest if pin else None,
         "seconds": round(made.seconds, 3),
-        "error": None
-        if error is None
-        else {
-            key: redact(value) if isinstance(value, str) else value for key, value in error.to_json().items()
-        },
+        "error": error_document(made.error) if made.error else None,
     }
 
 
@@ -53,10 +49,6 @@ def fleet_lines(made: Sequence[Made]) -> list[str]:
         image = str(one.pin.reference) if one.pin else ""
         told = (one.reason or "") if one.outcome == "outdated" else image
         rows.append((one.environment, one.outcome, spent, told))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
     numbers = {outcome: sum(one.outcome == outcome for one in made) for outcome in _ORDER}
     counts = ", ".join(f"{number} {outcome}" for outcome, number in numbers.items() if number)
-    return [*lines, f"{count(len(made), 'environment')}: {counts}"]
+    return [*columns(rows), f"{count(len(made), 'environment')}: {counts}"]

@@ -184,16 +184,13 @@ class Console:
 
     def error(self, error: EnvbuildError) -> None:
         """The end of a command that failed: a message, and under ``--json`` the error document."""
+        from envbuild.cli.documents import error_document
+
         self.close()
         trace = redact("".join(traceback.format_exception(error))) if self.debug else None
         if trace is not None and self.journal is None:
             self._stderr.write("\n".join(escape_block(trace)) + "\n")
-        self.document(
-            {
-                key: redact(value) if isinstance(value, str) else value
-                for key, value in error.to_json().items()
-            }
-        )
+        self.document(error_document(error))
         self.message(error, trace=trace)
 
     def message(self, error: EnvbuildError, *, trace: str | None = None) -> None:

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envbuild.source.text import redact_all
+
 if TYPE_CHECKING:  # each verb needs few of these, and loading them all would take a sixth of a cached build
     from envbuild.attest.attaching import Attached
     from envbuild.base.recipe import BaseRecipe
     from envbuild.builder.contract import Lack
+    from envbuild.errors import EnvbuildError
     from envbuild.image.descriptor import Descriptor
     from envbuild.image.model import Image
     from envbuild.image.output import Output
@@ -32,6 +35,7 @@ __all__ = [
     "bases_document",
     "build_document",
     "changes_document",
+    "error_document",
     "export_document",
     "lock_document",
     "plan_document",
@@ -40,6 +44,12 @@ __all__ = [
     "pushed_document",
     "sbom_document",
 ]
+
+
+def error_document(error: EnvbuildError) -> dict[str, Any]:
+    """Of anything that failed: why, without credentials."""
+    document: dict[str, Any] = redact_all(error.to_json())
+    return document
 
 
 def export_document(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from envbuild.cli.documents import error_document
 from envbuild.outputs.verdict import NotebookVerdict
 
 __all__ = ["reproduced_document"]
@@ -36,7 +37,7 @@ def _notebook(verdict: NotebookVerdict, accepted: bool) -> dict[str, Any]:
         "notebook": verdict.notebook,
         "outcome": verdict.outcome,
         "accepted": accepted,
-        "error": None if verdict.error is None else verdict.error.to_json(),
+        "error": error_document(verdict.error) if verdict.error else None,
         "cells": [
             {
                 "cell": cell.number,

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envbuild.cli.documents import error_document
+
 if TYPE_CHECKING:
     from envbuild.notebook.execute import Executed
 
@@ -24,7 +26,7 @@ def run_document(results: Sequence[Executed], engine: str, seconds: Mapping[str,
                 "html": _path(result.page),
                 "cells": result.cells,
                 "seconds": result.seconds,
-                "error": result.error.to_json() if result.error else None,
+                "error": error_document(result.error) if result.error else None,
             }
             for result in results
         ],

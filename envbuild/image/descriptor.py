@@ -5,12 +5,13 @@ Follows descriptor.md of the OCI image specification 1.1.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 from envbuild.image.reference import is_digest
 
-__all__ = ["Descriptor", "parse_descriptor"]
+__all__ = ["EMPTY", "EMPTY_DATA", "Descriptor", "parse_descriptor"]
 
 _LARGEST = 1 << 50  # nothing that could be stored; keeps sums and headers within reason
 
@@ -40,6 +41,13 @@ class Descriptor:
         if self.annotations:
             value["annotations"] = dict(self.annotations)
         return value
+
+
+# The config of what is no image ("Guidance for an empty descriptor" of manifest.md).
+EMPTY_DATA = b"{}"
+EMPTY = Descriptor(
+    "application/vnd.oci.empty.v1+json", "sha256:" + hashlib.sha256(EMPTY_DATA).hexdigest(), len(EMPTY_DATA)
+)
 
 
 def parse_descriptor(value: Any) -> Descriptor:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,14 @@ from urllib.parse import unquote
 from envbuild.errors import RemoteError, RepoError, UsageError
 from envbuild.image.blobs import blob_chunks
 from envbuild.image.config import MANIFEST_TYPE, canonical
+from envbuild.image.descriptor import EMPTY, EMPTY_DATA
 from envbuild.image.reference import Reference, parse_reference
 from envbuild.lock.lockfile import FILENAME
 from envbuild.pack.tar import complete, file, write_tar
 from envbuild.pack.tree import repo_entries
 from envbuild.progress import Reporter
 from envbuild.registry.cache import descriptors
+from envbuild.registry.referrers import put_bytes
 from envbuild.registry.registries import Registries
 from envbuild.source.archive import unpack
 from envbuild.source.git_index import tracked_files
@@ -47,9 +49,6 @@ __all__ = ["Context", "fetch_context", "pack_context", "push_context"]
 
 CONTEXT_TYPE: Final = "application/vnd.envbuild.context.v1"
 _TAR_TYPE: Final = "application/vnd.envbuild.context.v1.tar"
-_NOTHING: Final = b"{}"
-_NOTHING_DIGEST: Final = "sha256:" + hashlib.sha256(_NOTHING).hexdigest()
-_NOTHING_TYPE: Final = "application/vnd.oci.empty.v1+json"
 _MOST_BYTES: Final = 4 << 30
 _MOST_MANIFEST: Final = 1 << 20
 _SOURCE = re.compile(r"context://([^@#\s]+@sha256:[0-9a-f]{64})#([^#\s]{1,600})")
@@ -138,7 +137,7 @@ def push_context(
     manifest = canonical(
         {
             "artifactType": CONTEXT_TYPE,
-            "config": {"digest": _NOTHING_DIGEST, "mediaType": _NOTHING_TYPE, "size": len(_NOTHING)},
+            "config": EMPTY.to_json(),
             "layers": [{"digest": tar.digest, "mediaType": _TAR_TYPE, "size": tar.size}],
             "mediaType": MANIFEST_TYPE,
             "schemaVersion": 2,
@@ -148,7 +147,7 @@ def push_context(
     with reporter.stage("upload") as stage:
         stage.add_total(tar.size)
         if repository.head_manifest(digest) is None:
-            repository.upload_blob(_NOTHING_DIGEST, len(_NOTHING), _nothing)
+            put_bytes(repository, EMPTY_DATA)
             content = partial(blob_chunks, store, tar.digest)
             outcome = repository.upload_blob(tar.digest, tar.size, content, sent=stage.advance)
             if outcome != "uploaded":
@@ -158,10 +157,6 @@ def push_context(
         else:
             stage.advance(tar.size, cached=True)
     return f"context://{target.with_digest(digest)}#{percent_encode(name, safe='')}"
-
-
-def _nothing() -> Iterator[bytes]:
-    yield _NOTHING
 
 
 def fetch_context(source: str, *, store: Store, registries: Registries, reporter: Reporter) -> Repo:

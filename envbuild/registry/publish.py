@@ -12,9 +12,8 @@ the same key is left alone: the first one counts, and whoever comes second is to
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +21,7 @@ from envbuild.errors import RemoteError
 from envbuild.image.annotations import layer_descriptor
 from envbuild.image.blobs import blob_chunks
 from envbuild.image.config import INDEX_TYPE, MANIFEST_TYPE, canonical
-from envbuild.image.descriptor import Descriptor
+from envbuild.image.descriptor import EMPTY, EMPTY_DATA, Descriptor
 from envbuild.image.model import Image, Layer
 from envbuild.image.reference import Reference
 from envbuild.progress import Reporter
@@ -30,6 +29,7 @@ from envbuild.registry.cache import described_layers, descriptors, layer_tag
 from envbuild.registry.parallel import Going, in_parallel
 from envbuild.registry.places import known_places
 from envbuild.registry.push import blob_content, push_images
+from envbuild.registry.referrers import put_bytes
 from envbuild.registry.registries import Registries
 from envbuild.registry.repository import DOCKER_INDEX_TYPE, Manifest, Repository
 from envbuild.store import Blob, Store
@@ -37,10 +37,6 @@ from envbuild.store import Blob, Store
 __all__ = ["Published", "publish"]
 
 LAYER_TYPE: Final = "application/vnd.envbuild.layer.v1"
-# The descriptor for nothing (OCI image specification 1.1, manifest.md): an artifact's config.
-_NOTHING: Final = b"{}"
-_NOTHING_DIGEST: Final = "sha256:" + hashlib.sha256(_NOTHING).hexdigest()
-_NOTHING_TYPE: Final = "application/vnd.oci.empty.v1+json"
 _MOST_CONFIG: Final = 4 << 20
 # What a registry says that does not let a tag be set twice.
 _REFUSALS: Final = frozenset({"registry-refused", "registry-denied"})
@@ -85,7 +81,7 @@ def publish(
     unique = list(layers.values())
     if unique:
         # Once, and before the rest: registries do not like to be given one blob several times at a moment.
-        repository.upload_blob(_NOTHING_DIGEST, len(_NOTHING), _nothing)
+        put_bytes(repository, EMPTY_DATA)
     with reporter.stage("publish", unit="layers") as stage:
         stage.add_total(len(unique))
 
@@ -131,13 +127,9 @@ def _put_layer(layer: Layer, repository: Repository, store: Store, registries: R
             raise
         # Registries that are given a blob by two runners at a moment may say that it is there too early.
         repository.upload_blob(layer.digest, layer.size, content, look=False)
-        repository.upload_blob(_NOTHING_DIGEST, len(_NOTHING), _nothing, look=False)
+        put_bytes(repository, EMPTY_DATA, look=False)
         repository.put_manifest(_artifact(layer), MANIFEST_TYPE, tag)
     return True
-
-
-def _nothing() -> Iterator[bytes]:
-    yield _NOTHING
 
 
 def _artifact(layer: Layer) -> bytes:
@@ -145,7 +137,7 @@ def _artifact(layer: Layer) -> bytes:
     return canonical(
         {
             "artifactType": LAYER_TYPE,
-            "config": {"digest": _NOTHING_DIGEST, "mediaType": _NOTHING_TYPE, "size": len(_NOTHING)},
+            "config": EMPTY.to_json(),
             "layers": [layer_descriptor(layer).to_json()],
             "mediaType": MANIFEST_TYPE,
             "schemaVersion": 2,

@@ -15,14 +15,12 @@ from typing import Any
 
 from envbuild.errors import RemoteError
 from envbuild.image.config import INDEX_TYPE, MANIFEST_TYPE, canonical
-from envbuild.image.descriptor import Descriptor
+from envbuild.image.descriptor import EMPTY, EMPTY_DATA, Descriptor
 from envbuild.registry.repository import Manifest, Repository, referrers_tag
 from envbuild.registry.tag_update import update_tag
 
-__all__ = ["EMPTY_TYPE", "Attachment", "attach", "put_bytes"]
+__all__ = ["Attachment", "attach", "put_bytes"]
 
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
-_EMPTY = b"{}"
 _MOST_REFERRERS = 1000
 
 
@@ -49,11 +47,11 @@ def attach(repository: Repository, subject: Descriptor, attachment: Attachment) 
         RemoteError: the registry failed, or takes no such manifests.
     """
     document = put_bytes(repository, attachment.data)
-    empty = put_bytes(repository, _EMPTY)
+    put_bytes(repository, EMPTY_DATA)
     manifest = {
         "annotations": dict(attachment.annotations),
         "artifactType": attachment.artifact_type,
-        "config": {"digest": empty, "mediaType": EMPTY_TYPE, "size": len(_EMPTY)},
+        "config": EMPTY.to_json(),
         "layers": [
             {
                 "annotations": {"org.opencontainers.image.title": attachment.filename},
@@ -84,10 +82,10 @@ def attach(repository: Repository, subject: Descriptor, attachment: Attachment) 
     return descriptor
 
 
-def put_bytes(repository: Repository, data: bytes) -> str:
-    """Bring a small blob into ``repository``; returns its digest."""
+def put_bytes(repository: Repository, data: bytes, *, look: bool = True) -> str:
+    """Bring a small blob into ``repository``; returns its digest. ``look`` is as for its ``upload_blob``."""
     digest = _digest(data)
-    repository.upload_blob(digest, len(data), lambda: iter((data,)))
+    repository.upload_blob(digest, len(data), lambda: iter((data,)), look=look)
     return digest
 
 

@@ -14,7 +14,7 @@ from envbuild.errors import RemoteError
 from envbuild.image.config import INDEX_TYPE, MANIFEST_TYPE, canonical
 from envbuild.image.descriptor import Descriptor
 from envbuild.registry import tag_update
-from envbuild.registry.referrers import EMPTY_TYPE, Attachment, attach
+from envbuild.registry.referrers import Attachment, attach
 from envbuild.registry.registries import Registries
 from envbuild.registry.repository import Repository, referrers_tag
 from envbuild.registry.retry import Retries
@@ -97,7 +97,7 @@ def test_the_manifest_is_that_of_an_artifact(registries: Registries) -> None:
             "artifactType": BILL.artifact_type,
             "config": {
                 "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
-                "mediaType": EMPTY_TYPE,
+                "mediaType": "application/vnd.oci.empty.v1+json",
                 "size": 2,
             },
             "layers": [
