@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,11 @@ from envbuild.pack.tar import file
 from envbuild.progress import Silent
 from envbuild.store import Store
 from tests.support.images import host_image, make_image
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.network
 
 FOREVER = "trap exit TERM; echo ready; while :; do sleep 0.05; done"
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
 
 
 class Shell:
@@ -85,7 +78,7 @@ def test_the_environment_is_the_images_and_the_commands_and_nothing_of_ours(
 
 def test_values_do_not_show_in_a_process_list(shell: Shell) -> None:
     with shell.engine.start(shell.image, shell.command(FOREVER, env={"TOKEN": "hush-hush"})):
-        _wait_for(shell.output.exists)
+        wait_until(shell.output.exists)
         shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "hush-hush" not in shown
 
@@ -126,7 +119,7 @@ def test_it_shares_the_hosts_network(shell: Shell) -> None:
 def test_terminate_is_polite_first(shell: Shell) -> None:
     script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
     with shell.engine.start(shell.image, shell.command(script)) as running:
-        _wait_for(lambda: shell.output.read_text() == "ready\n")
+        wait_until(lambda: shell.output.read_text() == "ready\n")
         running.terminate()
         assert (running.wait(), shell.output.read_text()) == (3, "ready\nbye\n")
 
@@ -134,7 +127,7 @@ def test_terminate_is_polite_first(shell: Shell) -> None:
 def test_a_signal_reaches_the_process(shell: Shell) -> None:
     script = "trap 'echo hit; exit 5' INT; echo ready; while :; do sleep 0.05; done"
     with shell.engine.start(shell.image, shell.command(script)) as running:
-        _wait_for(lambda: shell.output.read_text() == "ready\n")
+        wait_until(lambda: shell.output.read_text() == "ready\n")
         running.send_signal(signal.SIGINT)
         assert (running.wait(), shell.output.read_text()) == (5, "ready\nhit\n")
         running.send_signal(signal.SIGINT)
@@ -157,7 +150,7 @@ def test_who_does_not_listen_is_killed_with_all_descendants(shell: Shell) -> Non
         "trap '' TERM; (trap '' TERM; while :; do sleep 0.05; touch alive; done)& while :; do sleep 1; done"
     )
     with shell.engine.start(shell.image, shell.command(script)) as running:
-        _wait_for((shell.repository / "alive").exists)
+        wait_until((shell.repository / "alive").exists)
         running.terminate(grace=0.1)
         assert running.wait() == 137
     (shell.repository / "alive").unlink()
@@ -170,7 +163,7 @@ def test_leaving_the_block_ends_the_process(shell: Shell) -> None:
         pytest.raises(KeyboardInterrupt),
         shell.engine.start(shell.image, shell.command(FOREVER)) as running,
     ):
-        _wait_for(lambda: shell.output.read_text() == "ready\n")
+        wait_until(lambda: shell.output.read_text() == "ready\n")
         raise KeyboardInterrupt
     assert running.poll() is not None
 
@@ -211,7 +204,7 @@ def test_a_container_dies_with_an_envbuild_that_is_killed(
     assert process.stdin is not None
     with process.stdin as stdin:
         pickle.dump((engine, shell.image, command), stdin)
-    _wait_for((shell.repository / "alive").exists)
+    wait_until((shell.repository / "alive").exists)
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(0.2)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.engine.conftest import PROGRAMS
 from tests.support.images import host_image, make_image
 from tests.support.podman import podman, podman_missing
 from tests.support.servers import docker_daemon, missing
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.docker
 
@@ -251,7 +252,7 @@ def test_a_tied_container_ends_with_what_started_it(
     """All but process 1, which in real images is an init that ends when the others have."""
     script = "sleep 600 & echo started; wait"
     _kill_when_started(installed, shared_store, image, f'Command(("sh", "-c", {script!r}), tied=True)')
-    _wait_for(lambda: not client.containers.list())
+    wait_until(lambda: not client.containers.list())
     engine.prepare(image, reporter=Silent())
 
 
@@ -262,20 +263,13 @@ def test_a_signal_reaches_a_tied_process_and_not_what_watches(
     output = repository.parent / "output"
     with engine.start(image, _command(repository, script, tied=True)) as running:
         for number, said in ((signal.SIGINT, "ready\n"), (signal.SIGINT, "ready\nhit\n")):
-            _wait_for(lambda said=said: output.read_text() == said)  # type: ignore[misc]
+            wait_until(lambda said=said: output.read_text() == said)  # type: ignore[misc]
             running.send_signal(number)
-        _wait_for(lambda: output.read_text() == "ready\nhit\nhit\n")
+        wait_until(lambda: output.read_text() == "ready\nhit\nhit\n")
         running.send_signal(signal.SIGTERM)
         assert running.wait() == 4
         running.send_signal(signal.SIGTERM)
     assert client.containers.list(all=True) == []
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def _kill_when_started(installed: Installed, store: Store, image: Image, command: str) -> None:

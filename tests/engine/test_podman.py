@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from envbuild.engine import Podman
 from envbuild.engine.podman_service import PodmanService
 from envbuild.errors import MachineError
 from envbuild.store import Store
+from tests.support.waiting import wait_until
 
 _LISTENS = """
 import os, socket, sys, time
@@ -34,13 +34,6 @@ def _program(directory: Path, source: str) -> str:
     program.write_text(f"#!{sys.executable}\n{source}")
     program.chmod(0o755)
     return str(program)
-
-
-def _wait_for_the_end_of(process: int) -> None:
-    deadline = time.monotonic() + 30
-    while _runs(process):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _runs(process: int) -> bool:
@@ -64,7 +57,7 @@ def test_the_service_ends_when_it_is_closed(tmp_path: Path, environment: dict[st
     assert socket.is_socket()
     assert (tmp_path / "r", 0o700) == (socket.parents[1], socket.parent.stat().st_mode & 0o777)
     service.close()
-    _wait_for_the_end_of(int((tmp_path / "pid").read_text()))
+    wait_until(lambda: not _runs(int((tmp_path / "pid").read_text())))
     assert [] == list((tmp_path / "r").iterdir())
 
 
@@ -82,11 +75,9 @@ def test_the_service_of_a_killed_process_ends_too(tmp_path: Path, environment: d
         assert process.stdout is not None
         assert b"started\n" == process.stdout.readline()
         process.send_signal(signal.SIGKILL)
-    _wait_for_the_end_of(int((tmp_path / "pid").read_text()))
-    deadline = time.monotonic() + 30
-    while left := list((tmp_path / "r").iterdir()):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.01)
+    wait_until(lambda: not _runs(int((tmp_path / "pid").read_text())))
+    runtime = tmp_path / "r"
+    wait_until(lambda: not list(runtime.iterdir()), otherwise=lambda: list(runtime.iterdir()))
 
 
 def test_a_service_that_fails_says_why(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.integration.conftest import Built
 from tests.support.programs import Envbuild, require
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -36,10 +37,7 @@ def _processes_of(cache: Path) -> list[str]:
 
 
 def _wait_for_no_process_of(cache: Path) -> None:
-    deadline = time.monotonic() + 30
-    while remaining := _processes_of(cache):
-        assert time.monotonic() < deadline, remaining
-        time.sleep(0.1)
+    wait_until(lambda: not _processes_of(cache), otherwise=lambda: _processes_of(cache))
 
 
 def _leftovers(cache: Path) -> list[Path]:

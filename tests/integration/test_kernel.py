@@ -20,6 +20,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from tests.support.programs import Envbuild
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.network
 
@@ -61,7 +62,7 @@ class Session:
         """Run ``code``, which makes the file `running`, interrupt it then, and give the reply."""
         marker = self.client.execute(f"open('running', 'w').close()\n{code}")
         running = self.directory / "running"
-        _wait_for(running.exists)
+        wait_until(running.exists)
         running.unlink()
         time.sleep(0.5)  # the next statement has begun
         self.manager.interrupt_kernel()
@@ -80,13 +81,6 @@ class Session:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
         self._output.close()
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
 
 
 def _gone(processes: list[psutil.Process]) -> bool:
@@ -172,7 +166,7 @@ def test_a_kernel_that_is_killed_is_reported_dead(
 
     session.client.execute("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
 
-    _wait_for(lambda: not session.manager.is_alive())
+    wait_until(lambda: not session.manager.is_alive())
     assert "envbuild: the kernel died: it was killed (SIGKILL)" in session.log.read_text()
     assert _gone(processes)
     session.manager.restart_kernel()
@@ -302,5 +296,5 @@ def test_kernels_in_docker(
 
     os.kill(start().manager.provisioner.pid, signal.SIGKILL)  # type: ignore[union-attr]
 
-    _wait_for(lambda: not client.containers.list())
+    wait_until(lambda: not client.containers.list())
     client.close()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.integration.test_browser import browser  # noqa: F401
 from tests.support.programs import Envbuild, install, output_of
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -88,10 +88,9 @@ def jupyterlab(environment: Path, repository: Path, tmp_path: Path) -> Iterator[
                     start_new_session=True,
                 )
             )
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while (found := re.search(r"http://127\.0\.0\.1:\d+/lab", log.read_text())) is None:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+        found = wait_until(
+            lambda: re.findall(r"http://127\.0\.0\.1:\d+/lab", log.read_text()), otherwise=log.read_text
+        )
         return f"{found[0]}/tree/quickstart/analysis.ipynb?token={'t' * 40}"
 
     yield start

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from envbuild.launch.attend import Attendant, Ended
 from tests.support.engines import EMPTY_IMAGE, Command, FakeEngine, FakeRunning
+from tests.support.waiting import wait_until
 
 READY = "import pathlib, signal, sys, time; pathlib.Path({ready!r}).touch(); "
 
@@ -34,10 +34,7 @@ def attend(tmp_path: Path, program: str, *signals: int) -> tuple[Ended, FakeRunn
     engine = FakeEngine(lambda command: program.format(ready=str(ready)))
 
     def started() -> None:
-        deadline = time.monotonic() + 20
-        while not ready.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(ready.exists)
         for number in signals:
             os.kill(os.getpid(), number)
 

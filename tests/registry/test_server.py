@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from envbuild.progress import Reporter
 from envbuild.registry.server import Served, serve
 from envbuild.store import Store
 from tests.support.images import make_image
+from tests.support.waiting import wait_until
 
 LARGE = os.urandom(3_000_000)
 
@@ -174,10 +174,8 @@ def test_what_was_sent_is_counted(store: Store, image: Image) -> None:
     sizes: list[int] = []
     with serve(image, store, sent=sizes.append) as served:
         _, _, body = ask(served, f"REPO/blobs/{image.layers[0].diff_id}")
-        for _ in range(500):  # the server counts a piece when it is out: the client may be faster
-            if sum(sizes) >= len(body):
-                break
-            time.sleep(0.01)
+        # The server counts a piece when it is out: the client may be faster.
+        wait_until(lambda: sum(sizes) >= len(body), otherwise=lambda: sizes)
     assert sum(sizes) == len(body)
 
 

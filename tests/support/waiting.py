@@ -12,7 +12,11 @@ _T = TypeVar("_T")
 
 
 def wait_until(
-    look: Callable[[], _T], *, seconds: float = 60, pause: float = 0.05, otherwise: Callable[[], object] = str
+    look: Callable[[], _T],
+    *,
+    seconds: float = 120,
+    pause: float = 0.05,
+    otherwise: Callable[[], object] = str,
 ) -> _T:
     """What ``look`` returns, once that is true.
 
