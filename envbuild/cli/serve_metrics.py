@@ -93,7 +93,7 @@ def _watch(session: Session, file: Path, interval: int) -> Watch:
     from envbuild.warm.observe import fleet_status
 
     fleet = read_fleet(file)
-    references = {name: pin.reference for name, pin in require_pins(fleet).items()}
+    pins = require_pins(fleet)
     cluster = session.cluster
 
     def ask() -> list[PoolWarmth]:
@@ -103,7 +103,7 @@ def _watch(session: Session, file: Path, interval: int) -> Watch:
                 len(pool.nodes),
                 Counter(node.cause.reason for node in pool.nodes if node.cause != WARM),
             )
-            for pool in fleet_status(cluster, fleet, references)
+            for pool in fleet_status(cluster, fleet, pins)
         ]
 
     return Watch(fleet.name, ask, interval, session.console.warn)

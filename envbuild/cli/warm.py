@@ -15,8 +15,7 @@ from envbuild.cli.warm_node import node
 
 if TYPE_CHECKING:
     from envbuild.cluster.api import Cluster
-    from envbuild.fleet.model import Fleet
-    from envbuild.image.reference import Reference
+    from envbuild.fleet.model import Fleet, Pin
     from envbuild.warm.daemonset import Settings
     from envbuild.warm.planner import PoolPlan
     from envbuild.warm.status import PoolStatus
@@ -164,7 +163,7 @@ def apply(
     from envbuild.cli.warm_text import change_lines
     from envbuild.warm.applying import apply_objects, pools_without_nodes
 
-    fleet, references, plans = _planned(session, file, where)
+    fleet, pins, plans = _planned(session, file, where)
     _warn(session, plans)
     objects = _objects(backend, fleet, plans, _settings(given))
     cluster = session.cluster
@@ -179,7 +178,7 @@ def apply(
     )
     document = changes_document(changes, applied=not dry_run)
     if waiting and not dry_run:
-        document["status"] = _followed(session, cluster, fleet, references, timeout)
+        document["status"] = _followed(session, cluster, fleet, pins, timeout)
     session.console.document(document)
     if document.get("status", {}).get("all_warm") is False:
         raise click.exceptions.Exit(1)
@@ -198,33 +197,33 @@ def status(session: Session, file: Path, waiting: bool, timeout: int, where: str
     """
     from envbuild.cli.warm_text import status_lines
 
-    fleet, references = _fleet(file, where)
-    document = _followed(session, session.cluster, fleet, references, timeout if waiting else 0)
+    fleet, pins = _fleet(file, where)
+    document = _followed(session, session.cluster, fleet, pins, timeout if waiting else 0)
     session.console.result(*status_lines(document))
     session.console.document(document)
     if not document["all_warm"]:
         raise click.exceptions.Exit(1)
 
 
-def _fleet(file: Path, namespace: str | None = None) -> tuple[Fleet, dict[str, Reference]]:
-    """The fleet, in this namespace if one is given, and the image of each of its environments."""
+def _fleet(file: Path, namespace: str | None = None) -> tuple[Fleet, Mapping[str, Pin]]:
+    """The fleet, in this namespace if one is given, and its pins."""
     from envbuild.fleet.pins import require_pins
     from envbuild.fleet.read import read_fleet
 
     fleet = read_fleet(file)
     if namespace is not None:
         fleet = replace(fleet, namespace=namespace)
-    return fleet, {name: pin.reference for name, pin in require_pins(fleet).items()}
+    return fleet, require_pins(fleet)
 
 
 def _planned(
     session: Session, file: Path, namespace: str | None = None
-) -> tuple[Fleet, Mapping[str, Reference], tuple[PoolPlan, ...]]:
+) -> tuple[Fleet, Mapping[str, Pin], tuple[PoolPlan, ...]]:
     from envbuild.warm.images import plan_fleet
 
-    fleet, references = _fleet(file, namespace)
+    fleet, pins = _fleet(file, namespace)
     with session.console.stage("look", unit="images"):
-        return fleet, references, plan_fleet(fleet, references, session.registries)
+        return fleet, pins, plan_fleet(fleet, pins, session.registries)
 
 
 def _settings(given: Mapping[str, Any]) -> Settings:
@@ -243,16 +242,18 @@ def _objects(
 
 
 def _warn(session: Session, plans: tuple[PoolPlan, ...]) -> None:
-    """Say what does not fit."""
+    """Say what does not fit, and what is gone."""
     from envbuild.cli.warm_text import left_out_sentence
 
     for one in plans:
         if one.left_out:
             session.console.warn(left_out_sentence(one))
+    for message in dict.fromkeys(gone.message for one in plans for gone in one.gone):
+        session.console.warn(message)
 
 
 def _followed(
-    session: Session, cluster: Cluster, fleet: Fleet, references: Mapping[str, Reference], minutes: int
+    session: Session, cluster: Cluster, fleet: Fleet, pins: Mapping[str, Pin], minutes: int
 ) -> dict[str, Any]:
     """The document of the fleet's state, after waiting up to ``minutes`` for it to be warm."""
     from envbuild.cli.warm_documents import status_document
@@ -263,5 +264,5 @@ def _followed(
         if minutes:
             session.console.note(summary(status_document(fleet, found)))
 
-    found = wait_until_warm(lambda: fleet_status(cluster, fleet, references), 60.0 * minutes, tell)
+    found = wait_until_warm(lambda: fleet_status(cluster, fleet, pins), 60.0 * minutes, tell)
     return status_document(fleet, found)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from envbuild.source.text import redact
+
 if TYPE_CHECKING:
     from envbuild.cluster.apply import Change
     from envbuild.fleet.model import Fleet
@@ -40,6 +42,14 @@ def _pool(plan: PoolPlan, pulls: Sequence[NodePull] | None) -> dict[str, Any]:
         "left_out": [
             {**_image(one.image), "disk": one.disk, "fits_within": one.fits_within} for one in plan.left_out
         ],
+        "gone": [
+            {
+                "image": str(one.reference),
+                "environments": list(one.environments),
+                "message": redact(one.message),
+            }
+            for one in plan.gone
+        ],
         "nodes": None if pulls is None else [{"node": one.node, "pull": one.pull} for one in pulls],
     }
 
@@ -49,6 +59,7 @@ def _image(image: WarmImage) -> dict[str, Any]:
         "image": str(image.reference),
         "environments": list(image.environments),
         "launches": image.launches,
+        "previous": image.previous,
         "size": image.size,
         "estimated": image.estimated,
     }
@@ -101,6 +112,9 @@ def status_document(fleet: Fleet, pools: Sequence[PoolStatus]) -> dict[str, Any]
                 "not_applied": list(pool.not_applied),
                 "no_longer": list(pool.no_longer),
                 "left_out": list(pool.left_out),
+                "previous": list(pool.previous),
+                "previous_nodes": pool.previous_nodes,
+                "previous_not_kept": list(pool.previous_not_kept),
             }
             for pool in pools
         ],
@@ -113,6 +127,7 @@ def _image_status(image: ImageStatus) -> dict[str, Any]:
         "environments": list(image.environments),
         "warm": not image.cause.reason,
         "held": image.held,
+        "previous": image.previous,
         "reason": image.cause.reason or None,
         "message": image.cause.message or None,
     }

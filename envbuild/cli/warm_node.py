@@ -70,12 +70,12 @@ def node(
 
     fleet = read_fleet(file)
     pool = _pool(fleet, pool_name)
-    references = {name: pin.reference for name, pin in require_pins(fleet).items()}
+    pins = require_pins(fleet)
     engine = _engine(session, engine_name, address, within)
     warmth = warm_node(
         fleet,
         pool if disk is None else replace(pool, disk=disk),
-        references,
+        pins,
         engine,
         registries=session.registries,
         reporter=session.console,
@@ -84,6 +84,8 @@ def node(
     )
     document = node_document(fleet, pool, engine.name, warmth)
     session.console.result(*node_lines(document))
+    for error in warmth.lacking:
+        session.console.warn(error.message)
     for error in warmth.errors:
         session.console.message(error)
     session.console.document(document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from envbuild.cli.text import byte_size, columns
+from envbuild.cli.text import byte_size, columns, count
 from envbuild.source.text import redact
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ def node_document(fleet: Fleet, pool: Pool, engine: str, warmth: NodeWarmth) -> 
         "fleet": fleet.name,
         "pool": pool.name,
         "engine": engine,
-        "warm": all(image.state in ("warm", "pulled") for image in warmth.images),
+        "warm": all(image.state in ("warm", "pulled") for image in warmth.images if not image.previous),
         "images": [
             {
                 "image": str(image.reference),
                 "environments": list(image.environments),
+                "previous": image.previous,
                 "state": image.state,
                 "size": image.size,
                 "pull": image.pull,
@@ -51,15 +52,21 @@ def node_lines(document: Mapping[str, Any]) -> list[str]:
     rows = [("ENVIRONMENTS", "STATE", "SIZE", "PULL", "IMAGE")]
     for image in document["images"]:
         size = "" if image["size"] is None else byte_size(image["size"])
-        names = ", ".join(image["environments"])
+        names = ", ".join(image["environments"]) + (" (previous)" if image["previous"] else "")
         rows.append((names, image["state"], size, byte_size(image["pull"]), image["image"]))
     lines = columns(rows, right=frozenset({2, 3})) if document["images"] else []
     lines += columns([(old["outcome"], old["image"]) for old in document["let_go"]])
-    warm = sum(image["state"] in ("warm", "pulled") for image in document["images"])
+    (warm, now), (warm_before, before) = (_tally(document, previous=previous) for previous in (False, True))
+    also = f" and {warm_before} of {count(before, 'previous one')}" if before else ""
     pulled = sum(image["pull"] for image in document["images"] if image["state"] != "failed")
     verb = "to pull" if any(image["state"] == "to-pull" for image in document["images"]) else "pulled"
     lines.append(
-        f"{warm} of {len(document['images'])} images of the pool {document['pool']} are warm,"
-        f" {byte_size(pulled)} {verb}"
+        f"{warm} of {now} images of the pool {document['pool']} are warm{also}, {byte_size(pulled)} {verb}"
     )
     return lines
+
+
+def _tally(document: Mapping[str, Any], *, previous: bool) -> tuple[int, int]:
+    """How many images are here, of how many."""
+    states = [image["state"] for image in document["images"] if image["previous"] == previous]
+    return sum(state in ("warm", "pulled") for state in states), len(states)

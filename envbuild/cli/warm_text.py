@@ -52,6 +52,7 @@ def _pool_lines(pool: Mapping[str, Any]) -> list[str]:
         f" disk = {_needed(out['fits_within'])} holds it"
         for out in pool["left_out"]
     ]
+    lines += [gone["message"] for gone in pool["gone"]]
     if pool["nodes"] is not None:
         lines += [f"{node['node']} has to pull {byte_size(node['pull'])}" for node in pool["nodes"]]
         if not pool["nodes"]:
@@ -60,7 +61,7 @@ def _pool_lines(pool: Mapping[str, Any]) -> list[str]:
 
 
 def _names(image: Mapping[str, Any]) -> str:
-    return ", ".join(image["environments"])
+    return ", ".join(image["environments"]) + (" (previous)" if image["previous"] else "")
 
 
 def _needed(amount: int) -> str:
@@ -76,7 +77,9 @@ def _needed(amount: int) -> str:
 
 def left_out_sentence(plan: PoolPlan) -> str:
     """That some images of a pool do not fit, and what would hold all of them."""
-    names = ", ".join(name for out in plan.left_out for name in out.image.environments[:1])
+    names = ", ".join(
+        f"{'previous ' if out.image.previous else ''}{out.image.environments[0]}" for out in plan.left_out
+    )
     return (
         f"the disk of the pool {plan.pool.name} has no room for {count(len(plan.left_out), 'image')}"
         f" ({names}); disk = {_needed(plan.everything)} holds everything"
@@ -126,6 +129,7 @@ def status_lines(document: Mapping[str, Any]) -> list[str]:
         for node in pool["nodes"]:
             if not node["warm"]:
                 lines += _node_lines(node)
+        lines += _previous_lines(pool)
         lines += [f"  kept, and not in the fleet any more: {image}" for image in pool["no_longer"]]
         if pool["left_out"]:
             lines.append(f"  {count(len(pool['left_out']), 'image')} left out for lack of disk")
@@ -133,16 +137,37 @@ def status_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _node_lines(node: Mapping[str, Any]) -> list[str]:
-    """The node's own reason, then those of its images, images of one reason together."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    """The node's own reason, then those of its images."""
+    lines, own = _causes(node, previous=False), _cause(node)
+    if lines.keys() == {own}:
+        return [f"  {node['node']}  {lines[own]}"]
+    return [f"  {node['node']}  {own}", *(f"    {line}" for line in lines.values())]
+
+
+def _previous_lines(pool: Mapping[str, Any]) -> list[str]:
+    """On how many nodes the images are that environments had before, and why not on the others."""
+    kept = len(pool["previous"])
+    everything = kept + len(pool["previous_not_kept"])
+    if not everything:
+        return []
+    where = f", on {pool['previous_nodes']}/{len(pool['nodes'])} nodes" if kept and pool["nodes"] else ""
+    lines = [f"  previous images: {kept} of {everything} kept{where}"]
+    for node in pool["nodes"]:
+        lines += [f"    {node['node']}  {line}" for line in _causes(node, previous=True).values()]
+    return lines
+
+
+def _causes(node: Mapping[str, Any], *, previous: bool) -> dict[str, str]:
+    """Why images are not on a node: a line for each cause, with the environments that it is true of."""
+    groups: dict[str, list[str]] = {}
     for image in node["images"]:
-        if not image["warm"]:
-            groups.setdefault((image["reason"], image["message"]), []).extend(image["environments"])
-    own = (node["reason"], node["message"])
-    lines = [f"{', '.join(names)}: {': '.join(cause)}" for cause, names in groups.items()]
-    if len(groups) == 1 and own in groups:
-        return [f"  {node['node']}  {lines[0]}"]
-    return [f"  {node['node']}  {': '.join(own)}", *(f"    {line}" for line in lines)]
+        if not image["warm"] and image["previous"] == previous:
+            groups.setdefault(_cause(image), []).extend(image["environments"])
+    return {cause: f"{', '.join(names)}: {cause}" for cause, names in groups.items()}
+
+
+def _cause(of: Mapping[str, Any]) -> str:
+    return ": ".join(filter(None, (of["reason"], of["message"])))
 
 
 def summary(document: Mapping[str, Any]) -> str:

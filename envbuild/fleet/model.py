@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envbuild.image.reference import Reference
@@ -37,7 +37,8 @@ class Pool:
 
     ``selector`` is the labels they have, in order of name; ``disk`` how many bytes of images may be kept
     warm on each, None when nobody set a bound; ``gpu`` the name of the resource its nodes offer
-    (``nvidia.com/gpu``), None without.
+    (``nvidia.com/gpu``), None without. ``keep_previous``: also the images that environments had before are
+    kept on them, if there is room.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Pool:
     platform: str = "linux/amd64"
     gpu: str | None = None
     disk: int | None = None
+    keep_previous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +143,21 @@ class Pin:
     """What an environment is at present: the image that was built of it, or that its tag led to.
 
     ``reference`` has a digest. ``commit`` and ``lock_digest`` (``sha256:…``) are None where the image was
-    not built from git, or not by envbuild. Pins of a fleet are kept in ``fleet.lock`` beside its file:
-    hub configuration and warm nodes come from these alone, so that a rollback is an older version of that
-    file.
+    not built from git, or not by envbuild. ``previous`` is the image that it had before this one, with a
+    digest, too. Pins of a fleet are kept in ``fleet.lock`` beside its file: hub configuration and warm nodes
+    come from these alone, so that a rollback is an older version of that file.
     """
 
     environment: str
     reference: Reference
     commit: str | None = None
     lock_digest: str | None = None
+    previous: Reference | None = None
+
+    def after(self, before: Pin | None) -> Pin:
+        """The same for an environment that was ``before``: an image that stays keeps its predecessor."""
+        if before is None:
+            return self
+        old, new = before.reference, self.reference
+        same = (old.name, old.digest) == (new.name, new.digest)
+        return replace(self, previous=before.previous if same else old)

@@ -93,6 +93,8 @@ def write_pins(fleet: Fleet, pins: Mapping[str, Pin]) -> None:
             lines.append(f'commit = "{pin.commit}"')
         if pin.lock_digest is not None:
             lines.append(f'lock = "{pin.lock_digest}"')
+        if pin.previous is not None:
+            lines.append(f'previous = "{pin.previous}"')
         blocks.append("".join(f"{line}\n" for line in lines))
     write_atomic(pins_path(fleet), "\n".join(blocks).encode())
 
@@ -105,11 +107,17 @@ def _own(environment: Environment) -> Pin | None:
 
 
 def _pin(name: str, table: Table, remedy: str) -> Pin:
-    table.only("image", "commit", "lock")
+    table.only("image", "commit", "lock", "previous")
     reference = table.text("image", _pinned)
     if reference is None:
         raise table.error(f"{table.title} has no image", code="bad-pins", remedy=remedy)
-    return Pin(name, reference, table.text("commit", _commit), table.text("lock", _lock_digest))
+    return Pin(
+        name,
+        reference,
+        table.text("commit", _commit),
+        table.text("lock", _lock_digest),
+        table.text("previous", _pinned),
+    )
 
 
 def _pinned(text: str) -> Reference:

@@ -38,7 +38,7 @@ from envbuild.source.text import quote
 __all__ = ["read_fleet"]
 
 _FLEET = ("name", "registry", "namespace", "pull-secrets")
-_POOL = ("selector", "tolerations", "platform", "gpu", "disk")
+_POOL = ("selector", "tolerations", "platform", "gpu", "disk", "keep-previous")
 _ENVIRONMENT = (
     *("image", "lock", "git", "ref", "subdir", "display-name", "description", "default", "launches"),
     *("pools", "cpu", "memory", "gpu", "node-selector", "tolerations", "idle-timeout"),
@@ -148,6 +148,7 @@ def _pool(name: str, table: Table) -> Pool:
         platform=table.text("platform", _platform) or PLATFORMS[0],
         gpu=table.text("gpu", _extended_resource),
         disk=table.text("disk", byte_count, what='a size, like "100 GB",'),
+        keep_previous=table.switch("keep-previous"),
     )
 
 

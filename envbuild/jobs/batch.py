@@ -129,7 +129,7 @@ def resolve(
             )
     except EnvbuildError as error:
         return Made(environment.name, "failed", pin, pin, error=error)
-    now = Pin(environment.name, Reference(*_parts(reference), found.digest))
+    now = Pin(environment.name, Reference(*_parts(reference), found.digest)).after(pin)
     if now == pin:
         return Made(environment.name, "unchanged", now, pin)
     reason = "its tag leads to another image" if pin is not None else "its tag was not looked up yet"
@@ -171,7 +171,7 @@ def build_all(
             transcript = Transcript(_Named(reporter, one.environment), raw)
             try:
                 document = _run(command(one), transcript, stage, running)
-                made = _pin(one, document, registries)
+                made = _pin(one, document, registries).after(pin)
             except EnvbuildError as error:
                 spent = time.monotonic() - started
                 return Made(one.environment, "failed", pin, pin, one.reason, spent, error)

@@ -31,6 +31,7 @@ PRIORITY_CLASS: Final = "envbuild-warm"
 _PROGRAMS: Final = "hold"
 _DIRECTORY: Final = "/.envbuild-warm"
 _NOBODY: Final = 65534
+_PREVIOUS: Final = "previous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,23 @@ def daemonset_objects(fleet: Fleet, plans: Sequence[PoolPlan], settings: Setting
         objects.insert(0, _priority_class())
     for plan in plans:
         objects += [
-            _daemonset(fleet, plan.pool, number, lane, settings)
-            for number, lane in enumerate(lanes(plan.images, settings.parallel), 1)
+            _daemonset(fleet, plan.pool, lane, images, settings)
+            for lane, images in lanes(plan.images, settings.parallel).items()
         ]
     return objects
 
 
-def lanes(images: Sequence[PlannedImage], parallel: int) -> list[tuple[PlannedImage, ...]]:
-    """``images`` dealt out to at most ``parallel`` pods, in order.
+def lanes(images: Sequence[PlannedImage], parallel: int) -> dict[str, tuple[PlannedImage, ...]]:
+    """``images`` dealt out to at most ``parallel`` pods, in order; previous images have one more to them.
 
     A kubelet never pulls two images for one pod at the same time; for two pods it does, if it is configured
-    to (``serializeImagePulls: false``).
+    to (``serializeImagePulls: false``). A change goes on to other nodes when pods are ready: one that waits
+    for a previous image, which may be gone, must not be one that holds a current image.
     """
-    return [tuple(images[start::parallel]) for start in range(min(parallel, len(images)))]
+    current = [one for one in images if not one.image.previous]
+    dealt = {str(start + 1): tuple(current[start::parallel]) for start in range(min(parallel, len(current)))}
+    previous = tuple(one for one in images if one.image.previous)
+    return {**dealt, **({_PREVIOUS: previous} if previous else {})}
 
 
 def image_name(planned: PlannedImage) -> str:
@@ -101,14 +106,14 @@ def _priority_class() -> dict[str, Any]:
 
 
 def _daemonset(
-    fleet: Fleet, pool: Pool, number: int, images: Sequence[PlannedImage], settings: Settings
+    fleet: Fleet, pool: Pool, lane: str, images: Sequence[PlannedImage], settings: Settings
 ) -> dict[str, Any]:
-    chosen = {**own_labels(fleet), LABEL_POOL: pool.name, LABEL_LANE: str(number)}
+    chosen = {**own_labels(fleet), LABEL_POOL: pool.name, LABEL_LANE: lane}
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
         "metadata": {
-            "name": object_name(fleet, pool.name, str(number)),
+            "name": object_name(fleet, pool.name, lane),
             "namespace": fleet.namespace,
             "labels": chosen,
         },

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from envbuild.errors import EnvbuildError, RepoError, UsageError
-from envbuild.fleet.model import Fleet, Pool
+from envbuild.fleet.model import Environment, Fleet, Pin, Pool
 from envbuild.image.reference import Reference
 from envbuild.inspection.remote import RemoteImage
 from envbuild.inspection.view import ImageView, LayerView, chosen_manifests, read_image
-from envbuild.warm.planner import Piece, PoolPlan, WarmImage, plan_pool
+from envbuild.warm.planner import Gone, Piece, PoolPlan, WarmImage, plan_pool
 
 if TYPE_CHECKING:
     from envbuild.registry.registries import Registries
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 __all__ = [
     "DISK_FACTOR",
     "UNPACKED_FACTOR",
+    "PoolImage",
     "chain_ids",
     "image_contents",
     "plan_fleet",
-    "pool_references",
+    "pool_images",
     "unpacked_size",
     "warm_image",
 ]
@@ -34,33 +36,63 @@ DISK_FACTOR: Final = 1.2
 """How much larger a layer is on a file system with blocks of 4 KiB than its tar (docs/adr/0044-warm.md)."""
 
 
-def pool_references(
-    fleet: Fleet, references: Mapping[str, Reference], pool: Pool
-) -> dict[Reference, list[str]]:
-    """The images that nodes of ``pool`` keep, each with its environments; ``references`` is by environment.
+@dataclass(frozen=True, slots=True)
+class PoolImage:
+    """An image that nodes of a pool keep: ``environments`` start from it, or did so before (``previous``).
 
-    An environment without pools is for all of them.
+    ``reference`` has a digest and no tag; ``launches`` is how often all of them are started in a week.
     """
-    found: dict[Reference, list[str]] = {}
-    for environment in fleet.environments:
-        if not environment.pools or pool.name in environment.pools:
-            reference = references[environment.name]
-            pinned = Reference(reference.registry, reference.repository, None, reference.digest)
-            found.setdefault(pinned, []).append(environment.name)
+
+    reference: Reference
+    environments: tuple[str, ...] = ()
+    launches: int = 0
+    previous: bool = False
+
+
+def pool_images(fleet: Fleet, pins: Mapping[str, Pin], pool: Pool) -> tuple[PoolImage, ...]:
+    """The images that nodes of ``pool`` keep: those of its environments, then those that these had before.
+
+    An environment without pools is for all of them. An image that any environment is now is no previous one.
+
+    Parameters:
+        pins: what each environment is.
+    """
+    own = [one for one in fleet.environments if not one.pools or pool.name in one.pools]
+    now = _users((one, pins[one.name].reference) for one in own)
+    before = _users((one, pins[one.name].previous) for one in own) if pool.keep_previous else {}
+    return tuple(
+        PoolImage(
+            reference, tuple(one.name for one in users), sum(one.launches for one in users), found is before
+        )
+        for found in (now, before)
+        for reference, users in found.items()
+        if found is now or reference not in now
+    )
+
+
+def _users(
+    images: Iterable[tuple[Environment, Reference | None]],
+) -> dict[Reference, list[Environment]]:
+    found: dict[Reference, list[Environment]] = {}
+    for environment, image in images:
+        if image is not None:
+            pinned = Reference(image.registry, image.repository, None, image.digest)
+            found.setdefault(pinned, []).append(environment)
     return found
 
 
 def plan_fleet(
-    fleet: Fleet, references: Mapping[str, Reference], registries: Registries, *, jobs: int = 8
+    fleet: Fleet, pins: Mapping[str, Pin], registries: Registries, *, jobs: int = 8
 ) -> tuple[PoolPlan, ...]:
     """The plan of every pool, in the fleet's order.
 
     Parameters:
-        references: the image of each environment, with a digest.
+        pins: what each environment is.
         jobs: how many images are asked for at once.
 
     Raises:
-        RepoError: an image is not there any more, or not for a pool's platform; names the environment.
+        RepoError: an image is not there any more, or not for a pool's platform; names the environment. A
+            previous image that is not there is ``gone`` in the plan instead.
         UsageError: the fleet has no pools, or two environments a pool that cannot be kept warm.
         RemoteError: a registry failed.
     """
@@ -71,40 +103,46 @@ def plan_fleet(
             file=str(fleet.path),
             remedy="describe the nodes: [pools.NAME] with a selector",
         )
-    launches = {environment.name: environment.launches for environment in fleet.environments}
-    wanted = {pool.name: pool_references(fleet, references, pool) for pool in fleet.pools}
-    asked = sorted(
-        {(str(reference), pool.platform) for pool in fleet.pools for reference in wanted[pool.name]}
-    )
-    by_name = {str(reference): reference for found in wanted.values() for reference in found}
-    users = {str(reference): names for found in wanted.values() for reference, names in found.items()}
+    wanted = {pool.name: pool_images(fleet, pins, pool) for pool in fleet.pools}
+    asked: dict[tuple[str, str], PoolImage] = {}
+    for pool in fleet.pools:
+        for one in wanted[pool.name]:
+            key = (str(one.reference), pool.platform)
+            # What is missing is an error if any pool's environments are that image now.
+            if key not in asked or asked[key].previous:
+                asked[key] = one
 
-    def read(key: tuple[str, str]) -> ImageView:
-        return _read(by_name[key[0]], key[1], registries, users[key[0]], fleet)
+    def read(key: tuple[str, str]) -> ImageView | RepoError:
+        try:
+            return _read(asked[key], key[1], registries, fleet)
+        except RepoError as error:
+            if asked[key].previous:
+                return error
+            raise
 
+    keys = sorted(asked)
     with ThreadPoolExecutor(jobs) as threads:
-        views = dict(zip(asked, threads.map(read, asked), strict=True))
+        views = dict(zip(keys, threads.map(read, keys), strict=True))
     return tuple(
-        plan_pool(
-            pool,
-            [
-                warm_image(
-                    reference,
-                    views[str(reference), pool.platform],
-                    names,
-                    sum(launches[name] for name in names),
-                )
-                for reference, names in wanted[pool.name].items()
-            ],
-        )
+        _plan(pool, [(one, views[str(one.reference), pool.platform]) for one in wanted[pool.name]])
         for pool in fleet.pools
     )
+
+
+def _plan(pool: Pool, images: Iterable[tuple[PoolImage, ImageView | RepoError]]) -> PoolPlan:
+    there, gone = [], []
+    for one, found in images:
+        if isinstance(found, RepoError):
+            gone.append(Gone(one.reference, one.environments, found.message))
+        else:
+            there.append(warm_image(one, found))
+    return replace(plan_pool(pool, there), gone=tuple(gone))
 
 
 def image_contents(reference: Reference, platform: str, registries: Registries) -> tuple[Piece, ...]:
     """The contents of an image that a node says it has; none when its registry does not tell any more."""
     try:
-        return warm_image(reference, _view(reference, platform, registries), (), 0).contents
+        return warm_image(PoolImage(reference), _view(reference, platform, registries)).contents
     except EnvbuildError:
         return ()
 
@@ -118,32 +156,29 @@ def _view(reference: Reference, platform: str, registries: Registries) -> ImageV
     return view
 
 
-def _read(
-    reference: Reference, platform: str, registries: Registries, environments: Sequence[str], fleet: Fleet
-) -> ImageView:
+def _read(image: PoolImage, platform: str, registries: Registries, fleet: Fleet) -> ImageView:
     try:
-        return _view(reference, platform, registries)
+        return _view(image.reference, platform, registries)
     except UsageError as error:
-        names, file = ", ".join(environments), str(fleet.path)
+        names, file = ", ".join(image.environments), str(fleet.path)
+        what = f"the {'previous ' if image.previous else ''}image of {names}"
         if error.code == "no-image-there":
             raise RepoError(
-                f"the image of {names} is not in its registry any more: {reference}",
+                f"{what} is not in its registry any more: {image.reference}",
                 code="warm-image-gone",
                 file=file,
                 remedy=f"build and pin it anew: `envbuild build --fleet {file}`, or push it again",
             ) from error
         raise RepoError(
-            f"the image of {names} is not for {platform}: {reference}",
+            f"{what} is not for {platform}: {image.reference}",
             code="warm-image-platform",
             file=file,
             remedy="build it for that platform, or keep the environment out of pools of that platform",
         ) from error
 
 
-def warm_image(
-    reference: Reference, view: ImageView, environments: Sequence[str], launches: int
-) -> WarmImage:
-    """What keeping ``view`` takes: an image for ``environments``, started ``launches`` times a week."""
+def warm_image(image: PoolImage, view: ImageView) -> WarmImage:
+    """What keeping ``image``, of which ``view`` is what a registry told, takes."""
     parts = (view.manifest, view.config, *(layer.descriptor for layer in view.layers))
     contents = {one.digest: Piece(one.digest, one.size) for one in parts}
     chains = chain_ids(layer.diff_id for layer in view.layers)
@@ -151,12 +186,13 @@ def warm_image(
         chain: Piece(chain, unpacked_size(layer)) for chain, layer in zip(chains, view.layers, strict=True)
     }
     return WarmImage(
-        reference,
-        tuple(environments),
-        launches,
+        image.reference,
+        image.environments,
+        image.launches,
         tuple(contents.values()),
         tuple(snapshots.values()),
         any(layer.raw_size is None for layer in view.layers),
+        image.previous,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from envbuild.fleet.model import Fleet
 from envbuild.warm.daemonset import Settings, image_name, node_selector
 from envbuild.warm.labels import LABEL_POOL, object_name, own_labels
-from envbuild.warm.planner import PoolPlan
+from envbuild.warm.planner import PlannedImage, PoolPlan
 from envbuild.warm.record import plan_object
 
 __all__ = ["API_VERSION", "KIND", "kruise_objects"]
@@ -30,7 +30,7 @@ def kruise_objects(fleet: Fleet, plans: Sequence[PoolPlan], settings: Settings) 
             "apiVersion": API_VERSION,
             "kind": KIND,
             "metadata": {
-                "name": object_name(fleet, plan.pool.name, image_name(planned)),
+                "name": object_name(fleet, plan.pool.name, image_name(planned), *_age(planned)),
                 "namespace": fleet.namespace,
                 "labels": {**own_labels(fleet), LABEL_POOL: plan.pool.name},
             },
@@ -47,6 +47,10 @@ def kruise_objects(fleet: Fleet, plans: Sequence[PoolPlan], settings: Settings) 
         for planned in plan.images
     ]
     return [plan_object(fleet, plans), *jobs]
+
+
+def _age(planned: PlannedImage) -> tuple[str, ...]:
+    return ("previous",) if planned.image.previous else ()
 
 
 def _timeout(size: int) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from envbuild.errors import EnvbuildError, MachineError, RepoError, UsageError
-from envbuild.fleet.model import Fleet, Pool
+from envbuild.fleet.model import Fleet, Pin, Pool
 from envbuild.image.reference import Reference
 from envbuild.inspection.remote import RemoteImage
 from envbuild.inspection.view import chosen_manifests, read_image
@@ -15,7 +15,7 @@ from envbuild.progress import Reporter
 from envbuild.quantities import byte_size
 from envbuild.registry.registries import Registries
 from envbuild.warm.engines import Inventory, KeptImage, NodeEngine, Wanted, pinned_name
-from envbuild.warm.images import pool_references, warm_image
+from envbuild.warm.images import PoolImage, pool_images, warm_image
 from envbuild.warm.planner import plan_pool
 
 __all__ = ["LetGo", "NodeImage", "NodeWarmth", "warm_node"]
@@ -28,8 +28,8 @@ class NodeImage:
     """An image of the plan and how it stands with it here.
 
     ``state``: it was ``warm`` already, was ``pulled`` now, would be (``to-pull``), is ``left-out`` because it
-    does not fit into the pool's disk, or ``failed`` with ``error``. ``size`` is all its bytes as they travel,
-    None if the registry did not tell; ``pull`` those that were missing here.
+    does not fit, or ``failed`` with ``error``. ``size`` is all its bytes as they travel, None if the registry
+    did not tell; ``pull`` those that were missing here. ``previous``: its environments were it before.
     """
 
     reference: Reference
@@ -38,6 +38,7 @@ class NodeImage:
     size: int | None = None
     pull: int = 0
     error: EnvbuildError | None = None
+    previous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,21 @@ class NodeWarmth:
 
     @property
     def errors(self) -> tuple[EnvbuildError, ...]:
-        """What failed, in order."""
-        found = [*(image.error for image in self.images), *(old.error for old in self.let_go)]
+        """What failed, in order, but for previous images."""
+        now = [image.error for image in self.images if not image.previous]
+        return tuple(error for error in (*now, *(old.error for old in self.let_go)) if error is not None)
+
+    @property
+    def lacking(self) -> tuple[EnvbuildError, ...]:
+        """Why previous images are not here, in order."""
+        found = [image.error for image in self.images if image.previous]
         return tuple(error for error in found if error is not None)
 
 
 def warm_node(
     fleet: Fleet,
     pool: Pool,
-    references: Mapping[str, Reference],
+    pins: Mapping[str, Pin],
     engine: NodeEngine,
     *,
     registries: Registries,
@@ -81,62 +88,39 @@ def warm_node(
     """Have this machine, a node of ``pool``, keep what the plan says, and nothing that it said before.
 
     An image that fails is told in the result, and the others go on. What is there already is left as it is,
-    so doing the same again does nothing.
+    so doing the same again does nothing. Previous images (``keep_previous`` of the pool) come after all
+    others, and go when these need their room.
 
     Parameters:
-        references: the image of each environment, with a digest.
+        pins: what each environment is.
         keep_old: let nothing go.
         dry_run: change nothing, only tell.
 
     Raises:
         MachineError: the engine cannot be used at all.
     """
-    work = _Work(fleet, engine, reporter, dry_run)
-    users = pool_references(fleet, references, pool)
-    launches = {environment.name: environment.launches for environment in fleet.environments}
-    wanted: dict[Reference, Wanted] = {}
-    unplanned = []
-    for reference, names in users.items():
-        try:
-            wanted[reference] = _read(reference, pool.platform, registries, fleet)
-        except EnvbuildError as error:
-            there = engine.has(reference)  # then no registry is needed
-            unplanned.append(
-                NodeImage(reference, tuple(names), "warm")
-                if there
-                else NodeImage(reference, tuple(names), "failed", error=error)
-            )
-    plan = plan_pool(
-        pool,
-        [
-            warm_image(
-                reference, one.view, users[reference], sum(launches[name] for name in users[reference])
-            )
-            for reference, one in wanted.items()
-        ],
-    )
+    work = _Work(fleet, pool_images(fleet, pins, pool), engine, reporter, dry_run)
+    work.look(pool, registries)
+    plan = plan_pool(pool, [warm_image(work.images[one], found.view) for one, found in work.wanted.items()])
+    unplanned = tuple(work.got)
+    work.got |= {out.image.reference: _Outcome("left-out") for out in plan.left_out}
     order = [planned.image.reference for planned in plan.images]
-    kept = {*order, *(image.reference for image in unplanned)}
-    got = {reference: work.get(wanted[reference]) for reference in order}
+    previous = [reference for reference in order if work.images[reference].previous]
+    work.get(reference for reference in order if reference not in previous)
+    if not work.errors:
+        work.get(previous)
     # Not before: what old and new images share would be pulled again. Nor while a new image is missing whose
     # environment the old one still serves, unless it is missing because the old one takes its room.
-    found = [*(outcome.error for outcome in got.values()), *(image.error for image in unplanned)]
-    errors = [error for error in found if error is not None]
-    let_go: Sequence[LetGo] = ()
-    if not keep_old and all(error.code == "no-space" for error in errors):
-        let_go = work.let_go(kept)
-    if any(one.outcome == "went" for one in let_go):
-        for reference, outcome in got.items():
-            if outcome.error is not None:
-                got[reference] = work.get(wanted[reference])
-
-    def told(reference: Reference, outcome: _Outcome) -> NodeImage:
-        size = wanted[reference].view.size
-        return NodeImage(reference, tuple(users[reference]), outcome.state, size, outcome.pull, outcome.error)
-
-    images = [told(reference, outcome) for reference, outcome in got.items()]
-    images += [told(out.image.reference, _Outcome("left-out")) for out in plan.left_out]
-    return NodeWarmth((*images, *unplanned), tuple(let_go))
+    let_go: list[LetGo] = []
+    if not keep_old and work.only_lacks_room:
+        kept = {pinned_name(reference) for reference in (*order, *unplanned)}
+        let_go += work.let_go(lambda name: name not in kept)
+        if work.errors:  # then previous images give way, too
+            before = {pinned_name(one.reference) for one in work.images.values() if one.previous} & kept
+            let_go += work.let_go(lambda name: name in before)
+    work.get(reference for reference in previous if reference not in work.got)
+    out = [one.image.reference for one in plan.left_out]
+    return NodeWarmth(tuple(work.told(one) for one in (*order, *out, *unplanned)), tuple(let_go))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,21 +131,71 @@ class _Outcome:
 
 
 class _Work:
-    def __init__(self, fleet: Fleet, engine: NodeEngine, reporter: Reporter, dry_run: bool) -> None:
-        self._fleet = fleet.name
+    """``images`` are what is to be here, ``wanted`` what registries told of them, ``got`` what became of
+    them.
+    """
+
+    def __init__(
+        self, fleet: Fleet, images: Iterable[PoolImage], engine: NodeEngine, reporter: Reporter, dry_run: bool
+    ) -> None:
+        self.images = {image.reference: image for image in images}
+        self.wanted: dict[Reference, Wanted] = {}
+        self.got: dict[Reference, _Outcome] = {}
+        self._fleet = fleet
         self._engine = engine
         self._reporter = reporter
         self._dry_run = dry_run
         self._promised: Inventory | None = None  # what a real run would have by now
         self._taken = 0
 
-    def get(self, wanted: Wanted) -> _Outcome:
-        """Have one image here."""
+    @property
+    def errors(self) -> list[EnvbuildError]:
+        """Those of images that environments are now."""
+        current = [outcome for one, outcome in self.got.items() if not self.images[one].previous]
+        return [outcome.error for outcome in current if outcome.error is not None]
+
+    @property
+    def only_lacks_room(self) -> bool:
+        """Whether there is no error but that something does not fit."""
+        return all(error.code == "no-space" for error in self.errors)
+
+    def look(self, pool: Pool, registries: Registries) -> None:
+        """Ask what the images are; an image that is here needs no registry."""
+        for image in self.images.values():
+            try:
+                self.wanted[image.reference] = _read(image, pool.platform, registries, self._fleet)
+            except EnvbuildError as error:
+                there = self._engine.has(image.reference)
+                self.got[image.reference] = _Outcome("warm") if there else _Outcome("failed", error=error)
+
+    def told(self, reference: Reference) -> NodeImage:
+        """What is told of an image."""
+        image, outcome, found = self.images[reference], self.got[reference], self.wanted.get(reference)
+        if image.previous and outcome.error is not None and outcome.error.code == "no-space":
+            outcome = _Outcome("left-out")
+        return NodeImage(
+            reference,
+            image.environments,
+            outcome.state,
+            None if found is None else found.view.size,
+            outcome.pull,
+            outcome.error,
+            image.previous,
+        )
+
+    def get(self, references: Iterable[Reference]) -> None:
+        """Have these images here, in this order; a previous one only if it does not take others' room."""
+        for reference in references:
+            self.got[reference] = self._get(self.wanted[reference])
+
+    def _get(self, wanted: Wanted) -> _Outcome:
         missing = 0
         try:
             if self._engine.has(wanted.reference):
                 self._claim(wanted.reference)
                 return _Outcome("warm")
+            if self.images[wanted.reference].previous and any(one.code == "no-space" for one in self.errors):
+                return _Outcome("left-out")
             inventory = self._promised or self._engine.inventory()
             missing, needed = inventory.pull_size(wanted.view), inventory.disk_size(wanted.view)
             self._require_room(wanted.reference, needed)
@@ -172,7 +206,7 @@ class _Work:
             with self._reporter.stage("pull") as stage:
                 stage.detail(str(wanted.reference))
                 stage.add_total(missing)
-                self._engine.pull(wanted, fleet=self._fleet, sent=_at_most(missing, stage.advance))
+                self._engine.pull(wanted, fleet=self._fleet.name, sent=_at_most(missing, stage.advance))
         except EnvbuildError as error:
             return _Outcome("failed", missing, error)
         return _Outcome("pulled", missing)
@@ -180,8 +214,8 @@ class _Work:
     def _claim(self, reference: Reference) -> None:
         """What another fleet has brought is ours as well; what nobody of us has brought, is not."""
         for image in () if self._dry_run else self._engine.kept():
-            if image.name == pinned_name(reference) and self._fleet not in image.fleets:
-                self._engine.claim(image, self._fleet)
+            if image.name == pinned_name(reference) and self._fleet.name not in image.fleets:
+                self._engine.claim(image, self._fleet.name)
 
     def _require_room(self, reference: Reference, needed: int) -> None:
         free = self._engine.free()
@@ -193,33 +227,44 @@ class _Work:
                 remedy="make room there, or give the pool a `disk` that its images have to fit into",
             )
 
-    def let_go(self, kept: set[Reference]) -> Sequence[LetGo]:
-        """Remove what this fleet brought and does not need."""
-        names = {pinned_name(reference) for reference in kept}
-        return [
+    def let_go(self, names: Callable[[str], bool]) -> list[LetGo]:
+        """Remove what this fleet brought under these names; then try again what did not fit."""
+        let_go = [
             self._release(image)
             for image in self._engine.kept()
-            if image.name not in names and self._fleet in image.fleets
+            if names(image.name) and self._fleet.name in image.fleets
         ]
+        went = {one.name for one in let_go if one.outcome in ("went", "would-go")}
+        self.got |= {one: _Outcome("left-out") for one in self.images if pinned_name(one) in went}
+        if any(one.outcome == "went" for one in let_go):
+            self.get([one for one, outcome in self.got.items() if outcome.error and one in self.wanted])
+        return let_go
 
     def _release(self, image: KeptImage) -> LetGo:
         if image.in_use:
             return LetGo(image.name, "in-use")
         if self._dry_run:
-            return LetGo(image.name, "shared" if image.fleets - {self._fleet} else "would-go")
+            return LetGo(image.name, "shared" if image.fleets - {self._fleet.name} else "would-go")
         try:
-            return LetGo(image.name, "went" if self._engine.release(image, self._fleet) else "shared")
+            return LetGo(image.name, "went" if self._engine.release(image, self._fleet.name) else "shared")
         except EnvbuildError as error:
             return LetGo(image.name, "failed", error)
 
 
-def _read(reference: Reference, platform: str, registries: Registries, fleet: Fleet) -> Wanted:
+def _read(image: PoolImage, platform: str, registries: Registries, fleet: Fleet) -> Wanted:
+    reference = image.reference
     medium = RemoteImage(reference, registries.repository(reference))
     try:
         (manifest,) = chosen_manifests(medium, medium.entries(), [platform], platform)
     except UsageError as error:
+        names = ", ".join(image.environments)
+        what = (
+            f"the previous image of {names}"
+            if image.previous
+            else f"which the fleet {fleet.name} is pinned to"
+        )
         raise RepoError(
-            f"{error.message}, which the fleet {fleet.name} is pinned to",
+            f"{error.message}, {what}",
             code="warm-image-gone" if error.code == "no-image-there" else "warm-image-platform",
             file=str(fleet.path),
             remedy=f"build and pin it anew: `envbuild build --fleet {fleet.path}`, or push it again",

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from envbuild.errors import RemoteError
-from envbuild.fleet.model import Fleet
-from envbuild.image.reference import Reference
+from envbuild.fleet.model import Fleet, Pin
 from envbuild.warm.kruise import API_VERSION, KIND
 from envbuild.warm.labels import object_name, own_selector
 from envbuild.warm.record import read_applied
@@ -22,13 +21,11 @@ __all__ = ["fleet_status", "wait_until_warm"]
 _PAUSE = 3.0  # seconds between two looks
 
 
-def fleet_status(
-    cluster: Cluster, fleet: Fleet, references: Mapping[str, Reference]
-) -> tuple[PoolStatus, ...]:
+def fleet_status(cluster: Cluster, fleet: Fleet, pins: Mapping[str, Pin]) -> tuple[PoolStatus, ...]:
     """The state of every pool of ``fleet`` at this moment.
 
     Parameters:
-        references: the image of each environment, with a digest.
+        pins: what each environment is.
 
     Raises:
         RemoteError: the cluster cannot be asked, or what was applied is damaged in it.
@@ -41,7 +38,7 @@ def fleet_status(
         events=tuple(cluster.list("v1", "Event", namespace, fields="involvedObject.kind=Pod,type=Warning")),
         jobs=_jobs(cluster, namespace, own),
     )
-    return judge(fleet, references, applied, observed)
+    return judge(fleet, pins, applied, observed)
 
 
 def wait_until_warm(

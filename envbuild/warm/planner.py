@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from envbuild.fleet.model import Pool
 from envbuild.image.reference import Reference
 
-__all__ = ["LeftOut", "Piece", "PlannedImage", "PoolPlan", "WarmImage", "plan_pool"]
+__all__ = ["Gone", "LeftOut", "Piece", "PlannedImage", "PoolPlan", "WarmImage", "plan_pool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class WarmImage:
     ``reference`` has a digest. ``environments`` are those that start from it, and ``launches`` how often all
     of them are started in a week. ``contents`` are manifests, config and layers, each digest once;
     ``snapshots`` the unpacked layers by chain ID. ``estimated`` tells that the size of some snapshot is not
-    known but derived from its blob's.
+    known but derived from its blob's. ``previous``: the environments started from it before, and not now.
     """
 
     reference: Reference
@@ -46,11 +46,17 @@ class WarmImage:
     contents: tuple[Piece, ...]
     snapshots: tuple[Piece, ...]
     estimated: bool = False
+    previous: bool = False
 
     @property
     def size(self) -> int:
         """Bytes to pull on a node that has nothing."""
         return sum(piece.size for piece in self.contents)
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Images with a lower one come first."""
+        return self.previous, -self.launches
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +79,21 @@ class PlannedImage:
 class LeftOut:
     """An image that does not fit: beside those that are kept it takes ``disk`` more bytes.
 
-    A budget of ``fits_within`` bytes holds it, and all images that are started as often or more.
+    A budget of ``fits_within`` bytes holds it, and all images of its rank or a lower one.
     """
 
     image: WarmImage
     disk: int
     fits_within: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An image that environments had before, and that cannot be kept any more; ``message`` says why."""
+
+    reference: Reference
+    environments: tuple[str, ...]
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,7 @@ class PoolPlan:
     images: tuple[PlannedImage, ...]
     left_out: tuple[LeftOut, ...] = ()
     everything: int = 0
+    gone: tuple[Gone, ...] = ()
 
     @property
     def pull(self) -> int:
@@ -118,8 +134,9 @@ def plan_pool(pool: Pool, images: Iterable[WarmImage]) -> PoolPlan:
     """Choose and order ``images`` for the nodes of ``pool``.
 
     What is started more often comes first; among images that are started equally often, the one that adds
-    least to those before it (so that families of images follow each other), then by name. Each is kept if it
-    still fits, so a small image may be kept where a larger one before it was not.
+    least to those before it (so that families of images follow each other), then by name. Previous images
+    come after all others. Each is kept if it still fits, so a small image may be kept where a larger one
+    before it was not.
 
     The result depends on nothing but the values, not on the order of ``images``.
     """
@@ -148,11 +165,11 @@ def plan_pool(pool: Pool, images: Iterable[WarmImage]) -> PoolPlan:
 
 
 def _within(out: Sequence[WarmImage], chosen: _Chosen) -> Iterator[tuple[WarmImage, int]]:
-    """The images ``out``, in order, each with the bytes that all as often started as it take."""
+    """The images ``out``, in order, each with the bytes that all of its rank or a lower one take."""
     union: set[tuple[str, Piece]] = set()
-    waiting = sorted(chosen.images, key=lambda image: image.launches)
-    for image in out:  # which are ordered by launches, so that the union only grows
-        while waiting and waiting[-1].launches >= image.launches:
+    waiting = sorted(chosen.images, key=lambda image: image.rank, reverse=True)
+    for image in out:  # which are ordered by rank, so that the union only grows
+        while waiting and waiting[-1].rank <= image.rank:
             union |= _pieces_of([waiting.pop()])
         yield image, _size(union)
 
@@ -179,7 +196,7 @@ class _Chosen:
                 self._holders[key].append(number)
 
     def next(self) -> int:
-        return min(self.left, key=lambda number: (-self.images[number].launches, self.disk[number], number))
+        return min(self.left, key=lambda number: (self.images[number].rank, self.disk[number], number))
 
     def take(self, number: int) -> None:
         self.left.remove(number)

@@ -20,16 +20,19 @@ from envbuild.warm.planner import PoolPlan
 
 __all__ = ["Applied", "architecture", "plan_object", "read_applied"]
 
-# Keys are POOL.keep.0001 and POOL.left-out.0001: one line for each image in every diff.
-_KEPT, _LEFT_OUT = "keep", "left-out"
+# Keys are POOL.keep.0001, POOL.previous.0001 and POOL.left-out.0001: one line for each image in every diff.
+_KEPT, _PREVIOUS, _LEFT_OUT = "keep", "previous", "left-out"
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What nodes of one pool were told: images (references with digests), each with its environments."""
+    """What nodes of one pool were told: images (references with digests), each with its environments, and
+    the ones that these had before, if they are kept as well.
+    """
 
     images: tuple[tuple[str, tuple[str, ...]], ...] = ()
     left_out: tuple[str, ...] = ()
+    previous: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def architecture(pool: Pool) -> str:
@@ -50,8 +53,11 @@ def plan_object(fleet: Fleet, plans: Sequence[PoolPlan], *, programs: bool = Fal
     for plan in plans:
         for number, planned in enumerate(plan.images, 1):
             words = (str(planned.image.reference), *planned.image.environments)
-            lines[f"{plan.pool.name}.{_KEPT}.{number:04d}"] = " ".join(words)
-        for number, out in enumerate(plan.left_out, 1):
+            kind = _PREVIOUS if planned.image.previous else _KEPT
+            lines[f"{plan.pool.name}.{kind}.{number:04d}"] = " ".join(words)
+        # No previous ones: after a rollback they are wanted, and whoever looks then would miss that.
+        left_out = [out for out in plan.left_out if not out.image.previous]
+        for number, out in enumerate(left_out, 1):
             lines[f"{plan.pool.name}.{_LEFT_OUT}.{number:04d}"] = str(out.image.reference)
     made: dict[str, Any] = {
         "apiVersion": "v1",
@@ -80,14 +86,16 @@ def read_applied(config_map: Mapping[str, Any] | None) -> dict[str, Applied]:
     if config_map is None:
         return {}
     kept: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    previous: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
     left_out: dict[str, list[str]] = {}
     try:
         for key, value in sorted((config_map.get("data") or {}).items()):
             pool, kind, _ = key.rsplit(".", 2)
             image, *environments = value.split()
             kept.setdefault(pool, [])
-            if kind == _KEPT:
-                kept[pool].append((image, tuple(environments)))
+            if kind in (_KEPT, _PREVIOUS):
+                told = kept if kind == _KEPT else previous
+                told.setdefault(pool, []).append((image, tuple(environments)))
             else:
                 left_out.setdefault(pool, []).append(image)
     except (TypeError, ValueError, AttributeError) as error:
@@ -96,4 +104,7 @@ def read_applied(config_map: Mapping[str, Any] | None) -> dict[str, Applied]:
             code="warm-record",
             remedy="apply the fleet again: `envbuild warm apply`",
         ) from error
-    return {pool: Applied(tuple(images), tuple(left_out.get(pool, ()))) for pool, images in kept.items()}
+    return {
+        pool: Applied(tuple(images), tuple(left_out.get(pool, ())), tuple(previous.get(pool, ())))
+        for pool, images in kept.items()
+    }

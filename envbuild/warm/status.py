@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from envbuild.fleet.model import Fleet, Pool, Toleration
-from envbuild.image.reference import Reference
+from envbuild.fleet.model import Fleet, Pin, Pool, Toleration
 from envbuild.warm.causes import (
     WARM,
     Cause,
@@ -24,7 +24,7 @@ from envbuild.warm.causes import (
     unscheduled_cause,
 )
 from envbuild.warm.daemonset import node_selector, pool_tolerations
-from envbuild.warm.images import pool_references
+from envbuild.warm.images import pool_images
 from envbuild.warm.labels import LABEL_POOL
 from envbuild.warm.record import Applied
 
@@ -60,17 +60,22 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class ImageStatus:
-    """One image on one node; ``held`` when a container of ours keeps it there."""
+    """One image on one node; ``held`` when a container of ours keeps it there, ``previous`` when the
+    environments started from it before, and not now.
+    """
 
     image: str
     environments: tuple[str, ...]
     cause: Cause
     held: bool = False
+    previous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node; ``cause`` is :data:`~envbuild.warm.causes.WARM` when all its images are there."""
+    """One node; ``cause`` is :data:`~envbuild.warm.causes.WARM` when all its images are there, but for
+    previous ones.
+    """
 
     name: str
     cause: Cause
@@ -82,8 +87,10 @@ class PoolStatus:
     """One pool.
 
     ``not_applied`` are images that the fleet has and the cluster was not told of, ``no_longer`` those the
-    other way round, ``left_out`` those that do not fit into the pool's disk. A pool without nodes is warm
-    once it was told everything.
+    other way round, ``left_out`` those that do not fit into the pool's disk. ``previous`` are images that its
+    nodes were told to keep because environments started from them before, ``previous_not_kept`` those that
+    they were not told of: they do not fit, are gone, or nobody applied it. A pool without nodes is warm once
+    it was told everything; previous images do not count.
     """
 
     name: str
@@ -91,6 +98,8 @@ class PoolStatus:
     not_applied: tuple[str, ...] = ()
     no_longer: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    previous: tuple[str, ...] = ()
+    previous_not_kept: tuple[str, ...] = ()
 
     @property
     def warm_nodes(self) -> int:
@@ -102,22 +111,27 @@ class PoolStatus:
         """Whether every node has everything that the fleet wants."""
         return self.warm_nodes == len(self.nodes) and not self.not_applied
 
+    @property
+    def previous_nodes(self) -> int:
+        """How many nodes have all previous images that they were told to keep."""
+        return sum(all(image.cause == WARM for image in node.images if image.previous) for node in self.nodes)
+
 
 def judge(
     fleet: Fleet,
-    references: Mapping[str, Reference],
+    pins: Mapping[str, Pin],
     applied: Mapping[str, Applied],
     observed: Observed,
 ) -> tuple[PoolStatus, ...]:
     """The state of every pool, in the fleet's order; nodes by name.
 
     Parameters:
-        references: the image of each environment, with a digest.
+        pins: what each environment is.
         applied: what nodes of each pool were told.
     """
     evidence = _evidence(observed)
     return tuple(
-        _pool_status(fleet, references, applied.get(pool.name, Applied()), pool, observed, evidence)
+        _pool_status(fleet, pins, applied.get(pool.name, Applied()), pool, observed, evidence)
         for pool in fleet.pools
     )
 
@@ -129,6 +143,17 @@ class _Evidence:
     pods: Mapping[str, list[Mapping[str, Any]]]
     events: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     jobs: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """Images with their environments: what nodes were ``told`` to keep, and what the fleet wants ``untold``;
+    ``previous`` are those of the former that nobody needs at the moment.
+    """
+
+    told: Mapping[str, tuple[str, ...]]
+    untold: Mapping[str, tuple[str, ...]]
+    previous: AbstractSet[str]
 
 
 def _evidence(observed: Observed) -> _Evidence:
@@ -147,47 +172,55 @@ def _evidence(observed: Observed) -> _Evidence:
 
 def _pool_status(
     fleet: Fleet,
-    references: Mapping[str, Reference],
+    pins: Mapping[str, Pin],
     applied: Applied,
     pool: Pool,
     observed: Observed,
     evidence: _Evidence,
 ) -> PoolStatus:
+    images = {str(one.reference): one for one in pool_images(fleet, pins, pool)}
     wanted = {
-        str(reference): tuple(names)
-        for reference, names in pool_references(fleet, references, pool).items()
-        if str(reference) not in applied.left_out
+        image: one.environments
+        for image, one in images.items()
+        if not one.previous and image not in applied.left_out
     }
-    told = dict(applied.images)
+    told = dict((*applied.images, *applied.previous))
+    # After a rollback an image that was kept as a previous one is what the fleet wants: then it counts.
+    previous = {image for image, _ in applied.previous} - wanted.keys()
     tolerated = pool_tolerations(fleet, pool)
     untold = {image: names for image, names in sorted(wanted.items()) if image not in told}
+    expected = _Expected(told, untold, previous)
     return PoolStatus(
         pool.name,
         tuple(
-            _node_status(node, pool, applied, untold, tolerated, evidence)
+            _node_status(node, pool, expected, tolerated, evidence)
             for node in sorted(observed.nodes, key=lambda node: str(node["metadata"]["name"]))
             if node_selector(pool).items() <= (node["metadata"].get("labels") or {}).items()
         ),
         not_applied=tuple(untold),
-        no_longer=tuple(sorted(told.keys() - wanted.keys())),
+        no_longer=tuple(sorted(told.keys() - images.keys())),
         left_out=applied.left_out,
+        previous=tuple(sorted(previous)),
+        previous_not_kept=tuple(
+            image for image, one in sorted(images.items()) if one.previous and image not in told
+        ),
     )
 
 
 def _node_status(
     node: Mapping[str, Any],
     pool: Pool,
-    applied: Applied,
-    untold: Mapping[str, tuple[str, ...]],
+    expected: _Expected,
     tolerated: tuple[Toleration, ...],
     evidence: _Evidence,
 ) -> NodeStatus:
     name = str(node["metadata"]["name"])
     of_node = node_cause(node, tolerated)
     images = tuple(
-        _image_status(node, pool, image, environments, evidence) for image, environments in applied.images
-    ) + tuple(ImageStatus(image, environments, _UNTOLD) for image, environments in untold.items())
-    causes = [image.cause for image in images if image.cause != WARM]
+        replace(_image_status(node, pool, image, environments, evidence), previous=image in expected.previous)
+        for image, environments in expected.told.items()
+    ) + tuple(ImageStatus(image, environments, _UNTOLD) for image, environments in expected.untold.items())
+    causes = [image.cause for image in images if image.cause != WARM and not image.previous]
     if causes and of_node == WARM:
         of_node = pressure_cause(node)
     if of_node != WARM:

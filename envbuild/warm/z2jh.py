@@ -25,8 +25,11 @@ def z2jh_values(fleet: Fleet, plans: Sequence[PoolPlan]) -> dict[str, Any]:
     images: dict[str, PlannedImage] = {}
     for plan in plans:
         for planned in plan.images:
-            images.setdefault(str(planned.image.reference), planned)
-    ordered = sorted(images.values(), key=lambda planned: (-planned.image.launches, image_name(planned)))
+            known = images.get(str(planned.image.reference))
+            # What is a previous image in one pool may be an environment's in another.
+            if known is None or planned.image.previous < known.image.previous:
+                images[str(planned.image.reference)] = planned
+    ordered = sorted(images.values(), key=lambda planned: (planned.image.rank, image_name(planned)))
     values: dict[str, Any] = {
         "prePuller": {
             "continuous": {"enabled": True},

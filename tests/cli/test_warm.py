@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from envbuild.cli.main import run
 from envbuild.cluster.apply import Change
@@ -80,6 +82,49 @@ def test_manifests_are_the_same_each_time(
     assert shown[0] == shown[1]
     assert image.rpartition(":")[2] in shown[0]
     assert "&id" not in shown[0]
+
+
+@pytest.fixture
+def keeping(tmp_path: Path, fleet: str, image: str) -> Iterator[str]:
+    """A fleet of which nodes keep what it was before: one such image is there, and one is gone."""
+    name, _, digest = image.partition("@")
+    path = Path(fleet)
+    path.write_text(
+        '[fleet]\nname = "lab"\n[pools.cpu]\nselector = { pool = "cpu" }\nkeep-previous = true\n'
+        f'[environments.analysis]\nimage = "{name}:1"\n[environments.geo]\nimage = "{name}:2"\n'
+    )
+    store = Store(tmp_path / "pushed")
+    with fake_registry() as other:
+        before = hold_image(other, "lab/before", store, make_image(store, [[file("srv/r", b"r" * 100)]]))
+        path.with_suffix(".lock").write_text(
+            f'version = 1\n[environments.analysis]\nimage = "{name}:1@{digest}"\nprevious = "{before}"\n'
+            f'[environments.geo]\nimage = "{image}"\nprevious = "{name}@sha256:{"0" * 64}"\n'
+        )
+        yield fleet
+
+
+def test_images_from_before_are_told_apart(
+    keeping: str, image: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 0 == run(["warm", "plan", keeping])
+    shown = capsys.readouterr().out
+    assert "  analysis, geo " in shown and "  analysis (previous) " in shown
+    assert "the previous image of geo is not in its registry any more: " in shown
+
+    assert 0 == run(["warm", "manifest", keeping])
+    shown = capsys.readouterr()
+    assert "warning: the previous image of geo is not in its registry any more: " in shown.err
+    cluster = FakeCluster([node("n1", images=[image])])
+    cluster.objects = list(yaml.safe_load_all(shown.out))
+    monkeypatch.setattr("envbuild.cluster.connection.connect", lambda *given: cluster)
+    assert 0 == run(["warm", "status", keeping])
+    expected = """\
+pool cpu: warm on 1/1 nodes
+  previous images: 1 of 2 kept, on 0/1 nodes
+    n1  analysis: no-pod: it has no pod that keeps images
+warm on 1/1 nodes
+"""
+    assert expected == capsys.readouterr().out
 
 
 def test_apply_and_status(

@@ -10,10 +10,11 @@ import pytest
 from envbuild.errors import UsageError
 from envbuild.fleet.model import Environment, Fleet, GitSource, ImageSource, LockSource, Pin
 from envbuild.fleet.pins import pins_path, read_pins, require_pins, write_pins
-from envbuild.image.reference import parse_reference
+from envbuild.image.reference import Reference, parse_reference
 
 _DIGEST = "sha256:" + "ab" * 32
 _BUILT = parse_reference(f"r.example.org/envs@{_DIGEST}")
+_BEFORE = parse_reference(f"r.example.org/envs:git-1@sha256:{'ba' * 32}")
 _FIXED = parse_reference(f"r.example.org/fixed:1@{_DIGEST}")
 
 
@@ -32,7 +33,7 @@ def _pins() -> dict[str, Pin]:
     return {
         "tagged": Pin("tagged", parse_reference(f"r.example.org/tagged@{_DIGEST}")),
         "lock": Pin("lock", _BUILT, lock_digest="sha256:" + "cd" * 32),
-        "git": Pin("git", _BUILT, commit="ef" * 20, lock_digest="sha256:" + "cd" * 32),
+        "git": Pin("git", _BUILT, commit="ef" * 20, lock_digest="sha256:" + "cd" * 32, previous=_BEFORE),
     }
 
 
@@ -47,6 +48,7 @@ version = 1
 image = "r.example.org/envs@{_DIGEST}"
 commit = "{"ef" * 20}"
 lock = "sha256:{"cd" * 32}"
+previous = "r.example.org/envs:git-1@sha256:{"ba" * 32}"
 
 [environments.lock]
 image = "r.example.org/envs@{_DIGEST}"
@@ -66,6 +68,21 @@ def test_what_is_written_is_read(fleet: Fleet) -> None:
     pins = require_pins(fleet)
     assert {**_pins(), "fixed": Pin("fixed", _FIXED)} == pins
     assert ["tagged", "fixed", "git", "lock"] == list(pins)
+
+
+@pytest.mark.parametrize(
+    ("before", "previous"),
+    [
+        (None, None),
+        (Pin("git", _BEFORE), _BEFORE),
+        (Pin("git", _BEFORE, previous=_FIXED), _BEFORE),
+        (Pin("git", _BUILT, previous=_BEFORE), _BEFORE),
+        (Pin("git", replace(_BUILT, tag="git-1"), commit="ef" * 20, previous=_BEFORE), _BEFORE),
+    ],
+    ids=["first", "second", "third", "unchanged", "same under another tag"],
+)
+def test_an_image_is_followed_by_the_next(before: Pin | None, previous: Reference | None) -> None:
+    assert Pin("git", _BUILT, previous=previous) == Pin("git", _BUILT).after(before)
 
 
 def test_pins_of_other_environments_do_not_count(fleet: Fleet) -> None:
@@ -93,6 +110,7 @@ def test_a_missing_pin_names_the_command(fleet: Fleet) -> None:
         ("version = 1\n[environments.git]\nimage = 'r.example.org/e:1'\n", "bad-fleet-value", 3),
         (f"version = 1\n[environments.git]\nimage = '{_BUILT}'\ncommit = 'main'\n", "bad-fleet-value", 4),
         (f"version = 1\n[environments.git]\nimage = '{_BUILT}'\nlock = 'x'\n", "bad-fleet-value", 4),
+        (f"version = 1\n[environments.git]\nimage = '{_BUILT}'\nprevious = 'a:1'\n", "bad-fleet-value", 4),
         ("<<<<<<< HEAD\n", "bad-toml", 1),
     ],
 )

@@ -37,7 +37,12 @@ def _written(folder: Path, text: str | bytes) -> Path:
 
 def test_the_example_is_read() -> None:
     """All that can be said, as the documentation says it."""
-    general = Pool("general", selector=(("node.example.org/pool", "general"),), disk=100_000_000_000)
+    general = Pool(
+        "general",
+        selector=(("node.example.org/pool", "general"),),
+        disk=100_000_000_000,
+        keep_previous=True,
+    )
     gpu = Pool(
         "gpu",
         selector=(("node.example.org/pool", "gpu"),),
@@ -97,6 +102,7 @@ def test_the_example_is_read() -> None:
         ("[environments.B_c]\nimage = 'b'\n", "bad-fleet-name", 9, "write [environments.b-c]"),
         ("[environments.'日本']\nimage = 'b'\n", "bad-fleet-name", 9, "choose another name"),
         ("[pools.CPU]\n", "duplicate-name", 9, "'cpu' (line 4)"),
+        ("[pools.c]\nkeep-previous = 1\n", "bad-fleet-value", 10, "true or false"),
         ("default = true\n[environments.b]\nimage = 'b'\ndefault = true\n", "two-defaults", 12, "a (line 9)"),
         ("pools = ['gpu',\n'cpus']\n", "unknown-pool", 10, "did you mean 'cpu'?"),
         ("pools = ['gpu', 'gpu']\n", "bad-fleet-value", 9, "twice"),

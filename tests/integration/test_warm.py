@@ -50,6 +50,14 @@ class Lab:
             lines += ['pools = ["gpu"]'] if name.startswith("gpu_") else []
         self.path.write_text("\n".join(lines) + "\n")
 
+    def release(self, image: str, before: str) -> None:
+        """Write a fleet whose nodes keep the image from before, too, and its pins."""
+        self.offer(analysis=f"{self.registry.address}/lab/env:latest")
+        text = self.path.read_text()
+        self.path.write_text(text.replace("selector", "keep-previous = true\nselector"))
+        pins = f'version = 1\n[environments.analysis]\nimage = "{image}"\nprevious = "{before}"\n'
+        self.path.with_suffix(".lock").write_text(pins)
+
     def run(self, verb: str, *options: str) -> tuple[int, str]:
         """Exit code and standard output of ``envbuild warm VERB``."""
         self.capsys.readouterr()
@@ -68,6 +76,13 @@ class Lab:
             assert time.monotonic() < deadline, found
             time.sleep(0.5)
         return found
+
+    def until_told(self, text: str) -> None:
+        """Wait until the state that is shown has ``text`` in it."""
+        deadline = time.monotonic() + _SECONDS
+        while text not in (shown := self.run("status")[1]):
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.5)
 
     def message(self, node: str) -> str:
         document: dict[str, Any] = json.loads(self.run("status", "--json")[1])
@@ -157,6 +172,30 @@ def test_nodes_get_warm_stay_so_and_pull_only_what_changed(lab: Lab) -> None:
         *("get", "pods", "-n", lab.namespace, "-o", "jsonpath={.items[*].spec.containers[*].image}")
     )
     assert {bumped} == set(images.split())
+
+
+def test_the_image_from_before_stays_and_one_that_nodes_cannot_pull_hinders_nothing(lab: Lab) -> None:
+    lost, first, second = (lab.image("python", name) for name in ("numpy-0", "numpy-1", "numpy-2"))
+    del lab.registry.contents.repositories["lab/env"].blobs[_layers(lab, lost)[1]]
+
+    lab.release(first, before=lost)
+    assert 0 == lab.run("apply", "--wait", "--timeout", "2")[0]
+    lab.release(second, before=first)
+    assert 0 == lab.run("apply", "--wait", "--timeout", "2")[0]
+    assert {True} == {
+        lab.has(name, image) for name in ("node1", "node2", "node3") for image in (first, second)
+    }
+    lab.until_told("previous images: 1 of 1 kept, on 2/2 nodes")
+
+    lab.registry.forget()
+    lab.release(first, before=lost)
+    assert 0 == lab.run("status")[0]
+    assert 0 == lab.run("apply", "--wait", "--timeout", "2")[0]
+    assert not any(
+        layer in one.target for one in lab.registry.asked("get-blob") for layer in _layers(lab, first)
+    )
+    lab.until_told("node1  analysis: pull-failed: ")
+    assert 0 == lab.run("status")[0]
 
 
 def test_why_nodes_are_not_warm(lab: Lab) -> None:

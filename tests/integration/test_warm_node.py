@@ -58,6 +58,16 @@ class Node:
         tables = "".join(f'[environments.{name}]\nimage = "{image}"\n' for name, image in images.items())
         self.fleet.write_text(f'[fleet]\nname = "lab"\n[pools.cpu]\n{tables}')
 
+    def release(self, environment: str, version: int) -> str:
+        """Push a version and pin it as operators do, on a node that keeps the one before; its reference."""
+        reference, _ = self.push(environment, version)
+        self.fleet.write_text(
+            f'[fleet]\nname = "releases"\n[pools.cpu]\nkeep-previous = true\n[environments.{environment}]\n'
+            f'image = "{self.registry.address}/lab/{environment}:{version}"\n'
+        )
+        self.envbuild.document("build", "--fleet", self.fleet)
+        return reference
+
     def warm(self, *options: str) -> tuple[int, dict[str, Any]]:
         """Run the command; exit code and document."""
         done = self.envbuild.run("warm", "node", self.fleet, *self.engine, *options, "--json")
@@ -178,6 +188,33 @@ def test_a_node_gets_what_is_missing_and_loses_what_is_old(node: Node) -> None:
     assert (0, {"analysis": "warm"}, {first: "went"}) == node.states()
     assert ({second}, 0) == (node.names(), len(_layers_asked(node)))
     assert (0, {"analysis": "warm"}, {}) == node.states()
+
+
+def test_the_version_before_stays_until_the_next_one_and_going_back_to_it_pulls_nothing(node: Node) -> None:
+    first = node.release("analysis", 1)
+    assert (0, [(first, False, "pulled")], []) == _told(node)
+    second = node.release("analysis", 2)
+    lock = node.fleet.with_suffix(".lock").read_text()
+
+    assert (0, [(second, False, "pulled"), (first, True, "warm")], []) == _told(node)
+    assert {first, second} == node.names()
+
+    third = node.release("analysis", 3)
+    assert (0, [(third, False, "pulled"), (second, True, "warm")], [(first, "went")]) == _told(node)
+    assert {second, third} == node.names()
+
+    node.registry.repository("lab/analysis").manifests.pop(first.rpartition("@")[2])  # retention
+    node.fleet.with_suffix(".lock").write_text(lock)
+    node.registry.forget()
+    assert (0, [(second, False, "warm"), (first, True, "failed")], [(third, "went")]) == _told(node)
+    assert ({second}, set()) == (node.names(), _layers_asked(node))
+
+
+def _told(node: Node) -> tuple[int, list[tuple[str, bool, str]], list[tuple[str, str]]]:
+    """Exit code; image, whether it is a previous one, state; old image, what became of it."""
+    code, document = node.warm()
+    images = [(one["image"], one["previous"], one["state"]) for one in document["images"]]
+    return code, images, [(old["image"], old["outcome"]) for old in document["let_go"]]
 
 
 def _layers_asked(node: Node) -> set[str]:

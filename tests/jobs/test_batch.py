@@ -109,6 +109,13 @@ def test_tags_become_digests(registry: FakeRegistry, registries: Registries) -> 
     assert ("outdated", None) == (checked.outcome, checked.pin)
     assert "unchanged" == resolve(environment, first.pin, registries).outcome
 
+    moved = resolve(environment, Pin("box", before := there.with_digest("sha256:" + "e" * 64)), registries)
+    assert ("resolved", Pin("box", there, previous=before)) == (moved.outcome, moved.pin)
+    assert ("unchanged", moved.pin) == (
+        (again := resolve(environment, moved.pin, registries)).outcome,
+        again.pin,
+    )
+
 
 @pytest.mark.parametrize("version", [":gone", "@sha256:" + "e" * 64])
 def test_images_that_vanished(registry: FakeRegistry, registries: Registries, version: str) -> None:
@@ -126,7 +133,7 @@ def _command(wanted: Wanted) -> list[str]:
 
 def test_one_failure_stops_no_other(registry: FakeRegistry, registries: Registries) -> None:
     there = _pushed(registry, registries, "x")
-    before = Pin("bad", there)
+    before, older = Pin("bad", there), there.with_digest("sha256:" + "e" * 64)
     made: dict[str, Made] = {}
 
     build_all(
@@ -134,7 +141,7 @@ def test_one_failure_stops_no_other(registry: FakeRegistry, registries: Registri
             _wanted(there, environment="bad", arguments=("bad",)),
             _wanted(there, environment="good", arguments=("good", there.digest)),
         ],
-        {"bad": before},
+        {"bad": before, "good": Pin("good", older)},
         command=_command,
         jobs=1,
         registries=registries,
@@ -145,7 +152,7 @@ def test_one_failure_stops_no_other(registry: FakeRegistry, registries: Registri
     assert ("failed", before) == (made["bad"].outcome, made["bad"].pin)
     assert made["bad"].error is not None
     assert "no-such-package" == made["bad"].error.code
-    assert ("built", Pin("good", there, COMMIT, LOCK)) == (made["good"].outcome, made["good"].pin)
+    assert ("built", Pin("good", there, COMMIT, LOCK, older)) == (made["good"].outcome, made["good"].pin)
 
 
 def test_interrupted_once_and_nothing_else_begins(

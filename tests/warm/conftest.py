@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from envbuild.fleet.model import Environment, Fleet, ImageSource, Pool, Toleration
+from envbuild.fleet.model import Environment, Fleet, ImageSource, Pin, Pool, Toleration
 from envbuild.image.reference import Reference, parse_reference
 from envbuild.warm.planner import Piece, PoolPlan, WarmImage, plan_pool
 
-NAMES = ("analysis", "geo", "torch")
+NAMES = ("analysis", "geo", "torch", "geo-before")
 
 
 def reference(name: str) -> Reference:
@@ -48,21 +49,34 @@ def fleet() -> Fleet:
 
 
 @pytest.fixture
-def references() -> dict[str, Reference]:
-    return {name: reference(name) for name in NAMES}
+def pins() -> dict[str, Pin]:
+    return {name: Pin(name, reference(name)) for name in NAMES}
+
+
+def image(fleet: Fleet, name: str, size: int, before: str | None = None) -> WarmImage:
+    """An image of one blob; ``before``: the one that the environment ``name`` had before."""
+    launches = {one.name: one.launches for one in fleet.environments}[name]
+    piece = Piece(f"sha256:{size:064x}", size)
+    return WarmImage(reference(before or name), (name,), launches, (piece,), (), previous=before is not None)
 
 
 @pytest.fixture
 def plans(fleet: Fleet) -> tuple[PoolPlan, ...]:
     """``torch`` does not fit into the pool ``gpu``."""
-
-    def image(name: str, size: int) -> WarmImage:
-        launches = {one.name: one.launches for one in fleet.environments}[name]
-        piece = Piece(f"sha256:{size:064x}", size)
-        return WarmImage(reference(name), (name,), launches, (piece,), ())
-
     cpu, gpu = fleet.pools
     return (
-        plan_pool(cpu, [image("analysis", 500), image("geo", 100)]),
-        plan_pool(gpu, [image("analysis", 500), image("torch", 700)]),
+        plan_pool(cpu, [image(fleet, "analysis", 500), image(fleet, "geo", 100)]),
+        plan_pool(gpu, [image(fleet, "analysis", 500), image(fleet, "torch", 700)]),
     )
+
+
+@pytest.fixture
+def keeping(fleet: Fleet, plans: tuple[PoolPlan, ...]) -> tuple[Fleet, dict[str, Pin], tuple[PoolPlan, ...]]:
+    """The same fleet after a change of ``geo``, with its pins and plans: ``cpu`` keeps ``geo-before``."""
+    cpu, gpu = fleet.pools
+    cpu = replace(cpu, keep_previous=True)
+    pins = {one.name: Pin(one.name, reference(one.name)) for one in fleet.environments}
+    pins["geo"] = replace(pins["geo"], previous=reference("geo-before"))
+    now = [image(fleet, "analysis", 500), image(fleet, "geo", 100)]
+    plan = plan_pool(cpu, [image(fleet, "geo", 90, "geo-before"), *now])
+    return replace(fleet, pools=(cpu, gpu)), pins, (plan, plans[1])

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from envbuild.errors import EnvbuildError
-from envbuild.fleet.model import Environment, Fleet, ImageSource, Pool
+from envbuild.fleet.model import Environment, Fleet, ImageSource, Pin, Pool
 from envbuild.image.model import Image
 from envbuild.image.reference import Reference, parse_reference
 from envbuild.pack.tar import Entry, file
 from envbuild.registry.registries import Registries
 from envbuild.registry.retry import Retries
 from envbuild.store import Store
-from envbuild.warm.images import DISK_FACTOR, UNPACKED_FACTOR, plan_fleet
+from envbuild.warm.images import DISK_FACTOR, UNPACKED_FACTOR, PoolImage, plan_fleet, pool_images
 from envbuild.warm.present import NodePull, node_pulls
 from tests.support.images import hold_image, make_image
 from tests.support.registry import FakeRegistry, fake_registry
@@ -49,7 +49,7 @@ def _push(store: Store, image: Image, registry: FakeRegistry) -> Reference:
     return parse_reference(hold_image(registry, "lab/x", store, image))
 
 
-def _fleet(*references: Reference, platform: str = PLATFORM) -> tuple[Fleet, dict[str, Reference]]:
+def _fleet(*references: Reference, platform: str = PLATFORM) -> tuple[Fleet, dict[str, Pin]]:
     environments = tuple(
         Environment(f"env{number}", ImageSource(reference)) for number, reference in enumerate(references)
     )
@@ -57,7 +57,7 @@ def _fleet(*references: Reference, platform: str = PLATFORM) -> tuple[Fleet, dic
         "lab", Path("fleet.toml"), environments, (Pool("cpu", (("pool", "cpu"),), platform=platform),)
     )
     return fleet, {
-        one.name: one.source.reference for one in environments if isinstance(one.source, ImageSource)
+        one.name: Pin(one.name, reference) for one, reference in zip(environments, references, strict=True)
     }
 
 
@@ -71,9 +71,9 @@ def test_layers_are_shared_as_blobs_and_unpacked_only_with_what_is_below(
     """``b`` has a layer of ``a``, on another one: the blob is not pulled again, and is unpacked again."""
     a = make_image(store, [_layer("python"), _layer("numpy")])
     b = make_image(store, [_layer("r"), _layer("numpy")])
-    fleet, references = _fleet(*(_push(store, one, registry) for one in (a, b)))
+    fleet, pins = _fleet(*(_push(store, one, registry) for one in (a, b)))
 
-    (plan,) = plan_fleet(fleet, references, registries)
+    (plan,) = plan_fleet(fleet, pins, registries)
 
     own = {blob.digest: blob.size for one in (a, b) for blob in (one.manifest, one.config, *one.layers)}
     assert sum(own.values()) == plan.pull
@@ -88,9 +88,9 @@ def test_sizes_that_are_not_said_are_estimated(
 ) -> None:
     made = make_image(store, [_layer("python")])
     unsaid = _without_annotations(store, made)
-    fleet, references = _fleet(_push(store, unsaid, registry))
+    fleet, pins = _fleet(_push(store, unsaid, registry))
 
-    (plan,) = plan_fleet(fleet, references, registries)
+    (plan,) = plan_fleet(fleet, pins, registries)
 
     (planned,) = plan.images
     assert planned.image.estimated
@@ -112,10 +112,10 @@ def test_what_cannot_be_kept_is_an_error_that_names_the_environment(
     there = _push(store, make_image(store, [_layer("a")]), registry)
     gone = there.with_digest("sha256:" + "0" * 64)
     codes = []
-    for fleet, references in (_fleet(gone), _fleet(there, platform="linux/arm64"), _fleet(there)):
+    for fleet, pins in (_fleet(gone), _fleet(there, platform="linux/arm64"), _fleet(there)):
         fleet = replace(fleet, pools=fleet.pools if len(codes) < 2 else ())
         with pytest.raises(EnvbuildError) as caught:
-            plan_fleet(fleet, references, registries)
+            plan_fleet(fleet, pins, registries)
         codes.append((caught.value.code, caught.value.exit_code, "env0" in caught.value.message))
 
     assert [
@@ -125,14 +125,55 @@ def test_what_cannot_be_kept_is_an_error_that_names_the_environment(
     ] == codes
 
 
+def _ref(digit: str, tag: str | None = None) -> Reference:
+    return Reference("registry.example.org", "lab/x", tag, "sha256:" + digit * 64)
+
+
+def test_previous_images_are_those_that_no_environment_of_the_pool_is_now() -> None:
+    fleet, pins = _fleet(_ref("a"), _ref("b", "tag"), _ref("c"), _ref("d"))
+    before = {"env0": _ref("b"), "env1": _ref("f", "1"), "env2": _ref("f", "2")}
+    pins = {name: replace(pin, previous=before.get(name)) for name, pin in pins.items()}
+    (cpu,) = fleet.pools
+    elsewhere = replace(fleet.environments[3], pools=("gpu",), launches=7)
+    used = [replace(one, launches=3) for one in fleet.environments[:3]]
+    fleet = replace(fleet, environments=(*used, elsewhere))
+
+    now = [PoolImage(_ref(digit), (f"env{number}",), 3) for number, digit in enumerate("abc")]
+    assert tuple(now) == pool_images(fleet, pins, cpu)
+    assert (*now, PoolImage(_ref("f"), ("env1", "env2"), 6, previous=True)) == pool_images(
+        fleet, pins, replace(cpu, keep_previous=True)
+    )
+
+
+def test_a_previous_image_that_is_gone_is_told_and_the_others_are_planned(
+    store: Store, registry: FakeRegistry, registries: Registries
+) -> None:
+    there = _push(store, make_image(store, [_layer("a")]), registry)
+    before = _push(store, make_image(store, [_layer("b")]), registry)
+    fleet, pins = _fleet(there)
+    fleet = replace(fleet, pools=(replace(fleet.pools[0], keep_previous=True),))
+
+    def planned(previous: Reference) -> tuple[list[tuple[str, bool]], list[str]]:
+        (plan,) = plan_fleet(fleet, {"env0": replace(pins["env0"], previous=previous)}, registries)
+        images = [(str(one.image.reference), one.image.previous) for one in plan.images]
+        return images, [gone.message for gone in plan.gone]
+
+    gone = there.with_digest("sha256:" + "0" * 64)
+    assert ([(str(there), False), (str(before), True)], []) == planned(before)
+    assert (
+        [(str(there), False)],
+        [f"the previous image of env0 is not in its registry any more: {gone}"],
+    ) == planned(gone)
+
+
 def test_a_node_with_an_earlier_version_pulls_only_what_changed(
     store: Store, registry: FakeRegistry, registries: Registries
 ) -> None:
     before = make_image(store, [_layer("python"), _layer("numpy")])
     after = make_image(store, [_layer("python"), _layer("numpy-2")])
     old = _push(store, before, registry)
-    fleet, references = _fleet(_push(store, after, registry))
-    (plan,) = plan_fleet(fleet, references, registries)
+    fleet, pins = _fleet(_push(store, after, registry))
+    (plan,) = plan_fleet(fleet, pins, registries)
     nodes = [
         node("n1", images=[str(old), "registry.example.org/other:1", "<none>@<none>"]),
         node("n2"),

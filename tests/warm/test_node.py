@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envbuild.errors import MachineError
-from envbuild.fleet.model import Environment, Fleet, ImageSource, Pool
+from envbuild.fleet.model import Environment, Fleet, ImageSource, Pin, Pool
 from envbuild.image.model import Image
 from envbuild.image.reference import Reference
 from envbuild.pack.tar import file
@@ -106,16 +106,22 @@ def warm(
     *,
     fleet: str = "lab",
     pool: Pool = _POOL,
+    previous: Mapping[str, Reference] | None = None,
     **options: bool,
 ) -> NodeWarmth:
-    """Warm a node for a fleet in which what comes first is used most."""
+    """Warm a node for a fleet in which what comes first is used most; with ``previous`` it keeps these."""
     environments = tuple(
         Environment(name, ImageSource(reference), launches=100 - number)
         for number, (name, reference) in enumerate(references.items())
     )
+    pool = replace(pool, keep_previous=previous is not None)
     made = Fleet(fleet, Path("fleet.toml"), environments, (pool,))
+    pins = {
+        name: Pin(name, reference, previous=(previous or {}).get(name))
+        for name, reference in references.items()
+    }
     with Registries({}) as registries:
-        return warm_node(made, pool, references, engine, registries=registries, reporter=Silent(), **options)
+        return warm_node(made, pool, pins, engine, registries=registries, reporter=Silent(), **options)
 
 
 def told(warmth: NodeWarmth) -> dict[str, tuple[str, int]]:
@@ -177,6 +183,64 @@ def test_old_images_make_room_for_new_ones(push: Callable[..., Reference]) -> No
 
     assert ["pulled"] == [image.state for image in warmth.images]
     assert [(pinned_name(old), "went")] == [(one.name, one.outcome) for one in warmth.let_go]
+
+
+def test_the_image_before_stays_and_the_one_before_that_goes(push: Callable[..., Reference]) -> None:
+    engine, images = Engine(), [push("analysis", 5000, size) for size in (10, 20, 30)]
+    for number, image in enumerate(images):
+        before = {"analysis": images[number - 1]} if number else {}
+        warmth = warm(engine, {"analysis": image}, previous=before)
+
+    first, second, third = map(pinned_name, images)
+    assert [("pulled", False), ("warm", True)] == [(one.state, one.previous) for one in warmth.images]
+    assert [(first, "went")] == [(one.name, one.outcome) for one in warmth.let_go]
+    assert {second, third} == engine.images.keys()
+
+    warmth = warm(engine, {"analysis": images[2]})
+    assert [(second, "went")] == [(one.name, one.outcome) for one in warmth.let_go]
+
+
+def test_previous_images_are_pulled_after_all_others(push: Callable[..., Reference]) -> None:
+    engine, now, before = Engine(), {"a": push("a", 10), "b": push("b", 20)}, {"a": push("a", 30)}
+
+    warm(engine, now, previous=before)
+
+    assert [pinned_name(one) for one in (now["a"], now["b"], before["a"])] == engine.pulls
+
+
+def test_a_previous_image_that_cannot_be_had_is_no_failure(push: Callable[..., Reference]) -> None:
+    engine, oldest, now = Engine(), push("analysis", 10), push("analysis", 20)
+    warm(engine, {"analysis": oldest})
+
+    warmth = warm(engine, {"analysis": now}, previous={"analysis": gone(now)})
+
+    assert (["pulled", "failed"], ()) == ([one.state for one in warmth.images], warmth.errors)
+    assert ["warm-image-gone"] == [error.code for error in warmth.lacking]
+    assert ({pinned_name(now)}, ["went"]) == (engine.images.keys(), [one.outcome for one in warmth.let_go])
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_previous_images_give_way_when_there_is_no_room(
+    push: Callable[..., Reference], dry_run: bool
+) -> None:
+    engine, before, now = Engine(room=60_000), push("analysis", 15_000), push("analysis", 16_000)
+    warm(engine, {"analysis": before})
+
+    for _ in range(2):  # and the next time it is not pulled again
+        warmth = warm(engine, {"analysis": now}, previous={"analysis": before}, dry_run=dry_run)
+        engine.pulls.clear()
+
+    assert ["failed" if dry_run else "warm", "left-out"] == [one.state for one in warmth.images]
+    assert {pinned_name(before if dry_run else now)} == engine.images.keys()
+
+
+def test_previous_images_are_not_pulled_where_others_lack_room(push: Callable[..., Reference]) -> None:
+    engine, large, small = Engine(room=60_000), push("a", 60_000), push("a", 10)
+
+    warmth = warm(engine, {"a": large}, previous={"a": small})
+
+    assert ({"a": ("left-out", 0)}, ["no-space"]) == (told(warmth), [error.code for error in warmth.errors])
+    assert {} == engine.images
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

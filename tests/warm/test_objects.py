@@ -14,7 +14,7 @@ from envbuild.fleet.model import Fleet
 from envbuild.warm.daemonset import Settings, daemonset_objects
 from envbuild.warm.hold import hold_program
 from envbuild.warm.kruise import kruise_objects
-from envbuild.warm.planner import PoolPlan
+from envbuild.warm.planner import PoolPlan, plan_pool
 from envbuild.warm.record import Applied, plan_object, read_applied
 from envbuild.warm.z2jh import z2jh_values
 from tests.warm.conftest import reference
@@ -89,6 +89,34 @@ def test_tolerations_and_settings_are_passed_on(fleet: Fleet, plans: Plans) -> N
     assert ["ConfigMap", "DaemonSet"] == sorted({one["kind"] for one in objects})
 
 
+def test_previous_images_have_pods_of_their_own(keeping: tuple[Fleet, Any, Plans]) -> None:
+    """A pod that waits for one that is gone must not stop a change of the others."""
+    fleet, _, plans = keeping
+    found = _daemonsets(fleet, plans[:1], parallel=1)
+
+    assert {
+        "warm-lab-cpu-1": [str(reference("analysis")), str(reference("geo"))],
+        "warm-lab-cpu-previous": [str(reference("geo-before"))],
+    } == {
+        name: [container["image"] for container in one["spec"]["template"]["spec"]["containers"]]
+        for name, one in found.items()
+    }
+    for one in found.values():
+        kubernetes_validate.validate(one, _VERSIONS[0], strict=True)
+
+
+def test_previous_images_come_last_for_other_pullers(keeping: tuple[Fleet, Any, Plans]) -> None:
+    fleet, _, plans = keeping
+    images = z2jh_values(fleet, plans)["prePuller"]["extraImages"]
+    jobs = kruise_objects(fleet, plans[:1], Settings())[1:]
+
+    assert ["0001-analysis", "0002-geo", "0003-geo"] == sorted(images)
+    assert str(reference("geo-before")).endswith(images["0003-geo"]["tag"])
+    assert ["warm-lab-cpu-analysis", "warm-lab-cpu-geo", "warm-lab-cpu-geo-previous"] == [
+        job["metadata"]["name"] for job in jobs
+    ]
+
+
 @pytest.mark.parametrize("share", ["0", "0%", "101%", "-1", "many", "", "²"])
 def test_shares_that_are_none_are_refused(fleet: Fleet, plans: Plans, share: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -114,6 +142,21 @@ def test_what_was_applied_can_be_read_back(fleet: Fleet, plans: Plans) -> None:
         "cpu": Applied((analysis, (str(reference("geo")), ("geo",)))),
         "gpu": Applied((analysis,), (str(reference("torch")),)),
     } == read_applied(plan_object(fleet, plans))
+
+
+def test_previous_images_are_recorded_apart_and_those_without_room_not_at_all(
+    keeping: tuple[Fleet, Any, Plans],
+) -> None:
+    """After a rollback such an image is wanted, and nodes were not told of it."""
+    fleet, _, (plan, _) = keeping
+    small = plan_pool(replace(plan.pool, disk=600), [one.image for one in plan.images])
+    kept = tuple((str(reference(name)), (name,)) for name in ("analysis", "geo"))
+
+    assert {"cpu": Applied(kept, previous=((str(reference("geo-before")), ("geo",)),))} == read_applied(
+        plan_object(fleet, (plan,))
+    )
+    assert ["geo-before"] == [out.image.reference.repository.rpartition("/")[2] for out in small.left_out]
+    assert {"cpu": Applied(kept)} == read_applied(plan_object(fleet, (small,)))
 
 
 def test_names_do_not_collide(fleet: Fleet, plans: Plans) -> None:

@@ -15,10 +15,14 @@ _PIECES = tuple(Piece(f"sha256:{number:064x}", 10 + 7 * number) for number in ra
 
 
 def image(
-    name: str, contents: tuple[Piece, ...], snapshots: tuple[Piece, ...] = (), launches: int = 0
+    name: str,
+    contents: tuple[Piece, ...],
+    snapshots: tuple[Piece, ...] = (),
+    launches: int = 0,
+    previous: bool = False,
 ) -> WarmImage:
     reference = Reference("registry.example.org", name, None, "sha256:" + "0" * 64)
-    return WarmImage(reference, (name,), launches, contents, snapshots)
+    return WarmImage(reference, (name,), launches, contents, snapshots, previous=previous)
 
 
 @st.composite
@@ -27,7 +31,7 @@ def _images(draw: st.DrawFn) -> list[WarmImage]:
         lambda found: tuple(sorted(found, key=lambda piece: piece.digest))
     )
     return [
-        image(f"env{number}", draw(pieces), draw(pieces), draw(st.integers(0, 3)))
+        image(f"env{number}", draw(pieces), draw(pieces), draw(st.integers(0, 3)), draw(st.booleans()))
         for number in range(draw(st.integers(0, 8)))
     ]
 
@@ -70,9 +74,20 @@ def test_the_order_of_the_input_does_not_matter(images: list[WarmImage], disk: i
 
 @given(_images(), st.integers(0, 1500))
 def test_what_is_started_more_often_comes_first(images: list[WarmImage], disk: int) -> None:
-    launches = [one.launches for one in _kept(plan_pool(_pool(disk), images))]
+    order = [(one.previous, -one.launches) for one in _kept(plan_pool(_pool(disk), images))]
 
-    assert sorted(launches, reverse=True) == launches
+    assert sorted(order) == order
+
+
+@given(_images(), st.integers(0, 1500))
+def test_previous_images_take_nothing_from_others(images: list[WarmImage], disk: int) -> None:
+    current = [one for one in images if not one.previous]
+    plan, without = plan_pool(_pool(disk), images), plan_pool(_pool(disk), current)
+
+    assert without.images == plan.images[: len(without.images)]
+    assert [(out.image, out.fits_within) for out in without.left_out] == [
+        (out.image, out.fits_within) for out in plan.left_out if not out.image.previous
+    ]
 
 
 @given(_images(), st.integers(0, 1500))

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from envbuild.fleet.model import Fleet
-from envbuild.image.reference import Reference
+from envbuild.fleet.model import Fleet, Pin
 from envbuild.warm.causes import WARM, Cause
 from envbuild.warm.observe import wait_until_warm
 from envbuild.warm.planner import PoolPlan
@@ -71,12 +70,12 @@ CREATING = {"geo": {"waiting": {"reason": "ContainerCreating"}}}
 
 
 @pytest.fixture
-def look(fleet: Fleet, references: dict[str, Reference], plans: Plans) -> Any:
+def look(fleet: Fleet, pins: dict[str, Pin], plans: Plans) -> Any:
     """The state of the node n1 in the pool ``cpu``, which was told to keep ``analysis`` and ``geo``."""
 
     def found(**observed: Any) -> NodeStatus:
         applied = read_applied(plan_object(fleet, plans))
-        (status,) = judge(fleet, references, applied, Observed(**observed))[0].nodes
+        (status,) = judge(fleet, pins, applied, Observed(**observed))[0].nodes
         return status
 
     return found
@@ -196,7 +195,7 @@ def test_causes_of_nodes_come_before_those_of_images(look: Any, given: dict[str,
 
 
 def test_taints_that_daemonsets_or_the_pool_tolerate_are_none(
-    fleet: Fleet, references: dict[str, Reference], plans: Plans
+    fleet: Fleet, pins: dict[str, Pin], plans: Plans
 ) -> None:
     taints = [
         {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"},
@@ -205,7 +204,7 @@ def test_taints_that_daemonsets_or_the_pool_tolerate_are_none(
     ]
     observed = Observed(nodes=(node(pool="gpu", taints=taints, images=[str(reference("analysis"))]),))
 
-    (status,) = judge(fleet, references, read_applied(plan_object(fleet, plans)), observed)[1].nodes
+    (status,) = judge(fleet, pins, read_applied(plan_object(fleet, plans)), observed)[1].nodes
 
     assert WARM == status.cause
 
@@ -216,25 +215,62 @@ def test_pressure_on_a_node_that_has_everything_is_not_told(look: Any) -> None:
     assert WARM == look(nodes=(given,), pods=(pod("analysis", "geo"),)).cause
 
 
-def test_what_was_never_applied_is_on_no_node(fleet: Fleet, references: dict[str, Reference]) -> None:
-    cpu, gpu = judge(fleet, references, {}, Observed(nodes=(node(),)))
+def test_what_was_never_applied_is_on_no_node(fleet: Fleet, pins: dict[str, Pin]) -> None:
+    cpu, gpu = judge(fleet, pins, {}, Observed(nodes=(node(),)))
 
     assert ["not-applied"] == [one.cause.reason for one in cpu.nodes]
     assert (False, False, ()) == (cpu.warm, gpu.warm, gpu.nodes)
     assert (str(reference("analysis")), str(reference("torch"))) == gpu.not_applied
 
 
-def test_a_fleet_that_changed_since_is_noticed(
-    fleet: Fleet, references: dict[str, Reference], plans: Plans
-) -> None:
-    moved = {**references, "geo": references["geo"].with_digest("sha256:" + "f" * 64)}
+def test_a_fleet_that_changed_since_is_noticed(fleet: Fleet, pins: dict[str, Pin], plans: Plans) -> None:
+    new = reference("geo").with_digest("sha256:" + "f" * 64)
+    moved = {**pins, "geo": Pin("geo", new)}
     observed = Observed(nodes=(node(),), pods=(pod("analysis", "geo"),))
 
     cpu, gpu = judge(fleet, moved, read_applied(plan_object(fleet, plans)), observed)
 
-    assert ((str(moved["geo"]),), (str(references["geo"]),)) == (cpu.not_applied, cpu.no_longer)
+    assert ((str(new),), (str(reference("geo")),)) == (cpu.not_applied, cpu.no_longer)
     assert "not-applied" == cpu.nodes[0].cause.reason
     assert ((), (str(reference("torch")),), True) == (gpu.not_applied, gpu.left_out, gpu.warm)
+
+
+def test_previous_images_are_told_and_do_not_count(
+    keeping: tuple[Fleet, dict[str, Pin], Plans], fleet: Fleet
+) -> None:
+    keeps, pins, plans = keeping
+    before, applied = str(reference("geo-before")), read_applied(plan_object(keeps, plans))
+    have = pod("analysis", "geo")
+    waits = pod("geo-before", states={"geo-before": {"waiting": {"reason": "ImagePullBackOff"}}})
+    observed = Observed(
+        nodes=(node(), node("n2", images=[before])), pods=(have, waits, pod("analysis", "geo", on="n2"))
+    )
+
+    cpu = judge(keeps, pins, applied, observed)[0]
+    assert (True, 2, (before,), 1, ()) == (
+        cpu.warm,
+        cpu.warm_nodes,
+        cpu.previous,
+        cpu.previous_nodes,
+        cpu.no_longer,
+    )
+    (told,) = (image for image in cpu.nodes[0].images if image.previous)
+    assert (before, ("geo",), "pull-failed") == (told.image, told.environments, told.cause.reason)
+
+    # Back to it: then it is what the fleet wants, the node that has it is warm and the other is not.
+    back = {**pins, "geo": Pin("geo", reference("geo-before"))}
+    cpu = judge(keeps, back, applied, observed)[0]
+    assert (["pull-failed", ""], (), ()) == (
+        [one.cause.reason for one in cpu.nodes],
+        cpu.not_applied,
+        cpu.previous,
+    )
+    assert (str(reference("geo")),) == cpu.no_longer
+
+    # Nobody has applied it, or nobody wants it any more.
+    never = judge(keeps, pins, read_applied(plan_object(fleet, plans[1:])), observed)[0]
+    assert ((), (before,)) == (never.previous, never.previous_not_kept)
+    assert (before,) == judge(fleet, pins, applied, observed)[0].no_longer
 
 
 def _job(**status: Any) -> dict[str, Any]:
