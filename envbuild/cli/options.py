@@ -49,6 +49,7 @@ __all__ = [
     "spec_options",
     "step_options",
     "subdir_option",
+    "warm_namespace_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -159,6 +160,12 @@ output_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Where to write it. Default: standard output.",
+)
+warm_namespace_option = click.option(
+    "--namespace",
+    "where",
+    metavar="NAME",
+    help="Where the pods that keep images are. Default: the fleet's namespace.",
 )
 context_option = click.option(
     "--context",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import common_options, context_option
+from envbuild.cli.options import common_options, context_option, warm_namespace_option
 from envbuild.cli.session import Session
 
 if TYPE_CHECKING:
@@ -57,9 +58,12 @@ class _Address(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
     metavar="SECONDS",
     help="How often the cluster is asked for that.",
 )
+@warm_namespace_option
 @context_option
 @common_options
-def serve_metrics(session: Session, listen: tuple[str, int], file: Path | None, interval: int) -> None:
+def serve_metrics(
+    session: Session, listen: tuple[str, int], file: Path | None, interval: int, where: str | None
+) -> None:
     """Serve /metrics and /healthz over HTTP until interrupted.
 
     The numbers are those that runs with this machine's cache have left, up to date with every scrape.
@@ -67,7 +71,7 @@ def serve_metrics(session: Session, listen: tuple[str, int], file: Path | None, 
     from envbuild.metrics.runs import read_totals
     from envbuild.metrics.server import MetricsServer
 
-    watch = _watch(session, file, interval) if file is not None else None
+    watch = _watch(session, file, interval, where) if file is not None else None
 
     def collect() -> Totals:
         totals = read_totals(session.settings.cache_dir)
@@ -85,7 +89,7 @@ def serve_metrics(session: Session, listen: tuple[str, int], file: Path | None, 
         session.console.interrupted("the server has ended")
 
 
-def _watch(session: Session, file: Path, interval: int) -> Watch:
+def _watch(session: Session, file: Path, interval: int, namespace: str | None) -> Watch:
     from envbuild.fleet.pins import require_pins
     from envbuild.fleet.read import read_fleet
     from envbuild.metrics.warmth import PoolWarmth, Watch
@@ -93,6 +97,7 @@ def _watch(session: Session, file: Path, interval: int) -> Watch:
     from envbuild.warm.observe import fleet_status
 
     fleet = read_fleet(file)
+    fleet = replace(fleet, namespace=namespace or fleet.namespace)
     pins = require_pins(fleet)
     cluster = session.cluster
 

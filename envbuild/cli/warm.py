@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import chain, common_options, context_option, plain_http_option
+from envbuild.cli.options import (
+    chain,
+    common_options,
+    context_option,
+    plain_http_option,
+    warm_namespace_option,
+)
 from envbuild.cli.session import Session
 from envbuild.cli.warm_node import node
 
@@ -23,12 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["warm"]
 
 _fleet_argument = click.argument("file", metavar="FLEET", type=click.Path(path_type=Path))
-_namespace_option = click.option(
-    "--namespace",
-    "where",
-    metavar="NAME",
-    help="Where the pods that keep images are. Default: the fleet's namespace.",
-)
 _backend_options = chain(
     click.option(
         "--parallel",
@@ -107,7 +107,7 @@ def plan(session: Session, file: Path, look: bool) -> None:
     help="DaemonSets; OpenKruise's ImagePullJobs; Helm values for Zero to JupyterHub.",
 )
 @_backend_options
-@_namespace_option
+@warm_namespace_option
 @plain_http_option
 @common_options
 def manifest(session: Session, file: Path, backend: str, where: str | None, **given: Any) -> None:
@@ -116,6 +116,7 @@ def manifest(session: Session, file: Path, backend: str, where: str | None, **gi
     from envbuild.cli.warm_text import yaml_lines
     from envbuild.warm.z2jh import z2jh_values
 
+    settings = _settings(given)
     fleet, _, plans = _planned(session, file, where)
     _warn(session, plans)
     if backend == "z2jh":
@@ -123,7 +124,7 @@ def manifest(session: Session, file: Path, backend: str, where: str | None, **gi
             session.console.warn("this puller knows no pools: every node for users pulls the images of all")
         documents = [z2jh_values(fleet, plans)]
     else:
-        documents = _objects(backend, fleet, plans, _settings(given))
+        documents = _objects(backend, fleet, plans, settings)
     session.console.result(*yaml_lines(documents))
     session.console.document(manifest_document(backend, documents))
 
@@ -140,7 +141,7 @@ def manifest(session: Session, file: Path, backend: str, where: str | None, **gi
 @_backend_options
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @_waiting_options
-@_namespace_option
+@warm_namespace_option
 @context_option
 @plain_http_option
 @common_options
@@ -160,12 +161,13 @@ def apply(
     nothing. With --wait, the exit code is 1 when not all nodes are warm in time.
     """
     from envbuild.cli.warm_documents import changes_document
-    from envbuild.cli.warm_text import change_lines
+    from envbuild.cli.warm_text import change_line, difference_lines
     from envbuild.warm.applying import apply_objects, pools_without_nodes
 
+    settings = _settings(given)
     fleet, pins, plans = _planned(session, file, where)
     _warn(session, plans)
-    objects = _objects(backend, fleet, plans, _settings(given))
+    objects = _objects(backend, fleet, plans, settings)
     cluster = session.cluster
     for pool in pools_without_nodes(cluster, fleet):
         session.console.warn(f"the pool {pool} has no nodes at present; those that come will be warm")
@@ -174,7 +176,8 @@ def apply(
         fleet,
         objects,
         dry_run=dry_run,
-        before=lambda found: session.console.result(*change_lines(found, dry_run=dry_run)),
+        before=lambda found: session.console.result(*difference_lines(found, dry_run=dry_run)),
+        made=lambda change: session.console.result(change_line(change)),
     )
     document = changes_document(changes, applied=not dry_run)
     if waiting and not dry_run:
@@ -187,7 +190,7 @@ def apply(
 @warm.command("status", short_help="Show which nodes are warm, and why others are not.")
 @_fleet_argument
 @_waiting_options
-@_namespace_option
+@warm_namespace_option
 @context_option
 @common_options
 def status(session: Session, file: Path, waiting: bool, timeout: int, where: str | None) -> None:

@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from envbuild.cluster.apply import Change
     from envbuild.warm.planner import PoolPlan
 
-__all__ = ["change_lines", "left_out_sentence", "plan_lines", "status_lines", "summary", "yaml_lines"]
+__all__ = [
+    "change_line",
+    "difference_lines",
+    "left_out_sentence",
+    "plan_lines",
+    "status_lines",
+    "summary",
+    "yaml_lines",
+]
 
 
 def plan_lines(document: Mapping[str, Any]) -> list[str]:
@@ -105,18 +113,20 @@ def yaml_lines(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     return text.splitlines()
 
 
-def change_lines(changes: Sequence[Change], *, dry_run: bool) -> list[str]:
-    """The differences, then what happens to each object."""
+def difference_lines(changes: Sequence[Change], *, dry_run: bool) -> list[str]:
+    """The differences, before anything is changed; with ``dry_run`` also what would happen to each object."""
     lines: list[str] = []
     for change in changes:
         lines += [escape(line) for line in change.difference.splitlines()]
-    lines += [f"{change.action:9}  {change.title}" for change in changes if change.action != "unchanged"]
-    same = sum(change.action == "unchanged" for change in changes)
-    if same == len(changes):
-        lines.append("nothing to change")
-    elif dry_run:
-        lines.append("nothing was changed (--dry-run)")
-    return lines
+    to_make = [change_line(change) for change in changes if change.action != "unchanged"]
+    if not to_make:
+        return ["nothing to change"]
+    return [*lines, *to_make, "nothing was changed (--dry-run)"] if dry_run else lines
+
+
+def change_line(change: Change) -> str:
+    """What happened to one object."""
+    return f"{change.action:9}  {change.title}"
 
 
 def status_lines(document: Mapping[str, Any]) -> list[str]:

@@ -63,6 +63,7 @@ def apply(
     force: bool = False,
     prune: Prune | None = None,
     before: Callable[[tuple[Change, ...]], object] | None = None,
+    made: Callable[[Change], object] = lambda change: None,
 ) -> tuple[Change, ...]:
     """Create and change ``objects``, in this order, then delete what is to be pruned.
 
@@ -74,6 +75,7 @@ def apply(
         dry_run: change nothing.
         force: take over fields that somebody else has set, instead of ``cluster-conflict``.
         before: is given the changes before they are made; when it raises, none is.
+        made: is given each change as soon as it is made.
 
     Returns:
         a change for every object, unchanged ones included, then those deleted.
@@ -90,7 +92,7 @@ def apply(
     if before is not None:
         before(tuple(changes))
     if not dry_run:
-        _make(cluster, wanted, changes, force)
+        _make(cluster, wanted, changes, force, made)
     return tuple(changes)
 
 
@@ -176,7 +178,13 @@ def _pruned(cluster: Cluster, prune: Prune | None, wanted: Sequence[Object]) -> 
     return found
 
 
-def _make(cluster: Cluster, wanted: Sequence[Object], changes: Sequence[Change], force: bool) -> None:
+def _make(
+    cluster: Cluster,
+    wanted: Sequence[Object],
+    changes: Sequence[Change],
+    force: bool,
+    made: Callable[[Change], object],
+) -> None:
     done: list[str] = []
     for index, change in enumerate(changes):
         if change.action == "unchanged":
@@ -193,3 +201,4 @@ def _make(cluster: Cluster, wanted: Sequence[Object], changes: Sequence[Change],
                 )
             raise
         done.append(change.title)
+        made(change)

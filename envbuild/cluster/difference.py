@@ -78,5 +78,6 @@ def _hide(old: Object, new: Object) -> None:
 def _lines(item: Mapping[str, Any]) -> list[str]:
     import yaml
 
-    text: str = yaml.safe_dump(dict(item), sort_keys=True, allow_unicode=True, width=100) if item else ""
+    # A line is not folded: a value that changed is one line less and one more.
+    text: str = yaml.safe_dump(dict(item), sort_keys=True, allow_unicode=True, width=10**6) if item else ""
     return text.splitlines()

@@ -14,7 +14,7 @@ from typing import Any
 from envbuild.errors import EnvbuildError, RemoteError
 from envbuild.source.text import clean, redact
 
-__all__ = ["ABSENT", "TRANSIENT", "Action", "failure", "unreachable"]
+__all__ = ["ABSENT", "TRANSIENT", "Action", "failure", "not_kubernetes", "unreachable"]
 
 # What passes by itself: too many requests, and an API server (or what is in front of it) that restarts.
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
@@ -57,18 +57,28 @@ class Action:
 
     @property
     def rule(self) -> str:
-        """The rule of a Role or ClusterRole that allows it, as YAML on one line."""
-        return f'{{apiGroups: ["{self.group}"], resources: ["{self.resource}"], verbs: ["{self.verb}"]}}'
+        """The rule of a Role or ClusterRole that allows it, as YAML on one line.
+
+        For an object of the whole cluster it is a rule for this one: others of its kind are other people's.
+        """
+        parts = [f'apiGroups: ["{self.group}"]', f'resources: ["{self.resource}"]']
+        if self.name and self.namespace is None and self.verb != "create":
+            parts.append(f'resourceNames: ["{clean(self.name)}"]')
+        return f'{{{", ".join(parts)}, verbs: ["{self.verb}"]}}'
 
 
-def failure(code: int, status: Mapping[str, Any] | None, action: Action) -> EnvbuildError:
+def failure(code: int, status: Mapping[str, Any] | None, action: Action, server: str) -> EnvbuildError:
     """The error for an answer.
 
     Parameters:
         code: HTTP status.
         status: the answer's body when it is a ``Status`` document.
         action: what was asked.
+        server: the API server's address.
     """
+    if status is None and (code < 400 or code in (403, 407)):
+        # An API server sends nobody elsewhere, and says who may not do what.
+        return not_kubernetes(server, code)
     said = str((status or {}).get("message") or "")
     detail = clean(said) or None
     kind = str(((status or {}).get("details") or {}).get("kind") or "")
@@ -122,6 +132,15 @@ def failure(code: int, status: Mapping[str, Any] | None, action: Action) -> Envb
         code="cluster-failed",
         detail=detail,
         remedy="look at the API server (and the admission webhook, if one is named), then run this again",
+    )
+
+
+def not_kubernetes(server: str, code: int) -> EnvbuildError:
+    """The error for an answer that no API server gives."""
+    return RemoteError(
+        f"what {redact(server)} answers (HTTP {code}) is not that of a Kubernetes API server",
+        code="cluster-not-kubernetes",
+        remedy="check the address in the kubeconfig: a proxy or a login page may be in between",
     )
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from envbuild.cluster.failures import TRANSIENT, Action, failure, unreachable
-from envbuild.errors import RemoteError
+from envbuild.cluster.failures import TRANSIENT, Action, failure, not_kubernetes, unreachable
 from envbuild.registry.retry import retry_after
 
 if TYPE_CHECKING:
@@ -67,13 +66,9 @@ class Transport:
         Raises:
             RemoteError: see failures.py.
         """
-        _, document = self._answer(method, path, action, query or {}, body, content, _READ_SECONDS)
+        answer, document = self._answer(method, path, action, query or {}, body, content, _READ_SECONDS)
         if document is None:
-            raise RemoteError(
-                f"what {self.server} answers is not that of a Kubernetes API server",
-                code="cluster-not-kubernetes",
-                remedy="check the address in the kubeconfig: a proxy or a login page may be in between",
-            )
+            raise not_kubernetes(self.server, answer.status)
         return document
 
     def lines(
@@ -133,7 +128,7 @@ class Transport:
             else:
                 if good:
                     return answer, document
-                trouble = failure(answer.status, document, action)
+                trouble = failure(answer.status, document, action, self.server)
                 pause = retry_after(answer.headers.get("Retry-After"))
                 if answer.status == 401 and self._renew is not None and not renewed:
                     renewed = True

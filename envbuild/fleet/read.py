@@ -335,13 +335,13 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
 
 def _title(text: str) -> str:
     if not text.strip() or not text.isprintable() or len(text) > _LONGEST_TITLE:
-        raise ValueError(f"must be one line of at most {_LONGEST_TITLE} characters")
+        raise ValueError(f"must be one line of at most {_LONGEST_TITLE} printable characters")
     return text
 
 
 def _description(text: str) -> str:
     if not text.replace("\n", "").replace("\t", "").isprintable() or len(text) > _LONGEST_DESCRIPTION:
-        raise ValueError(f"must be text of at most {_LONGEST_DESCRIPTION} characters")
+        raise ValueError(f"must be text of at most {_LONGEST_DESCRIPTION} printable characters")
     return text
 
 

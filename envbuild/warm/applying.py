@@ -29,12 +29,14 @@ def apply_objects(
     *,
     dry_run: bool,
     before: Callable[[tuple[Change, ...]], object],
+    made: Callable[[Change], object],
 ) -> tuple[Change, ...]:
     """Apply ``objects`` and delete what else there is of ``fleet``, also that of another back end.
 
     Parameters:
         dry_run: change nothing.
         before: is given the changes before they are made.
+        made: is given each change as soon as it is made.
 
     Raises:
         RemoteError: the cluster refuses or fails.
@@ -47,7 +49,7 @@ def apply_objects(
         if error.code != "cluster-kind-unknown":
             raise
     prune = Prune(own_selector(fleet), tuple(kinds), fleet.namespace)
-    return apply_to(cluster, objects, dry_run=dry_run, prune=prune, before=before)
+    return apply_to(cluster, objects, dry_run=dry_run, prune=prune, before=before, made=made)
 
 
 def pools_without_nodes(cluster: Cluster, fleet: Fleet) -> list[str]:

@@ -41,11 +41,17 @@ class Settings:
     ``parallel`` is how many images a node may pull at once, ``at_once`` on how many nodes of a pool a change
     is under way (a number, or a share like ``25%``). ``priority_class`` is one that the cluster has; None:
     one of our own, below everything that has no class.
+
+    Raises:
+        UsageError: ``at_once`` is neither (``bad-at-once``).
     """
 
     parallel: int = 3
     at_once: str = "25%"
     priority_class: str | None = None
+
+    def __post_init__(self) -> None:
+        _at_once(self.at_once)
 
 
 def daemonset_objects(fleet: Fleet, plans: Sequence[PoolPlan], settings: Settings) -> list[dict[str, Any]]:

@@ -91,8 +91,9 @@ def plan_fleet(
         jobs: how many images are asked for at once.
 
     Raises:
-        RepoError: an image is not there any more, or not for a pool's platform; names the environment. A
-            previous image that is not there is ``gone`` in the plan instead.
+        RepoError: an image is not there any more, or not for a pool's platform; names the environment, and
+            in its detail what else there is of the kind. A previous image that is not there is ``gone`` in
+            the plan instead.
         UsageError: the fleet has no pools, or two environments a pool that cannot be kept warm.
         RemoteError: a registry failed.
     """
@@ -116,13 +117,16 @@ def plan_fleet(
         try:
             return _read(asked[key], key[1], registries, fleet)
         except RepoError as error:
-            if asked[key].previous:
-                return error
-            raise
+            return error
 
     keys = sorted(asked)
     with ThreadPoolExecutor(jobs) as threads:
         views = dict(zip(keys, threads.map(read, keys), strict=True))
+    found = [(asked[key], view) for key, view in views.items()]
+    if missing := [view for one, view in found if isinstance(view, RepoError) and not one.previous]:
+        # All of them at once: what a registry's retention took is seldom one image.
+        missing[0].detail = "\n".join(error.message for error in missing[1:]) or None
+        raise missing[0]
     return tuple(
         _plan(pool, [(one, views[str(one.reference), pool.platform]) for one in wanted[pool.name]])
         for pool in fleet.pools

@@ -139,16 +139,21 @@ def test_apply_and_status(
             for one in objects
         )
         given["before"](changes)
+        if not given["dry_run"]:
+            for change in changes:
+                given["made"](change)
         cluster.objects = [] if given["dry_run"] else list(objects)
         return changes
 
     monkeypatch.setattr("envbuild.warm.applying.apply_objects", applied)
     assert 0 == run(["warm", "apply", fleet, "--dry-run"])
-    assert "+new" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "+new" in shown
+    assert shown.endswith("created    DaemonSet warm-lab-cpu-1\nnothing was changed (--dry-run)\n")
     assert 1 == run(["warm", "status", fleet])
     assert "n1  analysis: not-applied" in capsys.readouterr().out
     assert 0 == run(["warm", "apply", fleet])
-    capsys.readouterr()
+    assert 1 == capsys.readouterr().out.count("created    DaemonSet warm-lab-cpu-1\n")
     assert 1 == run(["warm", "status", fleet, "--json"])
     document = json.loads(capsys.readouterr().out)
     assert (1, 2, False) == (document["warm"], document["nodes"], document["all_warm"])

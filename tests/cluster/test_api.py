@@ -39,6 +39,8 @@ def _methods(asked: list[Asked]) -> list[str]:
         (status(409, "Conflict", "the object has been modified"), "cluster-conflict", "somebody else"),
         (status(422, "Invalid", "spec.x: Required value"), "cluster-invalid", "not valid"),
         (Answer(200, b"<html>log in"), "cluster-not-kubernetes", "not that of a Kubernetes API server"),
+        (Answer(302, b"<html>log in"), "cluster-not-kubernetes", "HTTP 302"),
+        (Answer(403, b"<html>blocked"), "cluster-not-kubernetes", "HTTP 403"),
         (Answer(500, b"<html>broken"), "cluster-failed", "HTTP 500"),
     ],
 )
@@ -67,6 +69,20 @@ def test_what_is_forbidden_names_the_rule_that_is_missing(cluster: Cluster, serv
     assert (
         "have this rule added to a Role bound to it in namespace envs: "
         '{apiGroups: ["batch"], resources: ["jobs"], verbs: ["create"]}' == raised.value.remedy
+    )
+
+
+def test_the_rule_for_an_object_of_the_whole_cluster_is_for_this_one(
+    cluster: Cluster, server: ApiServer
+) -> None:
+    server.answers = [status(403, "Forbidden", 'User "ci" cannot get resource "namespaces"')]
+
+    with pytest.raises(RemoteError) as raised:
+        cluster.get("v1", "Namespace", "n1")
+
+    assert raised.value.remedy == (
+        "have this rule added to a ClusterRole bound to it: "
+        '{apiGroups: [""], resources: ["namespaces"], resourceNames: ["n1"], verbs: ["get"]}'
     )
 
 

@@ -15,6 +15,7 @@ from tests.support.api_server import Answer, ApiServer, status
 _OURS = {"app.kubernetes.io/managed-by": "envbuild", "fleet": "a"}
 
 
+_LONG = " ".join(["value"] * 50)  # one line in a difference, too
 _HIDDEN = (
     "-  gone: '*** (before)'",
     "+  new: '*** (after)'",
@@ -57,11 +58,11 @@ def test_a_change_is_shown_before_it_is_made(cluster: Cluster, server: ApiServer
         shown.append(changes)
         assert 1 == len(_made(server))
 
-    wanted = [_object("ConfigMap", "b", data={"x": "1", "y": "2"})]
+    wanted = [_object("ConfigMap", "b", data={"x": "1", "y": _LONG})]
     assert ["changed"] == [change.action for change in apply(cluster, wanted, before=show)]
 
     lines = shown[0][0].difference.splitlines()[2:]
-    assert ["-  y: '1'", "+  y: '2'"] == [line for line in lines if line[0] in "+-"]
+    assert ["-  y: '1'", f"+  y: {_LONG}"] == [line for line in lines if line[0] in "+-"]
 
 
 def test_a_dry_run_changes_nothing(cluster: Cluster, server: ApiServer) -> None:
@@ -85,10 +86,12 @@ def test_a_failure_in_the_middle_says_what_was_changed(cluster: Cluster, server:
         server.always["PATCH", "/api/v1/namespaces/envs/configmaps/two"] = Answer(500)
 
     objects = [_object("ConfigMap", "one"), _object("ConfigMap", "two"), _object("ConfigMap", "three")]
+    made: list[Change] = []
     with pytest.raises(RemoteError) as raised:
-        apply(cluster, objects, before=lose)
+        apply(cluster, objects, before=lose, made=made.append)
 
     assert "changed before this: ConfigMap envs/one" == raised.value.detail
+    assert ["ConfigMap envs/one"] == [change.title for change in made]
     server.always.clear()
     assert ["unchanged", "created", "created"] == [change.action for change in apply(cluster, objects)]
 

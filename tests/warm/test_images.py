@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from envbuild.errors import EnvbuildError
+from envbuild.errors import EnvbuildError, RepoError
 from envbuild.fleet.model import Environment, Fleet, ImageSource, Pin, Pool
 from envbuild.image.model import Image
 from envbuild.image.reference import Reference, parse_reference
@@ -164,6 +165,19 @@ def test_a_previous_image_that_is_gone_is_told_and_the_others_are_planned(
         [(str(there), False)],
         [f"the previous image of env0 is not in its registry any more: {gone}"],
     ) == planned(gone)
+
+
+def test_all_images_that_are_gone_are_named(
+    store: Store, registry: FakeRegistry, registries: Registries
+) -> None:
+    there = _push(store, make_image(store, [_layer("a")]), registry)
+    fleet, references = _fleet(*(there.with_digest("sha256:" + digit * 64) for digit in "01"), there)
+
+    with pytest.raises(RepoError) as caught:
+        plan_fleet(fleet, references, registries)
+
+    assert "env0" in caught.value.message
+    assert ["env1"] == re.findall(r"env\d", caught.value.detail or "")
 
 
 def test_a_node_with_an_earlier_version_pulls_only_what_changed(
