@@ -17,13 +17,12 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import envbuild
 from envbuild.errors import MachineError
-from envbuild.observation import Observation, failure_code
+from envbuild.observation import Observation, failure_code, timestamp
 from envbuild.source.text import redact_all
 from envbuild.store.locks import wait_for
 
@@ -95,7 +94,7 @@ class Audit:
         observation = self.observation
         line: dict[str, Any] = redact_all(
             {
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "time": timestamp(),
                 "build": observation.build,
                 "action": action,
                 "outcome": outcome,

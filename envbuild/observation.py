@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from envbuild.errors import UsageError
 from envbuild.source.text import redact
@@ -27,6 +28,7 @@ __all__ = [
     "find_build_id",
     "new_build_id",
     "request_build_id",
+    "timestamp",
 ]
 
 BUILD_ID = "ENVBUILD_BUILD_ID"
@@ -141,6 +143,11 @@ def request_build_id(*parts: str) -> str:
         data = part.encode("utf-8", "surrogateescape")
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()[:32]
+
+
+def timestamp() -> str:
+    """This moment as lines of logs and of the audit file say it: RFC 3339, in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def failure_code(error: BaseException | None) -> str | None:

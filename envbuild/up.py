@@ -20,7 +20,7 @@ from envbuild.progress import Reporter
 from envbuild.source.log import last_lines
 from envbuild.store import Store
 
-__all__ = ["jupyterlab", "up"]
+__all__ = ["free_port", "jupyterlab", "up"]
 
 _HOST = "127.0.0.1"
 _USUAL_PORTS = range(8888, 8898)  # the first is what Jupyter users expect
@@ -101,9 +101,7 @@ def _usable_port(wanted: int | None) -> int:
         for candidate in _USUAL_PORTS:
             if _refusal(candidate) is None:
                 return candidate
-        with socket.create_server((_HOST, 0)) as listener:
-            port: int = listener.getsockname()[1]
-            return port
+        return free_port()
     refusal = _refusal(wanted)
     if refusal is None:
         return wanted
@@ -115,6 +113,13 @@ def _usable_port(wanted: int | None) -> int:
         code="port-unusable",
         remedy="choose another port, or leave out --port to get a free one",
     )
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on, chosen by the kernel."""
+    with socket.create_server((_HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _refusal(port: int) -> OSError | None:

@@ -51,11 +51,6 @@ class NormalWheel:
     metadata: Metadata
     tags: frozenset[Tag]
 
-    @property
-    def is_pure(self) -> bool:
-        """Whether it is the same on every platform."""
-        return all(tag.platform == "any" for tag in self.tags)
-
 
 def normalise(source: Path, target: BinaryIO, tags: Sequence[Tag]) -> NormalWheel:
     """Check the wheel ``source``, whose name is a wheel's, and write it anew into ``target``.

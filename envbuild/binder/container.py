@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from envbuild.engine.docker_container import docker_errors
 from envbuild.errors import UsageError
 from envbuild.pack import recipe
 from envbuild.source.text import quote
+from envbuild.up import free_port
 
 __all__ = ["port_bindings", "run_container"]
 
@@ -74,7 +74,7 @@ def run_container(
     remote = parts.hostname if parts.scheme in ("tcp", "http", "https", "ssh") else None
     if not command:
         if not bindings:
-            port = str(_free_port())
+            port = str(free_port())
             bindings = {f"{port}/tcp": port if remote else (_LOOPBACK, port)}
         inside, outside = next(iter(bindings.items()))
         address, port = outside if isinstance(outside, tuple) else (remote or _LOOPBACK, outside)
@@ -115,12 +115,6 @@ def _volumes(run: Run) -> Mapping[str, Mapping[str, str]]:
         source: {"bind": posixpath.normpath(posixpath.join(f"/{recipe.REPO_DIR}", target)), "mode": "rw"}
         for source, target in run.volumes
     }
-
-
-def _free_port() -> int:
-    with socket.create_server((_LOOPBACK, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _lines(container: Any) -> Any:

@@ -6,12 +6,11 @@ import json
 import logging
 import threading
 import time
-from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from envbuild.cli.stages import RunningStage
 from envbuild.errors import EnvbuildError
-from envbuild.observation import Observation
+from envbuild.observation import Observation, timestamp
 from envbuild.source.text import redact_all
 
 __all__ = ["Journal"]
@@ -80,7 +79,7 @@ class Journal:
         """Write one line: no credentials, and whole before any other."""
         observation = self._observation
         line = {
-            "time": _now(),
+            "time": timestamp(),
             "level": level,
             "build": observation.build,
             "phase": phase or self._phase(),
@@ -138,7 +137,3 @@ def _amounts(stage: RunningStage) -> dict[str, Any]:
             "total": max(stage.total, stage.done),
         }
     return amounts
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -21,7 +21,7 @@ from envbuild.cli.options import (
 from envbuild.cli.session import Session
 
 if TYPE_CHECKING:
-    from envbuild.cli.probing import Probed
+    from envbuild.cli.probing import ProbedImage
     from envbuild.probe.model import Thresholds
 
 __all__ = ["probe"]
@@ -129,15 +129,15 @@ def probe(
         raise click.exceptions.Exit(1)
 
 
-def _tell(session: Session, probed: Probed, thresholds: Thresholds) -> None:
+def _tell(session: Session, probed: ProbedImage, thresholds: Thresholds) -> None:
     """Keep what was found for metrics, and say what could not be imported."""
-    from envbuild.observation import Probed as Observed
+    from envbuild.observation import Probed
 
     report = probed.report
     observation = session.console.observation
     observation.kernel_starts += [(probed.engine, start.kernel) for start in report.starts]
     medians = tuple((phase, round(value, 3)) for phase, value in report.medians.items())
-    observation.probes.append(Observed(probed.name, probed.engine, medians, not report.exceeded(thresholds)))
+    observation.probes.append(Probed(probed.name, probed.engine, medians, not report.exceeded(thresholds)))
     for module in report.broken:
         session.console.warn(f"{probed.name}: {module} cannot be imported")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from envbuild.cli.text import count, escape
 
 if TYPE_CHECKING:
-    from envbuild.cli.probing import Probed
+    from envbuild.cli.probing import ProbedImage
     from envbuild.probe.model import Thresholds
 
 __all__ = ["probe_document", "probe_lines"]
@@ -15,7 +15,7 @@ __all__ = ["probe_document", "probe_lines"]
 _WORDS = {"server": "server answers", "kernel": "kernel answers", "imports": "imports"}
 
 
-def probe_document(probed: Probed, exceeded: list[str]) -> dict[str, Any]:
+def probe_document(probed: ProbedImage, exceeded: list[str]) -> dict[str, Any]:
     """One environment of the document of ``envbuild probe --json``."""
     report = probed.report
     return {

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from envbuild.lock.model import CondaPackage, Lock, Wheel
     from envbuild.probe.model import Report
 
-__all__ = ["Probed", "probes_here", "probes_in_cluster"]
+__all__ = ["ProbedImage", "probes_here", "probes_in_cluster"]
 
 # What envbuild adds to every environment; the kernel has imported the one already.
 _OWN = frozenset({"ipykernel", "pip"})
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
+class ProbedImage:
     """What was found about an image; ``digest`` and ``image_id`` are None when only nodes looked at it."""
 
     name: str
@@ -35,7 +35,9 @@ class Probed:
     node: str | None = None
 
 
-def probes_here(session: Session, wanted: Iterable[tuple[str, str]], *, repeats: int) -> Iterator[Probed]:
+def probes_here(
+    session: Session, wanted: Iterable[tuple[str, str]], *, repeats: int
+) -> Iterator[ProbedImage]:
     """Probe images (name and place) on an engine of this machine, one after the other."""
     from envbuild.probe.local import probe
 
@@ -50,7 +52,7 @@ def probes_here(session: Session, wanted: Iterable[tuple[str, str]], *, repeats:
             reporter=session.console,
             repeats=repeats,
         )
-        yield Probed(name, engine.name, packages, report, image.manifest.digest, image.image_id)
+        yield ProbedImage(name, engine.name, packages, report, image.manifest.digest, image.image_id)
 
 
 def probes_in_cluster(
@@ -59,7 +61,7 @@ def probes_in_cluster(
     *,
     repeats: int,
     node: str | None,
-) -> Iterator[Probed]:
+) -> Iterator[ProbedImage]:
     """Probe images (name and reference) in pods of a cluster, one after the other."""
     from envbuild.cli.looking import inspector
     from envbuild.image.reference import parse_reference
@@ -84,7 +86,7 @@ def probes_in_cluster(
             reporter=session.console,
             repeats=repeats,
         )
-        yield Probed(name, "kubernetes", packages, report, node=node)
+        yield ProbedImage(name, "kubernetes", packages, report, node=node)
 
 
 def _image(session: Session, text: str) -> tuple[Engine, Image, tuple[str, ...]]:

@@ -19,7 +19,6 @@ __all__ = [
     "PORT",
     "PYTHON",
     "READ_ONLY",
-    "SCENARIOS",
     "SHELL",
     "SINGLEUSER",
 ]
@@ -129,5 +128,3 @@ BINDERHUB = Scenario(
     },
     questions=_questions(prefix=_PREFIX, kernels="default"),
 )
-
-SCENARIOS = (SHELL, PYTHON, OWN, LAB, GROUP_0, GROUP_100, HOME, READ_ONLY, SINGLEUSER, BINDERHUB)

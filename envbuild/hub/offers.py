@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from envbuild.fleet.model import Environment, Fleet, Pin
-from envbuild.image.reference import Reference
 
 __all__ = ["COMMAND", "access", "image_name", "python_literal", "server_arguments", "shown_text"]
 
@@ -36,10 +35,7 @@ def envbuild_may_use(spawner, name):
 
 def image_name(pins: Mapping[str, Pin], environment: Environment) -> str:
     """The image of ``environment`` by its digest alone; a tag could say something else."""
-    return _by_digest(pins[environment.name].reference)
-
-
-def _by_digest(reference: Reference) -> str:
+    reference = pins[environment.name].reference
     return f"{reference.name}@{reference.digest}"
 
 

@@ -45,7 +45,7 @@ def export(lock: Lock, form: str, *, platforms: Sequence[str], locate: Locate) -
 
     Raises:
         UsageError: the lock has no such platform.
-        RepoError: a package is from no index.
+        RepoError: a package is from no index, or the format demands what the lock does not have of it.
     """
     missing = sorted(set(platforms) - {target.platform for target in lock.targets})
     if missing:
@@ -203,12 +203,22 @@ def _conda_lock(lock: Lock, targets: Sequence[Target], locate: Locate) -> str:
 
 
 def _conda_row(package: CondaPackage, subdir: str, url: str) -> Iterator[str]:
+    if not package.md5:
+        raise RepoError(
+            f"{package.name} has no MD5 in this lock, and conda-lock demands one",
+            code="not-exportable",
+            file="envbuild.lock",
+            remedy="lock anew from environment.yml",
+        )
     yield from _row(package.name, package.version, "conda", subdir)
     if package.depends:
         yield "  dependencies:"
+        together: dict[str, list[str]] = {}  # packages may say two things about one other
         for depends in sorted(package.depends):
             name, _, constraint = depends.partition(" ")
-            yield f"    {_quote(name)}: {_quote(constraint)}"
+            together.setdefault(name, []).append(constraint)
+        for name, constraints in together.items():
+            yield f"    {_quote(name)}: {_quote(','.join(filter(None, constraints)))}"
     else:
         yield "  dependencies: {}"
     yield f"  url: {_quote(url)}"

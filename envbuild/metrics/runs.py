@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import time
@@ -14,7 +13,7 @@ import envbuild
 from envbuild.metrics.totals import Totals
 from envbuild.observation import LEVELS, FinishedStage, Observation
 from envbuild.store.disk import write_atomic
-from envbuild.store.locks import open_lock
+from envbuild.store.locks import open_lock, wait_for
 
 __all__ = ["COUNTED", "keep", "last_run", "read_totals", "totals_path"]
 
@@ -59,7 +58,7 @@ def keep(cache: Path, run: Observation, failure: str | None, *, success: bool) -
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = open_lock(path.with_name("lock"))
     try:
-        _wait_for(handle)
+        wait_for(handle, patience=_PATIENCE)  # without one a count may be lost
         totals = read_totals(cache)
         _count(totals, run, failure, success=success)
         last_run(totals, run, success=success)
@@ -122,16 +121,3 @@ def _transferred(stages: list[FinishedStage]) -> Counter[str]:
 
 def _failed_locking(run: Observation) -> bool:
     return any(stage.name == "lock" and stage.failure is not None for stage in run.stages)
-
-
-def _wait_for(handle: int) -> None:
-    """Take the lock; go on without one where there is none to be had: a count may be lost then."""
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            time.sleep(0.01)
-        except OSError:
-            return

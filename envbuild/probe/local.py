@@ -6,7 +6,6 @@ What the image answers is not trusted: it is bounded, and nothing of it is run h
 from __future__ import annotations
 
 import secrets
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from envbuild.progress import Reporter
 from envbuild.source.log import last_lines
 from envbuild.source.text import clean
 from envbuild.store import Store
-from envbuild.up import jupyterlab
+from envbuild.up import free_port, jupyterlab
 
 __all__ = ["START_SECONDS", "failed", "probe", "start_of"]
 
@@ -59,7 +58,7 @@ def probe(
 
 
 def _start(image: Image, packages: Sequence[str], engine: Engine, scratch: Path) -> Start:
-    port, token = _free_port(), secrets.token_hex(24)
+    port, token = free_port(), secrets.token_hex(24)
     repository, log = scratch / "repository", scratch / "server.log"
     repository.mkdir()
     command = Command(
@@ -103,9 +102,3 @@ def failed(said: str, log: str | None) -> RepoError:
         remedy="`envbuild verify-image` tells what is wrong with it",
         detail=log,
     )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -42,15 +42,13 @@ _GITMODULES = ".gitmodules"
 class Checkout:
     """The files of a commit: the directory ``path``, which belongs to the cache and must not be changed.
 
-    ``url`` is without credentials, ``ref`` what was asked for, ``commit`` the full hash. ``pointers`` are the
-    files whose content is elsewhere and was not fetched, because git-lfs is not installed.
+    ``url`` is without credentials, ``ref`` what was asked for, ``commit`` the full hash.
     """
 
     path: Path
     url: str
     ref: str | None
     commit: str
-    pointers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ class GitClient:
             self._reporter.warn(
                 f"git-lfs is not installed, so these files only say where their content is: {shown}{more}"
             )
-        return Checkout(path, address.url, ref, revision.commit, pointers)
+        return Checkout(path, address.url, ref, revision.commit)
 
     # Which commit
 

@@ -11,7 +11,6 @@ import json
 import posixpath
 import re
 import secrets
-import socket
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -30,7 +29,7 @@ from envbuild.source.text import clean
 from envbuild.startup import recorder
 from envbuild.store import Store
 from envbuild.store.disk import write_atomic
-from envbuild.up import jupyterlab
+from envbuild.up import free_port, jupyterlab
 
 __all__ = ["checked", "trace_start", "write_trace"]
 
@@ -87,7 +86,7 @@ def trace_start(
         MachineError: the engine fails.
         RepoError: server or kernel do not start (``detail`` has the end of the log), or nothing was noted.
     """
-    port, token = _free_port(), secrets.token_hex(24)
+    port, token = free_port(), secrets.token_hex(24)
     engine.prepare(image, reporter=reporter)
     with store.temporary_directory() as scratch:
         path, log = scratch / "trace.record", scratch / "server.log"
@@ -185,9 +184,3 @@ def write_trace(directory: Path, files: Sequence[str]) -> Path:
             remedy="trace a copy of the repository that you may write to",
         ) from error
     return path
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -32,11 +32,11 @@ def open_lock(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def wait_for(handle: int, *, shared: bool = False) -> bool:
-    """Take the lock, waiting while others have it; False when there is none to be had."""
+def wait_for(handle: int, *, shared: bool = False, patience: float = _PATIENCE) -> bool:
+    """Take the lock, waiting while others have it; False without locks, or after ``patience`` seconds."""
     start, pause = time.monotonic(), 0.005
     while (taken := _try(handle, shared=shared)) is False:
-        if time.monotonic() - start > _PATIENCE:
+        if time.monotonic() - start > patience:
             return False
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)

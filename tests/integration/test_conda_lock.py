@@ -10,11 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.lock.conda.channels import recall_channels
-from envbuild.lock.conda.export import render_conda_lock
 from envbuild.lock.lockfile import load_lock
 from envbuild.lock.model import Lock
-from envbuild.store import Store
 from tests.support.conda_channel import ChannelServer
 from tests.support.programs import Envbuild, output_of
 
@@ -61,15 +58,9 @@ def test_from_environment_yml_to_conda_lock_yml_and_back(
         assert ["six"] == [wheel.name for wheel in target.wheels]
     assert ("python-3.11", "2.36") == (lock.base.recipe, lock.base.glibc)
 
-    exported = render_conda_lock(
-        lock,
-        channels=recall_channels(Store(program.cache), ["conda-forge"]),
-        url_of=lambda artifact: f"https://index.example.org/{artifact.path}",
-        source="environment.yml",
-    )
     adopting = tmp_path / "adopting"
-    adopting.mkdir()
-    (adopting / "conda-lock.yml").write_bytes(exported)
+    exported = adopting / "conda-lock.yml"
+    assert 0 == program.run("export", repository, "--format", "conda-lock", "-o", exported).returncode
     render = (sys.executable, "-m", "conda_lock", "render", "--kind", "explicit", "-p", "linux-64")
     template = ("--filename-template", str(tmp_path / "conda-{platform}.lock"))
     output_of(*render, *template, adopting / "conda-lock.yml")

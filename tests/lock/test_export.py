@@ -98,7 +98,7 @@ def test_conda_lock() -> None:
         "linux-64",
         artifact,
         md5="e" * 32,
-        depends=("__glibc >=2.17,<3.0.a0", "libgcc"),
+        depends=("__glibc >=2.17,<3.0.a0", "libgcc", "libzlib <2", "libzlib >=1.3"),
     )
     lock = replace(LOCK, targets=(Target(AMD64, (PURE,), conda=(package,)),))
 
@@ -124,6 +124,7 @@ package:
   dependencies:
     "__glibc": ">=2.17,<3.0.a0"
     "libgcc": ""
+    "libzlib": "<2,>=1.3"
   url: "https://example.org/files/linux-64/zlib-1.3-h0_1.conda"
   hash:
     md5: "{e}"
@@ -144,6 +145,10 @@ package:
 """.format(two="2" * 64, a="a" * 64, d="d" * 64, e="e" * 32)
         == export(lock, "conda-lock", platforms=[AMD64], locate=locate)
     )
+
+    lock = replace(LOCK, targets=(Target(AMD64, (), conda=(replace(package, md5=""),)),))
+    with pytest.raises(RepoError, match="zlib has no MD5"):
+        export(lock, "conda-lock", platforms=[AMD64], locate=locate)
 
 
 def built(kind: Any, archive: Artifact | None) -> Lock:

@@ -1,1 +1,1 @@
-"""Environments from conda: where channels are, solving by conda-lock over py-rattler, adopting, exporting."""
+"""Environments from conda: where channels are, solving by conda-lock over py-rattler and adopting."""
