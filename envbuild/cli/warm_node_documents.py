@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from envbuild.cli.text import byte_size, columns, count
+from envbuild.cli.text import byte_size, columns
 from envbuild.source.text import redact
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def node_lines(document: Mapping[str, Any]) -> list[str]:
     lines = columns(rows, right=frozenset({2, 3})) if document["images"] else []
     lines += columns([(old["outcome"], old["image"]) for old in document["let_go"]])
     (warm, now), (warm_before, before) = (_tally(document, previous=previous) for previous in (False, True))
-    also = f" and {warm_before} of {count(before, 'previous one')}" if before else ""
+    also = f" (previous ones: {warm_before} of {before})" if before else ""
     pulled = sum(image["pull"] for image in document["images"] if image["state"] != "failed")
     verb = "to pull" if any(image["state"] == "to-pull" for image in document["images"]) else "pulled"
     lines.append(

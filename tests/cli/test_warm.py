@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from envbuild.cli.main import run
+from envbuild.cli.warm_node_documents import node_lines
 from envbuild.cluster.apply import Change
 from envbuild.pack.tar import file
 from envbuild.store import Store
@@ -125,6 +126,23 @@ pool cpu: warm on 1/1 nodes
 warm on 1/1 nodes
 """
     assert expected == capsys.readouterr().out
+
+
+def test_a_node_counts_images_from_before_apart() -> None:
+    images = [
+        {
+            "environments": ["analysis"],
+            "previous": previous,
+            "state": state,
+            "size": 9,
+            "pull": 0,
+            "image": "",
+        }
+        for previous, state in ((False, "warm"), (True, "warm"), (True, "left-out"))
+    ]
+    shown = node_lines({"pool": "cpu", "images": images, "let_go": []})
+
+    assert "1 of 1 images of the pool cpu are warm (previous ones: 1 of 2), 0 B pulled" == shown[-1]
 
 
 def test_apply_and_status(

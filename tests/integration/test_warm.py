@@ -194,7 +194,7 @@ def test_the_image_from_before_stays_and_one_that_nodes_cannot_pull_hinders_noth
     assert not any(
         layer in one.target for one in lab.registry.asked("get-blob") for layer in _layers(lab, first)
     )
-    lab.until_told("node1  analysis: pull-failed: ")
+    lab.until_told("node2  analysis: pull-failed: ")  # alone in its pool, so it is its turn
     assert 0 == lab.run("status")[0]
 
 

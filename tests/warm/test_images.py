@@ -21,7 +21,7 @@ from envbuild.store import Store
 from envbuild.warm.images import DISK_FACTOR, UNPACKED_FACTOR, PoolImage, plan_fleet, pool_images
 from envbuild.warm.present import NodePull, node_pulls
 from tests.support.images import hold_image, make_image
-from tests.support.registry import FakeRegistry, fake_registry
+from tests.support.registry import FakeRegistry, fake_registry, faults
 from tests.warm.test_status import node
 
 PLATFORM = "linux/amd64"
@@ -165,6 +165,10 @@ def test_a_previous_image_that_is_gone_is_told_and_the_others_are_planned(
         [(str(there), False)],
         [f"the previous image of env0 is not in its registry any more: {gone}"],
     ) == planned(gone)
+    registry.fail(faults.status(403, "DENIED"), path=str(before.digest), times=None)
+    with pytest.raises(EnvbuildError) as caught:
+        planned(before)
+    assert "registry-denied" == caught.value.code
 
 
 def test_all_images_that_are_gone_are_named(
