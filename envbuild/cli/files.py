@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from envbuild.store.disk import write_atomic
 if TYPE_CHECKING:
     from envbuild.cli.console import Console
 
-__all__ = ["give", "write_named"]
+__all__ = ["give", "require_writable", "write_named"]
 
 
 def give(console: Console, text: str, output: Path | None) -> None:
@@ -33,15 +35,33 @@ def write_named(path: Path, data: bytes, option: str) -> None:
     Raises:
         MachineError: it cannot be written (``not-writable``).
     """
+    require_writable(path, option)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path.absolute(), data)
     except OSError as error:
-        # Of a directory that cannot be made because a file is in its place, Linux says that it exists.
-        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
-        raise MachineError(
-            f"this cannot be written: {reason}",
-            code="not-writable",
-            file=str(path),
-            remedy=f"name a file you may write with {option}",
-        ) from error
+        raise _not_writable(path, option, error) from error
+
+
+def require_writable(path: Path, option: str) -> None:
+    """Make the directory of ``path``, which ``option`` named: what takes minutes asks before, not afterwards.
+
+    Raises:
+        MachineError: nothing can be written there (``not-writable``).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(path, option, error) from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise _not_writable(path, option, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _not_writable(path: Path, option: str, error: OSError) -> MachineError:
+    # Of a directory that cannot be made because a file is in its place, Linux says that it exists.
+    reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+    return MachineError(
+        f"this cannot be written: {reason}",
+        code="not-writable",
+        file=str(path),
+        remedy=f"name a file you may write with {option}",
+    )

@@ -12,7 +12,7 @@ from envbuild.cli.session import Session
 __all__ = ["hub"]
 
 
-@click.group(short_help="Configure a JupyterHub from a fleet file.")
+@click.group(no_args_is_help=False, short_help="Configure a JupyterHub from a fleet file.")
 def hub() -> None:
     """Configure a JupyterHub so that it offers the environments of a fleet file."""
 

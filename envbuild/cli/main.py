@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from types import FrameType
 
 import click
@@ -155,7 +156,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
 def _log_format(options: Sequence[str]) -> str:
     """What ``--log-format`` is going to say, for what goes wrong before it is read."""
     said = os.environ.get(LOG_FORMAT, "")
-    for option, value in zip(options, [*options[1:], ""], strict=True):
+    for option, value in pairwise([*options, ""]):
         if option == "--log-format":
             said = value
         elif option.startswith("--log-format="):

@@ -66,7 +66,9 @@ def _tell(session: Session, failure: str | None, *, success: bool) -> None:
             write_textfile(totals, Path(settings.metrics_file).expanduser().absolute())
     except (OSError, EnvbuildError) as error:
         if wanted or session.console.verbose:
-            warn(f"metrics are not written: {error}")
+            reason = error.strerror if isinstance(error, OSError) else error
+            place = settings.metrics_file or settings.cache_dir
+            warn(f"metrics are not written to {place}: {reason}")
     if settings.metrics_push:
         from envbuild.metrics.exposition import push
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envbuild.cli.files import require_writable, write_named
 from envbuild.cli.looking import inspector
 from envbuild.cli.options import SIZE, chain, common_options, engine_option, plain_http_option
 from envbuild.cli.session import Session
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["verify_image"]
 
 _LEAST_MEMORY = 256_000_000
+_LONGEST_LINE = 500
 
 _choice_options = chain(
     click.option("--only", multiple=True, metavar="ID", help="Only this test; repeatable. Default: all."),
@@ -84,6 +86,8 @@ def verify_image(
 
     tests = chosen(only, skip)
     _check_limits(writable, memory)
+    if junit is not None:
+        require_writable(junit, "--junit")
     engine = _engine(session)
     began = time.monotonic()
     reference = find_image(image, engine, inspector(session))
@@ -91,7 +95,6 @@ def verify_image(
     platform = Containers(engine, reference, redact(image), limits, writable)
     results = hold(platform, tests, limits, session.console)
     if junit is not None:
-        from envbuild.cli.files import write_named
         from envbuild.conformance.junit import junit_report
 
         report = junit_report(platform.subject, engine.name, results, seconds=time.monotonic() - began)
@@ -153,5 +156,12 @@ def _failure(test: dict[str, Any]) -> list[str]:
         f"  mend    {test['remedy']}",
     ]
     if test["log"]:
-        lines += ["  its output ended with", *(f"    {line}" for line in escape_block(test["log"])[-10:])]
+        lines += [
+            "  its output ended with",
+            *(f"    {_cut(line)}" for line in escape_block(test["log"])[-10:]),
+        ]
     return lines
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "…"

@@ -64,7 +64,7 @@ _waiting_options = chain(
 )
 
 
-@click.group(no_args_is_help=True, short_help="Keep images on nodes before anybody asks for them.")
+@click.group(no_args_is_help=False, short_help="Keep images on nodes before anybody asks for them.")
 def warm() -> None:
     """Keep the images of a fleet on the nodes where its servers start."""
 

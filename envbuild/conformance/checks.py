@@ -14,9 +14,10 @@ __all__ = [
     "kernels",
     "lab",
     "port",
+    "python3",
     "reaping",
-    "runs",
     "server",
+    "shell",
     "sigterm",
     "singleuser",
     "user",
@@ -27,6 +28,8 @@ STOP_SECONDS = 10  # `docker stop` kills after that; Kubernetes after 30
 TERMINATED = 143  # 128 + SIGTERM, as shells say it
 _MOST_NAMED = 5
 _OK = 200
+_PULLED = re.compile("Pulling complete")
+_VERSION = re.compile(r"\d+(\.\d+){1,2}\S{0,20}", re.ASCII)
 _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 
 
@@ -50,15 +53,28 @@ def user(subject: Subject, evidence: Evidence) -> Outcome:
     return _passed(f"USER {clean(subject.user)}")
 
 
-def runs(subject: Subject, evidence: Evidence) -> Outcome:
-    """The command ran to its end."""
+def shell(subject: Subject, evidence: Evidence) -> Outcome:
+    """The shell ran its command to the end."""
+    return _ran(evidence, _PULLED)
+
+
+def python3(subject: Subject, evidence: Evidence) -> Outcome:
+    """The entry point had python3 run its program to the end."""
+    return _ran(evidence, _VERSION)
+
+
+def _ran(evidence: Evidence, answer: re.Pattern[str]) -> Outcome:
+    """The command ran to its end, and a line is what it was to say: an entry point may do something else."""
     if evidence.trouble is not None:
         return _failed(evidence.trouble)
     if evidence.exit_code is None:
         return _failed("it was started, and did not end")
     if evidence.exit_code:
         return _failed(f"it ended with exit code {evidence.exit_code}")
-    return _passed("it ran, and said " + quote(evidence.log))
+    said = next((line.strip() for line in evidence.log.splitlines() if answer.fullmatch(line.strip())), None)
+    if said is None:
+        return _failed(f"something else ran, and said {quote(evidence.log)}")
+    return _passed(f"it ran, and said {quote(said)}")
 
 
 def server(subject: Subject, evidence: Evidence) -> Outcome:

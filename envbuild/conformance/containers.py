@@ -20,10 +20,10 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
+from envbuild.conformance.finding import require_platform
 from envbuild.conformance.model import Limits, Scenario, Subject
 from envbuild.engine import Docker, docker_session
 from envbuild.engine.docker import TIMEOUT_SECONDS
-from envbuild.errors import MachineError
 from envbuild.source.text import clean
 
 __all__ = ["Containers"]
@@ -159,7 +159,7 @@ class Containers:
 
     def _describe(self, name: str, writable: Iterable[str]) -> Subject:
         found = self._engine.client.api.inspect_image(self._reference)
-        _require_platform(str(found.get("Architecture")), str(self._engine.info.get("Architecture")))
+        require_platform(str(found.get("Architecture")), self._engine)
         config = found.get("Config") or {}
         variables = dict(str(one).partition("=")[::2] for one in config.get("Env") or ())
         user = str(config.get("User") or "")
@@ -299,17 +299,6 @@ class Container:
         self.remove()
 
 
-def _require_platform(image: str, machine: str) -> None:
-    names = {"x86_64": "amd64", "aarch64": "arm64"}
-    machine = names.get(machine, machine)
-    if image != machine:
-        raise MachineError(
-            f"the image is for {clean(image)}, and this engine runs {clean(machine)}",
-            code="other-platform",
-            remedy=f"verify it on a machine with {clean(image)}",
-        )
-
-
 def _refused(error: Any) -> str:
     """What an engine says that cannot start this image so.
 
@@ -319,7 +308,8 @@ def _refused(error: Any) -> str:
     said = str(error.explanation or error)
     if not _IMAGES_FAULT.search(said):
         raise error
-    return f"it cannot be started: {clean(said.rpartition(_RUNTIME)[2])}"
+    # Runtimes end with the word for a status that they have not.
+    return f"it cannot be started: {clean(said.rpartition(_RUNTIME)[2].strip().removesuffix(': unknown'))}"
 
 
 def _up_to(chunks: Iterable[bytes], limit: int) -> bytes:

@@ -30,7 +30,7 @@ CONTRACT = (
         relied_on_by="Zero to JupyterHub's image pullers, which run `/bin/sh -c` in every image",
         method="Runs /bin/sh in the place of the entry point, as 65534:65534.",
         remedy="install a shell as /bin/sh, which every user may execute",
-        check=checks.runs,
+        check=checks.shell,
         scenario=scenarios.SHELL,
     ),
     ContractTest(
@@ -38,9 +38,9 @@ CONTRACT = (
         title="the entry point runs the command it is given, and python3 is on PATH",
         purpose="Whoever starts the image says what runs in it.",
         relied_on_by="BinderHub, whose default command is a program for python3; every hub's `cmd`",
-        method="Gives the entry point a short program for python3, and waits for its end.",
+        method="Gives the entry point a short program for python3, and looks for what it prints.",
         remedy='end the entry point with exec "$@", and have python3 on PATH',
-        check=checks.runs,
+        check=checks.python3,
         scenario=scenarios.PYTHON,
     ),
     ContractTest(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from envbuild.base.host import host_platform
 from envbuild.engine import Docker
-from envbuild.errors import UsageError
+from envbuild.errors import MachineError, UsageError
 from envbuild.image.reference import parse_reference
 from envbuild.inspection.inspector import Inspector
 from envbuild.inspection.place import Place
 from envbuild.pull import pull_image, take_images
-from envbuild.source.text import quote
+from envbuild.source.text import clean, quote, redact
 
-__all__ = ["find_image"]
+__all__ = ["find_image", "require_platform"]
 
 
 def find_image(text: str, engine: Docker, inspector: Inspector) -> str:
@@ -23,7 +23,7 @@ def find_image(text: str, engine: Docker, inspector: Inspector) -> str:
     Raises:
         UsageError: there is no such image, or it is none.
         RemoteError: the registry failed.
-        MachineError: the engine failed.
+        MachineError: the engine failed, or does not run images of this platform.
     """
     place = inspector.place(text)
     if place.kind in ("lock", "source"):
@@ -36,6 +36,7 @@ def find_image(text: str, engine: Docker, inspector: Inspector) -> str:
         return present
     store, reporter = inspector.store, inspector.reporter
     if place.kind == "registry":
+        inspector.reporter.note(f"{redact(text)} is not in {engine.name}: asking the registry")
         images = pull_image(
             parse_reference(place.text),
             platforms=(),
@@ -54,8 +55,26 @@ def find_image(text: str, engine: Docker, inspector: Inspector) -> str:
             jobs=1,
             reporter=reporter,
         )
+    require_platform(images[0].platform.split("/")[1], engine)
     engine.prepare(images[0], reporter=reporter)
     return engine.reference(images[0])
+
+
+def require_platform(architecture: str, engine: Docker) -> None:
+    """Check that ``engine`` runs images for ``architecture``, in the words of image configs (``arm64``).
+
+    Raises:
+        MachineError: it runs others.
+    """
+    names = {"x86_64": "amd64", "aarch64": "arm64"}
+    machine = str(engine.info.get("Architecture"))
+    machine = names.get(machine, machine)
+    if architecture != machine:
+        raise MachineError(
+            f"the image is for {clean(architecture)}, and this engine runs {clean(machine)}",
+            code="other-platform",
+            remedy=f"verify it on a machine with {clean(architecture)}",
+        )
 
 
 def _is_plain(text: str, place: Place) -> bool:

@@ -103,7 +103,7 @@ class Docker:
 
         try:
             self.client.ping()
-        except (DockerException, OSError) as error:
+        except (DockerException, OSError, ValueError) as error:  # a DOCKER_HOST that is none
             return _unreachable(self.host, str(error))
         return None
 

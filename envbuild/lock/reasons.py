@@ -78,10 +78,13 @@ def explain(
         asked = requirements if position[1] == "requirements.in" else constraints
         return _unreadable(text, asked, int(position[2]))
     if _NETWORK.search(text):
+        remedy = "check the network, the proxy and the index settings (UV_DEFAULT_INDEX), then try again"
+        if "UnknownIssuer" in text:
+            remedy = "if it, or the proxy, has an authority of your own, name its file in SSL_CERT_FILE"
         return RemoteError(
             f"the package index cannot be reached: {_network_cause(text)}",
             code="index-unreachable",
-            remedy="check the network, the proxy and the index settings (UV_DEFAULT_INDEX), then try again",
+            remedy=remedy,
         )
     if re.search(r"No space left|os error 28", text):
         return MachineError(

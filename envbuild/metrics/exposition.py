@@ -96,10 +96,12 @@ def push(totals: Totals, url: str, *, subject: str, verb: str) -> None:
             handler=handler,
         )
     except OSError as error:  # urllib's own are among them
+        reason = getattr(error, "reason", error)  # what urllib wraps
         if isinstance(error, HTTPError):
+            reason = error
             error.close()
         raise RemoteError(
-            f"metrics cannot be pushed to {host}: {redact(str(error))}",
+            f"metrics cannot be pushed to {host}: {redact(getattr(reason, 'strerror', None) or str(reason))}",
             code="metrics-not-pushed",
             remedy="check --metrics-push, and that the Pushgateway runs",
         ) from error

@@ -9,7 +9,8 @@ from typing import Any
 
 __all__ = ["clean", "printable", "quote", "redact", "redact_all"]
 
-_USER_INFO = re.compile(r"//[^/\s]*@")
+# Everybody's user on git's servers, with nothing after it, is no secret, and half of the address.
+_USER_INFO = re.compile(r"//(?!git@[\w.-]+(?::\d+)?(?:[/\s]|$))[^/\s]*@")
 # A password may hold an unescaped slash, which ends the authority for the pattern above. What follows the
 # colon is then not a port.
 _SLASHED_USER_INFO = re.compile(r"//[^/\s:@]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@")

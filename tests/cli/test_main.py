@@ -97,6 +97,9 @@ def test_unexpected_error_shows_its_traceback_with_debug(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["cache"], "error: missing command\n"),
+        (["hub"], "error: missing command\n"),
+        (["warm"], "error: missing command\n"),
         (["cahce"], "error: no such command 'cahce'; did you mean 'cache'?"),
         (["cache", "list", "--jsno"], "error: no such option"),
         (["cache", "prune", "--older-than", "soon"], "'soon' is not an age like 30d, 12h or 2w"),
@@ -117,6 +120,16 @@ def test_wrong_usage_is_a_document_under_json(capsys: pytest.CaptureFixture[str]
 
     document = json.loads(capsys.readouterr().out)
     assert (2, "usage", 2) == (code, document["error"], document["exit_code"])
+
+
+@pytest.mark.parametrize("said", ["json", "yaml"])
+def test_without_arguments_there_is_help(
+    said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENVBUILD_LOG_FORMAT", said)
+
+    assert 0 == run([])
+    assert capsys.readouterr().out.startswith("Usage: ")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

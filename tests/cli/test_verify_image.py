@@ -45,6 +45,19 @@ def test_all_pass(fails: set[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "15 tests passed" == lines[-1]
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_tests(
+    fails: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+
+    junit = str(tmp_path / "file" / "contract.xml")
+    assert 3 == run(["verify-image", "team/demo:1", "--engine", "docker", "--junit", junit])
+
+    shown = capsys.readouterr()
+    assert "" == shown.out
+    assert f"{junit}: this cannot be written: Not a directory" in shown.err
+
+
 def test_a_failure_says_what_was_seen_who_breaks_and_how_to_mend_it(
     fails: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

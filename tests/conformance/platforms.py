@@ -39,6 +39,7 @@ class FakeTrial:
     after_sigterm: int | None = 0
     out_of_memory_: bool = False
     files: tuple[str, ...] | None = ("/tmp/a", "/home/jovyan/.local/b")
+    said: str = "the end of the log"
     asked: list[tuple[tuple[str, ...], float]] = field(default_factory=list)
     removed: int = 0
 
@@ -59,7 +60,7 @@ class FakeTrial:
         return self.files
 
     def log(self) -> str:
-        return "the end of the log"
+        return self.said
 
     def __enter__(self) -> Self:
         return self
@@ -86,4 +87,6 @@ class FakePlatform:
 
 def good(scenario: Scenario) -> FakeTrial:
     """A container as it should be."""
-    return FakeTrial(ended=None if scenario.questions is not None else 0)
+    if scenario.questions is None:
+        return FakeTrial(ended=0, said="hello\nPulling complete\n" if scenario.shell else "hello\n3.13.5\n")
+    return FakeTrial()

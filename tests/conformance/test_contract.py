@@ -48,7 +48,11 @@ def test_user(user: str, state: str, seen: str) -> None:
 @pytest.mark.parametrize(
     ("evidence", "state", "seen"),
     [
-        (Evidence(exit_code=0, log="Pulling complete\n"), "passed", "it ran, and said 'Pulling complete'"),
+        (
+            Evidence(exit_code=0, log="python3 -c x\n"),
+            "failed",
+            "something else ran, and said 'python3 -c x'",
+        ),
         (Evidence(exit_code=1), "failed", "it ended with exit code 1"),
         (Evidence(), "failed", "it was started, and did not end"),
         (Evidence(trouble="it cannot be started: x"), "failed", "it cannot be started: x"),
@@ -57,6 +61,13 @@ def test_user(user: str, state: str, seen: str) -> None:
 def test_commands(evidence: Evidence, state: str, seen: str) -> None:
     for name in ("shell", "python3"):
         assert Outcome(state, seen) == decided(name, evidence)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "said"), [("shell", "Pulling complete"), ("python3", "3.15.0rc1+")])
+def test_what_a_command_says_is_one_of_the_lines(name: str, said: str) -> None:
+    evidence = Evidence(exit_code=0, log=f"a start script\r\n{said}\r\nbye\n")
+
+    assert Outcome("passed", f"it ran, and said '{said}'") == decided(name, evidence)
 
 
 @pytest.mark.parametrize(

@@ -327,8 +327,9 @@ def _in_a_process(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_without_a_daemon_the_reason_says_what_to_do(store: Store, tmp_path: Path) -> None:
-    reason = Docker(store, {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}).unavailable()
+@pytest.mark.parametrize("host", ["unix:///nonexistent/none.sock", "what", "tcp://127.0.0.1:99999"])
+def test_without_a_daemon_the_reason_says_what_to_do(store: Store, host: str) -> None:
+    reason = Docker(store, {"DOCKER_HOST": host}).unavailable()
     gc.collect()  # the SDK forgets to close what it could not connect
     assert reason is not None
     assert reason.endswith("start Docker, or set DOCKER_HOST")

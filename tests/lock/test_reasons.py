@@ -69,6 +69,12 @@ def test_the_network_is_the_remotes_fault(said: str) -> None:
     assert "hunter2" not in error.message
 
 
+def test_an_authority_that_is_not_known_says_where_to_name_it() -> None:
+    said = "error: Failed to fetch: `https://example.org/`\n  cause: invalid peer certificate: UnknownIssuer"
+    error = why(said, "six")
+    assert ("index-unreachable", True) == (error.code, "SSL_CERT_FILE" in str(error.remedy))
+
+
 def test_a_full_disk_is_the_machines_fault() -> None:
     error = why("error: Failed to write\n  cause: No space left on device (os error 28)", "six")
     assert (MachineError, "disk-full") == (type(error), error.code)

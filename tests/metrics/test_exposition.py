@@ -121,6 +121,13 @@ def test_a_refusal_is_an_error_without_the_password(gateway: _Gateway, totals: T
     assert "hunter2" not in caught.value.message
 
 
+def test_a_gateway_that_does_not_run_is_told_in_the_systems_words(totals: Totals) -> None:
+    with pytest.raises(RemoteError) as caught:
+        push(totals, "http://127.0.0.1:1", subject="demo", verb="build")
+
+    assert "metrics cannot be pushed to 127.0.0.1:1: Connection refused" == caught.value.message
+
+
 @pytest.mark.parametrize("url", ["x", "gateway:9091", "http://", "http://h:x", "ftp://h", "http://h h"])
 def test_an_address_is_checked(url: str) -> None:
     with pytest.raises(UsageError) as caught:
