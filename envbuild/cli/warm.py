@@ -113,7 +113,7 @@ def plan(session: Session, file: Path, look: bool) -> None:
 def manifest(session: Session, file: Path, backend: str, where: str | None, **given: Any) -> None:
     """Print as YAML what makes a cluster keep the images: objects for `kubectl apply`, or Helm values."""
     from envbuild.cli.warm_documents import manifest_document
-    from envbuild.cli.warm_text import yaml_lines
+    from envbuild.cluster.manifest import yaml_text
     from envbuild.warm.z2jh import z2jh_values
 
     settings = _settings(given)
@@ -125,7 +125,7 @@ def manifest(session: Session, file: Path, backend: str, where: str | None, **gi
         documents = [z2jh_values(fleet, plans)]
     else:
         documents = _objects(backend, fleet, plans, settings)
-    session.console.result(*yaml_lines(documents))
+    session.console.result(*yaml_text(documents).splitlines())
     session.console.document(manifest_document(backend, documents))
 
 

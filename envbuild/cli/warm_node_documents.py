@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from envbuild.cli.documents import error_document
 from envbuild.cli.text import byte_size, columns
-from envbuild.source.text import redact
 
 if TYPE_CHECKING:
-    from envbuild.errors import EnvbuildError
     from envbuild.fleet.model import Fleet, Pool
     from envbuild.warm.node import NodeWarmth
 
@@ -31,20 +30,19 @@ def node_document(fleet: Fleet, pool: Pool, engine: str, warmth: NodeWarmth) -> 
                 "state": image.state,
                 "size": image.size,
                 "pull": image.pull,
-                "error": _error(image.error),
+                "error": error_document(image.error) if image.error else None,
             }
             for image in warmth.images
         ],
         "let_go": [
-            {"image": old.name, "outcome": old.outcome, "error": _error(old.error)} for old in warmth.let_go
+            {
+                "image": old.name,
+                "outcome": old.outcome,
+                "error": error_document(old.error) if old.error else None,
+            }
+            for old in warmth.let_go
         ],
     }
-
-
-def _error(error: EnvbuildError | None) -> dict[str, Any] | None:
-    if error is None:
-        return None
-    return {name: redact(said) if isinstance(said, str) else said for name, said in error.to_json().items()}
 
 
 def node_lines(document: Mapping[str, Any]) -> list[str]:

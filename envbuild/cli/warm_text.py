@@ -18,7 +18,6 @@ __all__ = [
     "plan_lines",
     "status_lines",
     "summary",
-    "yaml_lines",
 ]
 
 
@@ -92,25 +91,6 @@ def left_out_sentence(plan: PoolPlan) -> str:
         f"the disk of the pool {plan.pool.name} has no room for {count(len(plan.left_out), 'image')}"
         f" ({names}); disk = {_needed(plan.everything)} holds everything"
     )
-
-
-def yaml_lines(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The documents as one YAML stream; what is in them is in a fixed order."""
-    import yaml
-
-    class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the library has no types
-        def ignore_aliases(self, data: object) -> bool:
-            return True  # people read it, and anchors are not for them
-
-    text: str = yaml.dump_all(
-        documents,
-        Dumper=Dumper,
-        explicit_start=len(documents) > 1,
-        sort_keys=False,
-        allow_unicode=True,
-        width=10**6,
-    )
-    return text.splitlines()
 
 
 def difference_lines(changes: Sequence[Change], *, dry_run: bool) -> list[str]:

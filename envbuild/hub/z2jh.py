@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
+from envbuild.cluster.manifest import Block, yaml_text
 from envbuild.fleet.model import Environment, Fleet, Pin, Pool
 from envbuild.hub.kubernetes import PROFILES_CODE, profile_list, toleration_object
 from envbuild.hub.offers import COMMAND, access, image_name, python_literal
@@ -45,7 +43,7 @@ def z2jh_values(fleet: Fleet, pins: Mapping[str, Pin]) -> str:
         image["pullSecrets"] = list(fleet.pull_secrets)
     code = _CODE.format(access=python_literal(access(fleet)), code=PROFILES_CODE)
     values: dict[str, Any] = {
-        "hub": {"extraConfig": {"50-envbuild": _Block(code)}},
+        "hub": {"extraConfig": {"50-envbuild": Block(code)}},
         "singleuser": {"cmd": COMMAND, "image": image, "profileList": profile_list(fleet, pins)},
         "prePuller": {
             "pullProfileListImages": False,  # they are those below
@@ -56,8 +54,7 @@ def z2jh_values(fleet: Fleet, pins: Mapping[str, Pin]) -> str:
             },
         },
     }
-    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
-    return _HEAD.format(fleet=fleet.name) + text
+    return _HEAD.format(fleet=fleet.name) + yaml_text([values])
 
 
 def chart_image(image: str) -> dict[str, str]:
@@ -85,33 +82,3 @@ def _by_use(fleet: Fleet, pins: Mapping[str, Pin]) -> dict[str, str]:
         if image not in found.values():
             found[environment.name] = image
     return found
-
-
-class _Block(str):
-    """Text over several lines, written as such."""
-
-    __slots__ = ()
-
-
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # there are no types
-    """Helm reads another YAML than PyYAML writes: ``1e3`` and ``yes`` are texts only in quotes."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*", re.ASCII)
-_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
-
-
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    is_plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_plain else '"')
-
-
-def _block(dumper: _Dumper, text: _Block) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
-
-
-_Dumper.add_representer(str, _text)
-_Dumper.add_representer(_Block, _block)

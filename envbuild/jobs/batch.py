@@ -129,17 +129,13 @@ def resolve(
             )
     except EnvbuildError as error:
         return Made(environment.name, "failed", pin, pin, error=error)
-    now = Pin(environment.name, Reference(*_parts(reference), found.digest)).after(pin)
+    now = Pin(environment.name, replace(reference, digest=found.digest)).after(pin)
     if now == pin:
         return Made(environment.name, "unchanged", now, pin)
     reason = "its tag leads to another image" if pin is not None else "its tag was not looked up yet"
     if check:
         return Made(environment.name, "outdated", pin, pin, reason)
     return Made(environment.name, "resolved", now, pin, reason)
-
-
-def _parts(reference: Reference) -> tuple[str, str, str | None]:
-    return reference.registry, reference.repository, reference.tag
 
 
 def build_all(
@@ -263,7 +259,7 @@ def _run(
 
 def _pin(wanted: Wanted, document: Mapping[str, Any], registries: Registries) -> Pin:
     digest = str(document.get("digest"))
-    reference = Reference(*_parts(wanted.target), wanted.target.with_digest(digest).digest)
+    reference = replace(wanted.target, digest=wanted.target.with_digest(digest).digest)
     lock = wanted.lock_digest or _lock_digest(reference, registries)
     return Pin(wanted.environment, reference, wanted.commit, lock)
 

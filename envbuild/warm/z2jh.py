@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from envbuild.fleet.model import Fleet
+from envbuild.hub.z2jh import chart_image
 from envbuild.warm.daemonset import image_name
+from envbuild.warm.engines import pinned_name
 from envbuild.warm.planner import PlannedImage, PoolPlan
 
 __all__ = ["z2jh_values"]
@@ -34,10 +36,9 @@ def z2jh_values(fleet: Fleet, plans: Sequence[PoolPlan]) -> dict[str, Any]:
         "prePuller": {
             "continuous": {"enabled": True},
             "extraImages": {
-                f"{number:04d}-{image_name(planned)}"[:_LONGEST_NAME].rstrip("-"): {
-                    "name": f"{planned.image.reference.name}@sha256",
-                    "tag": str(planned.image.reference.digest).removeprefix("sha256:"),
-                }
+                f"{number:04d}-{image_name(planned)}"[:_LONGEST_NAME].rstrip("-"): chart_image(
+                    pinned_name(planned.image.reference)
+                )
                 for number, planned in enumerate(ordered, 1)
             },
             "hook": {"enabled": True},
