@@ -24,7 +24,7 @@ class Registries:
     Parameters:
         environment: the user's variables.
         plain_http: registries that may be talked to without TLS; those on this machine always may.
-        jobs: how many blobs move at once.
+        jobs: how many blobs move, and how many images are asked for, at once.
         offline: refuse instead of asking anybody.
         retries: how often and at which pace a piece of work is tried.
         warn: told what is wrong with the user's credentials.

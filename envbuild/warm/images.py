@@ -81,14 +81,11 @@ def _users(
     return found
 
 
-def plan_fleet(
-    fleet: Fleet, pins: Mapping[str, Pin], registries: Registries, *, jobs: int = 8
-) -> tuple[PoolPlan, ...]:
+def plan_fleet(fleet: Fleet, pins: Mapping[str, Pin], registries: Registries) -> tuple[PoolPlan, ...]:
     """The plan of every pool, in the fleet's order.
 
     Parameters:
         pins: what each environment is.
-        jobs: how many images are asked for at once.
 
     Raises:
         RepoError: an image is not there any more, or not for a pool's platform; names the environment, and
@@ -120,7 +117,7 @@ def plan_fleet(
             return error
 
     keys = sorted(asked)
-    with ThreadPoolExecutor(jobs) as threads:
+    with ThreadPoolExecutor(registries.jobs) as threads:
         views = dict(zip(keys, threads.map(read, keys), strict=True))
     found = [(asked[key], view) for key, view in views.items()]
     if missing := [view for one, view in found if isinstance(view, RepoError) and not one.previous]:

@@ -28,7 +28,7 @@ class NodePull:
 
 
 def node_pulls(
-    plan: PoolPlan, nodes: Sequence[Mapping[str, Any]], registries: Registries, *, jobs: int = 8
+    plan: PoolPlan, nodes: Sequence[Mapping[str, Any]], registries: Registries
 ) -> tuple[NodePull, ...]:
     """What each node of the plan's pool has to pull, by name.
 
@@ -47,7 +47,7 @@ def node_pulls(
         if labels <= (node["metadata"].get("labels") or {}).items()
     }
     asked = sorted({reference for found in listed.values() for reference in found}, key=str)
-    with ThreadPoolExecutor(jobs) as threads:
+    with ThreadPoolExecutor(registries.jobs) as threads:
         contents = dict(
             zip(
                 asked,
