@@ -201,5 +201,5 @@ def _not_written(path: Path, why: str) -> MachineError:
     return MachineError(
         f"the audit file {path} cannot be written: {why}",
         code="audit-not-written",
-        remedy="make it writable for this user, or name another one (--audit-log, ENVBUILD_AUDIT_LOG)",
+        remedy="make its directory, let the user write it, or name another (--audit-log, ENVBUILD_AUDIT_LOG)",
     )

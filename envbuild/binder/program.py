@@ -23,10 +23,19 @@ from envbuild.source.text import redact
 
 __all__ = ["build_command", "image_name", "main", "run"]
 
+_INTERRUPTED = 130  # as shells have it
+
 
 def main() -> None:
     """Run the command line and exit with its code (the console script)."""
-    sys.exit(run(sys.argv[1:]))
+    code = _INTERRUPTED
+    with contextlib.suppress(
+        KeyboardInterrupt
+    ):  # before the build has begun, or after it: it has its own way
+        code = run(sys.argv[1:])
+    if code == _INTERRUPTED:
+        os._exit(code)  # threads that wait for a network must not keep the caller waiting
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

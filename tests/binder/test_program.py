@@ -53,6 +53,28 @@ def test_one_build_of_envbuild(line: str, command: str) -> None:
     assert command.split() == program.build_command(request, ".", program.image_name(request))
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_an_interrupt_has_the_shells_code_and_waits_for_nothing(
+    early: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    def run(arguments: list[str]) -> int:
+        if early:
+            raise KeyboardInterrupt
+        return 130
+
+    def end(code: int) -> None:
+        raise Ended(code)
+
+    monkeypatch.setattr(program, "run", run)
+    monkeypatch.setattr(os, "_exit", end)
+
+    with pytest.raises(Ended, match="130"):
+        program.main()
+
+
 def test_images_without_a_name_get_one_of_the_repository() -> None:
     names = {
         program.image_name(read_arguments(line.split(), {}))
