@@ -17,6 +17,7 @@ from envbuild.fetch import Fetcher, Sources
 from envbuild.lock.model import Artifact
 from envbuild.store import Store
 from tests.support.index import Index, IndexedFile, make_wheel
+from tests.support.reporters import Counting
 
 
 @pytest.fixture(autouse=True)
@@ -38,25 +39,6 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-class CountingStage:
-    """A stage that adds up."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.done = 0
-        self.cached = 0
-
-    def add_total(self, amount: int) -> None:
-        self.total += amount
-
-    def advance(self, amount: int, *, cached: bool = False) -> None:
-        self.done += amount
-        self.cached += amount if cached else 0
-
-    def detail(self, text: str) -> None:
-        pass
-
-
 def listed(index: Index, name: str = "demo", padding: int = 0) -> tuple[IndexedFile, Artifact]:
     entry = index.add(make_wheel(name, padding=padding))
     return entry, Artifact(entry.filename, entry.sha256, len(entry.data), "pypi", entry.path)
@@ -76,7 +58,7 @@ def test_a_file_arrives_under_its_hash(index: Index, store: Store) -> None:
 
 def test_what_is_there_is_not_asked_for_again(index: Index, store: Store) -> None:
     _, artifact = listed(index)
-    stage = CountingStage()
+    stage = Counting()
     for _ in range(2):
         with Fetcher(store, at(index.base)) as fetcher:
             fetcher.fetch(artifact, stage)
@@ -103,7 +85,7 @@ def test_a_flipped_bit_in_the_cache_is_found_named_and_fetched_anew(
     data = bytearray(entry.data)
     data[position] ^= 1
     store.artifact_path(artifact.sha256).write_bytes(data)
-    stage = CountingStage()
+    stage = Counting()
     with Fetcher(store, at(index.base)) as fetcher:
         path = fetcher.fetch(artifact, stage)
 
@@ -137,7 +119,7 @@ def test_another_file_than_the_locked_one_is_refused(index: Index, store: Store)
 @pytest.mark.parametrize("difference", [-1, 1])
 def test_another_size_than_the_locked_one_is_refused(index: Index, store: Store, difference: int) -> None:
     _, artifact = listed(index)
-    stage = CountingStage()
+    stage = Counting()
     with Fetcher(store, at(index.base)) as fetcher, pytest.raises(RepoError, match="not the locked file"):
         fetcher.fetch(replace(artifact, size=artifact.size + difference), stage)
     assert stage.done == 0
@@ -178,7 +160,7 @@ def test_the_pause_a_server_asks_for_is_kept(
 def test_a_broken_download_goes_on_where_it_stopped(index: Index, store: Store) -> None:
     entry, artifact = listed(index, padding=600_000)
     index.cuts["/" + entry.path] = 400_000
-    stage = CountingStage()
+    stage = Counting()
     with Fetcher(store, at(index.base)) as fetcher:
         path = fetcher.fetch(artifact, stage)
     assert entry.data == path.read_bytes()

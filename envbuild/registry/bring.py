@@ -34,31 +34,10 @@ def bring(layers: Sequence[Layer], *, store: Store, registries: Registries, repo
         stage.add_total(sum(layer.size for layer in missing.values()))
 
         def bring_one(layer: Layer, going: Going) -> None:
-            _bring(layer, store, registries, _Watched(stage, going))
+            _bring(layer, store, registries, going.watched(stage))
 
         largest_first = sorted(missing.values(), key=lambda layer: (-layer.size, layer.digest))
         in_parallel(bring_one, largest_first, jobs=registries.jobs, abort=registries.close)
-
-
-class _Watched:
-    """A stage that ends what reports to it when nobody waits for it any more."""
-
-    def __init__(self, stage: Stage, going: Going) -> None:
-        self._stage = stage
-        self._going = going
-
-    def add_total(self, amount: int) -> None:
-        """See :meth:`envbuild.progress.Stage.add_total`."""
-        self._stage.add_total(amount)
-
-    def advance(self, amount: int, *, cached: bool = False) -> None:
-        """See :meth:`envbuild.progress.Stage.advance`."""
-        self._going.check()
-        self._stage.advance(amount, cached=cached)
-
-    def detail(self, text: str) -> None:
-        """See :meth:`envbuild.progress.Stage.detail`."""
-        self._stage.detail(text)
 
 
 def _bring(layer: Layer, store: Store, registries: Registries, stage: Stage) -> None:
