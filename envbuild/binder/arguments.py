@@ -239,7 +239,7 @@ def _run(given: argparse.Namespace) -> Run:
             )
         volumes.append((os.path.abspath(source), target))  # noqa: PTH100 - links are the engine's to follow
     if given.editable:
-        if not Path(given.repo).is_dir():
+        if not os.path.isdir(given.repo):  # noqa: PTH112 - a name that is too long raises nothing here
             raise UsageError(
                 f"{quote(given.repo)} is not a directory, so it cannot be mounted",
                 code="bad-volume",

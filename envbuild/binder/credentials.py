@@ -71,7 +71,7 @@ def registry_variables(environment: Mapping[str, str], mounted: Path = MOUNTED) 
     values = [
         said.get(key) if isinstance(said, dict) else None for key in ("registry", "username", "password")
     ]
-    if not all(isinstance(value, str) and value for value in values):
+    if not all(isinstance(value, str) and value and _is_bytes(value) for value in values):
         raise UsageError(
             f"{REGISTRY} is not an object with registry, username and password",
             code="bad-registry-credentials",
@@ -80,7 +80,7 @@ def registry_variables(environment: Mapping[str, str], mounted: Path = MOUNTED) 
     registry, user, password = map(str, values)
     table = _present(environment)
     auths = table.get("auths")
-    secret = base64.b64encode(f"{user}:{password}".encode()).decode()
+    secret = base64.b64encode(os.fsencode(f"{user}:{password}")).decode()
     table["auths"] = {**(auths if isinstance(auths, dict) else {}), _key(registry): {"auth": secret}}
     return {"DOCKER_AUTH_CONFIG": json.dumps(table)}
 
@@ -101,6 +101,15 @@ def _present(environment: Mapping[str, str]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_bytes(text: str) -> bool:
+    """JSON can write half of a surrogate pair, which is nothing."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _key(registry: str) -> str:

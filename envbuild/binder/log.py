@@ -24,6 +24,7 @@ Phase = Literal["fetching", "building", "pushing", "running", "failed"]
 _ORDER: tuple[Phase, ...] = ("fetching", "building", "pushing")
 _PHASES: dict[str, Phase] = {"source": "fetching", "push": "pushing", "publish": "pushing"}
 _NOTABLE_SECONDS = 1.0
+_MOST = 1 << 60
 
 
 class Lines:
@@ -71,13 +72,13 @@ class JournalReader(io.TextIOBase):
     def _read(self, line: str) -> None:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             event = None
-        if not isinstance(event, dict):
+        if not isinstance(event, dict) or "message" not in event:
             if line.strip():  # what somebody wrote past the journal
                 self._lines.say(self._phase or "building", printable(redact(line)))
             return
-        message = str(event.get("message", ""))
+        message = str(event["message"])
         match event.get("event"):
             case "stage-begin":
                 self.enter(_PHASES.get(str(event.get("phase")), "building"))
@@ -104,20 +105,25 @@ class JournalReader(io.TextIOBase):
 
 def _stage(event: Mapping[str, Any], *, ended: bool) -> str | None:
     """A line for a stage that ended or goes on, None when nobody wants to read about it."""
-    done, cached = int(event.get("done", 0)), int(event.get("cached", 0))
-    seconds = float(event.get("seconds", 0.0))
+    done, cached = int(_number(event.get("done"))), int(_number(event.get("cached")))
+    seconds = _number(event.get("seconds"))
     if "error" in event or (ended and seconds < _NOTABLE_SECONDS and done <= cached):
         return None
     unit = str(event.get("unit"))
-    parts = [f"  {event.get('phase', ''):<8}"]
+    parts = [f"  {event.get('phase', '')!s:<8}"]
     if done:
         parts.append(quantity(done, unit))
     if not ended:
-        total = int(event.get("total", 0))
+        total = int(_number(event.get("total")))
         return " ".join([*parts, *([f"of {quantity(total, unit)}"] if done and total > done else []), "..."])
     if cached:
         parts.append(f"({quantity(cached, unit)} cached)")
     return " ".join([*parts, f"in {duration(seconds)}"])
+
+
+def _number(value: object) -> float:
+    """Of a line that may be somebody else's."""
+    return value if isinstance(value, (int, float)) and 0 <= value <= _MOST else 0
 
 
 def _failure(error: Mapping[str, Any]) -> str:

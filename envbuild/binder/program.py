@@ -88,7 +88,7 @@ def image_name(request: Request) -> str:
         )
     what = "\n".join(part or "" for part in (request.repository, request.ref, request.subdirectory))
     words = re.sub(r"[^a-z0-9]+", "-", Path(request.repository).name.lower().removesuffix(".git")).strip("-")
-    return f"r2d-{words or 'repository'}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+    return f"r2d-{words or 'repository'}-{hashlib.sha256(os.fsencode(what)).hexdigest()[:8]}"
 
 
 def build_command(request: Request, source: str, image: str) -> list[str]:

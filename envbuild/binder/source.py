@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import quote as percent_encode
 from urllib.parse import urlsplit
@@ -65,6 +66,7 @@ def _with_login(text: str, source: GitSource, login: tuple[str, str] | None) -> 
     address = source.address
     if login is None or address.user is not None or address.scheme not in ("https", "http"):
         return text
-    user, password = (percent_encode(part, safe="") for part in login)
+    # As bytes: what variables hold need not be UTF-8.
+    user, password = (percent_encode(os.fsencode(part), safe="") for part in login)
     scheme, _, rest = text.partition("://")
     return f"{scheme}://{user}:{password}@{rest}"

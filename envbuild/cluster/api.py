@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from envbuild.cluster.failures import ABSENT, Action
+from envbuild.cluster.failures import ABSENT, Action, not_kubernetes
 from envbuild.cluster.transport import Transport
 from envbuild.errors import RemoteError
 from envbuild.source.text import clean
@@ -105,11 +105,16 @@ class Cluster:
                 if error.code != "cluster-not-found":
                     raise
                 answer = {}
-            known = {
-                entry["kind"]: Resource(api_version, entry["kind"], entry["name"], bool(entry["namespaced"]))
-                for entry in answer.get("resources", ())
-                if "/" not in entry["name"]
-            }
+            try:
+                known = {
+                    entry["kind"]: Resource(
+                        api_version, entry["kind"], entry["name"], bool(entry["namespaced"])
+                    )
+                    for entry in answer.get("resources", ())
+                    if "/" not in entry["name"]
+                }
+            except (KeyError, TypeError) as error:
+                raise not_kubernetes(self._transport.server, 200) from error
             self._resources[api_version] = known
         if kind not in known:
             self._resources.pop(api_version)  # it may be installed later
@@ -123,7 +128,8 @@ class Cluster:
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
         """One object; ``cluster-not-found`` when it is not there."""
-        return self._on(self.resource(api_version, kind), "GET", namespace, name)
+        (found,) = self._objects([self._on(self.resource(api_version, kind), "GET", namespace, name)])
+        return found
 
     def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """One object, None when it (or its namespace) is not there."""
@@ -164,12 +170,16 @@ class Cluster:
                 found.clear()
                 continue
             # Lists leave out what all their items have in common.
-            found += [{"apiVersion": api_version, "kind": kind, **item} for item in page.get("items") or ()]
-            more = (page.get("metadata") or {}).get("continue")
-            if not more:
-                found.sort(key=lambda each: (each["metadata"].get("namespace", ""), each["metadata"]["name"]))
+            found += [
+                {"apiVersion": api_version, "kind": kind, **item} for item in self._objects(page.get("items"))
+            ]
+            metadata = page.get("metadata") or {}
+            if not isinstance(metadata, dict):
+                raise not_kubernetes(self._transport.server, 200)
+            if not metadata.get("continue"):
+                found.sort(key=_place)
                 return found
-            query["continue"] = more
+            query["continue"] = str(metadata["continue"])
 
     def create(self, wanted: Object) -> Object:
         """Create it; ``cluster-exists`` when it is there, ``cluster-refused`` by quotas and policies."""
@@ -250,6 +260,16 @@ class Cluster:
         action = Action("get", "", "pods/log", where, pod)
         return self._transport.lines(resource.path(where, pod, "log"), action, query, seconds)
 
+    def _objects(self, items: Any) -> Objects:
+        """``items``, if they are what every object is: a mapping with a mapping that has its name.
+
+        The rest of it is for the API server to check, which it does for everything that is written to it.
+        """
+        found = [] if items is None else items
+        if not isinstance(found, list) or not all(map(_is_object, found)):
+            raise not_kubernetes(self._transport.server, 200)
+        return found
+
     def _namespace(self, resource: Resource, given: str | None) -> str | None:
         if not resource.namespaced:
             return None
@@ -269,3 +289,12 @@ class Cluster:
         action = Action(_VERBS[method], resource.group, resource.plural, where, name)
         path = resource.path(where, name)
         return self._transport.json(method, path, action, query or {}, body, content)
+
+
+def _is_object(item: Any) -> bool:
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
+
+
+def _place(item: Object) -> tuple[str, str]:
+    return str(item["metadata"].get("namespace", "")), item["metadata"]["name"]

@@ -70,10 +70,12 @@ def _files(environment: Mapping[str, str]) -> tuple[Path, ...]:
     """The kubeconfig files that are there. They are merged; in doubt the first one counts."""
     named = environment.get("KUBECONFIG")
     if named:
-        candidates = [Path(part).expanduser() for part in named.split(os.pathsep) if part]
+        candidates = [part for part in named.split(os.pathsep) if part]
     else:
-        candidates = [Path(environment.get("HOME", "~")).expanduser() / ".kube" / "config"]
-    return tuple(path for path in candidates if path.is_file())
+        candidates = [os.path.join(environment.get("HOME", "~"), ".kube", "config")]  # noqa: PTH118
+    # Those of os.path raise nothing, whatever the name is, and whoever its directory belongs to.
+    found = (os.path.expanduser(name) for name in candidates)  # noqa: PTH111
+    return tuple(Path(name) for name in found if os.path.isfile(name))  # noqa: PTH113
 
 
 class _Chosen:
@@ -96,11 +98,11 @@ class _Chosen:
                 file=str(files[0]),
                 remedy=f"name one of: {clean(', '.join(names))}" if names else "add a context to it",
             )  # fmt: skip
-        details = found.get("context") or {}
+        details = _mapping(found.get("context"))
         self.namespace = str(details.get("namespace") or "default")
         users = [entry for each in documents for entry in _entries(each, "users")]
         user = next((entry.get("user") for entry in users if entry.get("name") == details.get("user")), None)
-        self._plugin = str(((user or {}).get("exec") or {}).get("command") or "")
+        self._plugin = str(_mapping(_mapping(user).get("exec")).get("command") or "")
 
     def client(self) -> ApiClient:
         """A client with this context's credentials, freshly read."""
@@ -231,7 +233,7 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
+        data = path.read_bytes()
     except OSError as error:
         raise UsageError(
             f"the kubeconfig cannot be read: {error.strerror}",
@@ -239,7 +241,9 @@ def _read(path: Path) -> dict[str, Any]:
             file=str(path),
             remedy="make it readable for yourself, or set KUBECONFIG to another",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    try:
+        document = yaml.safe_load(data)
+    except Exception as error:  # PyYAML lets through whatever its parts raise, ValueError for 2026-13-01
         mark = getattr(error, "problem_mark", None)
         raise UsageError(
             "the kubeconfig is not YAML",
@@ -261,3 +265,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _entries(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     entries = document.get(key) or ()
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -81,7 +81,7 @@ def failure(code: int, status: Mapping[str, Any] | None, action: Action, server:
         return not_kubernetes(server, code)
     said = str((status or {}).get("message") or "")
     detail = clean(said) or None
-    kind = str(((status or {}).get("details") or {}).get("kind") or "")
+    kind = str(_details(status).get("kind") or "")
     if code == 401:
         return RemoteError(
             f"the cluster does not accept the credentials (while trying to {action.what})",
@@ -144,6 +144,12 @@ def not_kubernetes(server: str, code: int) -> EnvbuildError:
     )
 
 
+def _details(status: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """More about it; what is in front of a server may answer in JSON that is no ``Status``."""
+    details = (status or {}).get("details")
+    return details if isinstance(details, dict) else {}
+
+
 def _forbidden(said: str, action: Action) -> EnvbuildError:
     """RBAC and admission both answer 403: only the former says who cannot do what."""
     who = _USER.search(said)
@@ -164,8 +170,12 @@ def _forbidden(said: str, action: Action) -> EnvbuildError:
 
 
 def _conflict(status: Mapping[str, Any], detail: str | None, action: Action) -> EnvbuildError:
-    causes = (status.get("details") or {}).get("causes") or ()
-    managed = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]
+    causes = _details(status).get("causes")
+    managed = [
+        cause
+        for cause in (causes if isinstance(causes, list) else ())
+        if isinstance(cause, dict) and cause.get("reason") == "FieldManagerConflict"
+    ]
     if managed:
         fields = ", ".join(
             f"{clean(str(each.get('field')))} ({clean(str(each.get('message')))})" for each in managed

@@ -170,7 +170,7 @@ def _document(answer: Any) -> dict[str, Any] | None:
     answer.response.release_conn()
     if len(data) > _LARGEST:
         return None
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         document = json.loads(data)
         if isinstance(document, dict):
             return document

@@ -85,7 +85,7 @@ def write_pins(fleet: Fleet, pins: Mapping[str, Pin]) -> None:
         OSError: as the file system reports it.
     """
     kept = {one.name for one in fleet.environments if _own(one) is None}
-    blocks = [_HEAD.format(name=fleet.path.name, version=_VERSION)]
+    blocks = [_HEAD.format(name=printable(fleet.path.name), version=_VERSION)]
     for name in sorted(kept & set(pins)):
         pin = pins[name]
         lines = [f"[environments.{name}]", f'image = "{pin.reference}"']

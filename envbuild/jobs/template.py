@@ -31,9 +31,6 @@ def read_template(path: Path) -> dict[str, Any]:
     remedy = "write a partial PodTemplateSpec: `spec:` with what pods of builds need, and nothing else"
     try:
         data = path.read_bytes()
-        if len(data) > _MOST_BYTES:
-            raise UsageError("this is too large", code="bad-pod-template", file=str(path), remedy=remedy)
-        found = yaml.safe_load(data)
     except OSError as error:
         raise UsageError(
             f"this cannot be read: {error.strerror}",
@@ -41,7 +38,11 @@ def read_template(path: Path) -> dict[str, Any]:
             file=str(path),
             remedy="name the file with --pod-template",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    if len(data) > _MOST_BYTES:
+        raise UsageError("this is too large", code="bad-pod-template", file=str(path), remedy=remedy)
+    try:
+        found = yaml.safe_load(data)
+    except Exception as error:  # PyYAML lets through whatever its parts raise, ValueError for 2026-13-01
         mark = getattr(error, "problem_mark", None)
         raise UsageError(
             f"this is not YAML: {getattr(error, 'problem', None) or 'it cannot be decoded'}",

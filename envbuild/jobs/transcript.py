@@ -17,6 +17,7 @@ _KINDS: Final[Mapping[int, type[EnvbuildError]]] = {
 }
 _MOST_LINES: Final = 100_000
 _MOST_TEXT: Final = 20_000
+_MOST: Final = 1 << 60
 
 
 class _Foreign(EnvbuildError):
@@ -129,7 +130,8 @@ def _error(said: Mapping[str, Any]) -> EnvbuildError:
     message = text("message") or "the build failed"
     if isinstance(code, int) and code in _KINDS:
         return _KINDS[code](message, **details)
-    return _Foreign(message, code if isinstance(code, int) else 70, **details)
+    # It becomes ours, and 0 (or 256, for a shell) would say that nothing has failed.
+    return _Foreign(message, code if isinstance(code, int) and 0 < code < 256 else 70, **details)
 
 
 def _summary(phase: str, said: Mapping[str, Any]) -> str | None:
@@ -146,4 +148,4 @@ def _summary(phase: str, said: Mapping[str, Any]) -> str | None:
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= _MOST else 0.0

@@ -81,7 +81,7 @@ class Totals:
         """
         try:
             return cls._load(json.loads(data))
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ValueError("not what metrics are kept as") from error
 
     @classmethod
@@ -106,7 +106,8 @@ class Totals:
 def _key(name: str, labels: Labels, series: dict[Labels, Any]) -> Labels:
     if len(labels) != len(METRICS[name].labels) or not all(isinstance(label, str) for label in labels):
         raise ValueError(f"{name} does not have these labels")
-    key = tuple(label[:_LONGEST_LABEL] for label in labels)
+    # The format is UTF-8, and what users name need not be.
+    key = tuple(label[:_LONGEST_LABEL].encode("utf-8", "replace").decode() for label in labels)
     if key in series or len(series) < MOST_SERIES:
         return key
     return (_OTHER,) * len(labels)

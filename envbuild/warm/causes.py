@@ -94,7 +94,7 @@ def unscheduled_cause(pod: Mapping[str, Any]) -> Cause:
     if status.get("phase") == "Failed":
         reason = str(status.get("reason") or "")
         return Cause(
-            "evicted" if reason == "Evicted" else "pod-failed", _text(status.get("message")) or reason
+            "evicted" if reason == "Evicted" else "pod-failed", _text(status.get("message") or reason)
         )
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
@@ -175,7 +175,8 @@ def _mount_failure(events: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _moment(event: Mapping[str, Any]) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+    made = event["metadata"].get("creationTimestamp")
+    return str(event.get("lastTimestamp") or event.get("eventTime") or made or "")
 
 
 def _text(value: object) -> str:

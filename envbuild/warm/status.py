@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from envbuild.fleet.model import Fleet, Pin, Pool, Toleration
+from envbuild.source.text import clean
 from envbuild.warm.causes import (
     WARM,
     Cause,
@@ -163,11 +164,12 @@ def _evidence(observed: Observed) -> _Evidence:
             pods[pod_node(pod) or ""].append(pod)
     for event in observed.events:
         events[str((event.get("involvedObject") or {}).get("uid"))].append(event)
-    jobs = {
-        (str(job["metadata"]["labels"].get(LABEL_POOL)), str(job["spec"]["image"])): job
-        for job in observed.jobs
-    }
+    jobs = {(_pool_of(job), str((job.get("spec") or {}).get("image"))): job for job in observed.jobs}
     return _Evidence(pods, events, jobs)
+
+
+def _pool_of(item: Mapping[str, Any]) -> str:
+    return str((item["metadata"].get("labels") or {}).get(LABEL_POOL))
 
 
 def _pool_status(
@@ -245,7 +247,7 @@ def _image_status(
         pods = evidence.pods.get(name, ())
         causes = [
             Cause("previous", "its pod is of an earlier version, and replaced when it is the node's turn")
-            if any(pod["metadata"].get("labels", {}).get(LABEL_POOL) == pool.name for pod in pods)
+            if any(_pool_of(pod) == pool.name for pod in pods)
             else Cause("no-pod", "it has no pod that keeps images")
         ]
     return ImageStatus(image, environments, min(causes, key=lambda cause: _ORDER.index(cause.reason)))
@@ -254,7 +256,7 @@ def _image_status(
 def _causes(pods: Iterable[Mapping[str, Any]], image: str, evidence: _Evidence) -> Iterator[Cause]:
     for pod in pods:
         for container in pod["spec"]["containers"]:
-            if container["image"] == image:
+            if container.get("image") == image:
                 whole = unscheduled_cause(pod)
                 events = evidence.events.get(str(pod["metadata"]["uid"]), ())
                 yield container_cause(pod, container["name"], events) if whole == WARM else whole
@@ -263,7 +265,7 @@ def _causes(pods: Iterable[Mapping[str, Any]], image: str, evidence: _Evidence) 
 def _job_cause(job: Mapping[str, Any], node: str, listed: int) -> Cause:
     status = job.get("status") or {}
     if node in (status.get("failedNodes") or ()):
-        return Cause("pull-failed", str(status.get("message") or "its ImagePullJob failed on it"))
+        return Cause("pull-failed", clean(str(status.get("message") or "its ImagePullJob failed on it")))
     if int(status.get("active") or 0) > 0 or "desired" not in status:
         return Cause("pulling", "its ImagePullJob is under way")
     if listed >= _LISTED_AT_MOST:
