@@ -85,8 +85,8 @@ def git_pattern(line: str) -> Pattern | None:
     directory = text.endswith("/")
     text = text.removesuffix("/")
     anchored = "/" in text
-    parts = text.removeprefix("/").split("/")
-    if text in ("", "/"):
+    parts = _git_components(text.removeprefix("/"))
+    if parts is None or text in ("", "/"):
         return None
     components = [ANY_DEPTH if part == "**" else _expression(part, git=True) for part in parts]
     if any(component is None for component in components):
@@ -96,6 +96,31 @@ def git_pattern(line: str) -> Pattern | None:
     if parts[-1] == "**" and len(parts) > 1:
         components.append(re.compile("(?s:.+)"))  # "a/**" is what is in a, not a itself
     return Pattern(tuple(part for part in components if part is not None), negated, directory)
+
+
+def _git_components(text: str) -> list[str] | None:
+    """What slashes separate, also escaped ones, but none in a class: ``[a/]`` is git's way to say ``a``.
+
+    None when there is a class without an end.
+    """
+    components = [""]
+    position = 0
+    while position < len(text):
+        end = position + 1
+        if text[position] == "\\":
+            end += 1
+        elif text[position] == "[":
+            found = _character_class(text, end, git=True)
+            if found is None:
+                return None
+            end = found[1]
+        piece = text[position:end]
+        if piece in ("/", "\\/"):
+            components.append("")
+        else:
+            components[-1] += piece
+        position = end
+    return components
 
 
 def docker_patterns(line: str) -> tuple[Pattern, ...]:
@@ -235,6 +260,8 @@ def _character_class(part: str, position: int, *, git: bool) -> tuple[str, int] 
             return None
         if low <= high:
             ranges.append(f"{re.escape(low)}-{re.escape(high)}")
+        elif git:  # which has compared with where a range begins before it sees that it is one
+            ranges.append(re.escape(low))
     if position >= len(part) or position == start:
         return None
     if not ranges:

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from envbuild.source.ignore import DockerIgnore, GitIgnore
@@ -104,6 +104,8 @@ _LINES = st.lists(
     inner=_LINES,
     paths=st.lists(st.lists(_NAMES, min_size=1, max_size=3), min_size=1, max_size=6),
 )
+@example(root=["[?/]", "[b/]/c"], inner=["d[/"], paths=[["?"], ["b", "c"], ["a", "d"]])
+@example(root=["a\\/b", "c[!/]d", "[f-e]"], inner=[], paths=[["a", "b"], ["c", "d"], ["ced"], ["e"], ["f"]])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_git_agrees(
     tmp_path_factory: pytest.TempPathFactory, root: list[str], inner: list[str], paths: list[list[str]]
