@@ -6,6 +6,7 @@ program, ``-oProxyCommand=`` is an option of ssh. Only what is recognised here g
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from dataclasses import dataclass, field, replace
@@ -73,7 +74,7 @@ def git_address(text: str) -> GitAddress:
     """
     if not text.isascii():
         # Paths may have any letters; in a URL they are percent-encoded.
-        text = percent_encode(text, safe="%/:@?#[]!$&'()*+,;=~")
+        text = percent_encode(os.fsencode(text), safe="%/:@?#[]!$&'()*+,;=~")
     if len(text) > _MOST_CHARACTERS or not re.fullmatch(r"[\x21-\x7e]+", text) or text.startswith("-"):
         raise _bad(text, "is not an address of a git repository")
     if is_scp_like(text):
