@@ -7,11 +7,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from envbuild.binder.log import JournalReader, Lines, Phase
 from envbuild.cli.console import Console
 from envbuild.errors import RemoteError
 from envbuild.observation import Observation, new_build_id
+from tests.support.strangers import TEXTS, documents
 
 _NAMES: dict[Phase, str] = {"fetching": "URL", "building": "NAME", "pushing": "NAME"}
 
@@ -109,3 +112,30 @@ def test_lines_for_people(stream: io.StringIO) -> None:
     Lines(stream, as_json=False).say("running", "http://127.0.0.1:8888/lab")
 
     assert "http://127.0.0.1:8888/lab\n" == stream.getvalue()
+
+
+_FIELDS = ("message", "event", "phase", "level", "seconds", "done", "cached", "total", "unit", "file", "line")
+_EVENTS = st.sampled_from(["stage-begin", "stage-end", "stage-progress", "note", "error", "interrupted", "x"])
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(
+        TEXTS
+        | st.fixed_dictionaries(
+            {"event": _EVENTS, "message": documents(*_FIELDS)},
+            optional={name: documents(*_FIELDS) for name in _FIELDS[2:]},
+        ).map(json.dumps),
+        max_size=3,
+    )
+)
+@example(["[" * 20_000])
+@example(['{"event": "error"}', '{"event": "stage-end", "seconds": 1e999, "done": "x"}'])
+def test_whatever_is_written_becomes_lines(lines: list[str]) -> None:
+    """Libraries write past the journal, and what they quote may look like one of its lines."""
+    stream = io.StringIO()
+    reader = JournalReader(Lines(stream, as_json=True), _NAMES)
+
+    reader.write("".join(f"{line}\n" for line in lines))
+
+    assert all("me:s3cr3t" not in message for phase, message in _told(stream) if phase != "failed")

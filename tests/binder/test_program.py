@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 import envbuild
 from envbuild.binder import program
 from envbuild.binder.arguments import read_arguments
+from envbuild.binder.credentials import GIT, REGISTRY
 from envbuild.errors import UsageError
 
 _URL = "https://example.org/team/rivers.git"
@@ -136,3 +139,50 @@ def test_no_build_is_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
     assert 0 == program.run(["--no-build", str(repository)])
     assert "requirements.txt" in capsys.readouterr().out
+
+
+# A command line and variables are bytes, and any but NUL.
+_BYTES = st.binary(max_size=6).map(lambda data: os.fsdecode(data.replace(b"\0", b"")))
+_WORDS = st.sampled_from(
+    [
+        *("--no-run", "--push", "--no-build", "--image", "r.example.org/x:1", "--ref", "v1", "--subdir"),
+        *("--user-id", "9" * 5000, "--appendix", "", "--env", "A=1", "--volume", "/a:/b", "-p", "8888:8888"),
+        *("--editable", "--engine", "podman", "--build-memory-limit", "1G", "--", "-", ".", "#", "//", "\n"),
+        *("--Repo2Docker.platform=linux/amd64", "--config", "--build-arg", "https://[x", "git@x:y"),
+        *("https://me:s3cr3t@example.org/r.git", _URL, "10.5281/zenodo.1", "a" * 300, "a/" * 3000),
+    ]
+)
+_VARIABLES = st.dictionaries(
+    st.sampled_from([GIT, REGISTRY, "DOCKER_AUTH_CONFIG", "DOCKER_CONFIG", "HOME", "A"]),
+    _BYTES | st.sampled_from([r"username=\udcff\npassword=b", "[" * 20_000, "{}", "[]", '{"auths": 3}']),
+    max_size=3,
+)
+_HALF = '{"registry": "r.example.org", "username": "\\ud800", "password": "b"}'
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arguments=st.lists(_WORDS | _BYTES, max_size=7), variables=_VARIABLES)
+@example(arguments=["--no-run", _URL + "/\udcff"], variables={})
+@example(arguments=["--no-run", "--image", "x", _URL], variables={GIT: "username=\udcff\npassword=b"})
+@example(arguments=["--push", "--image", "r.example.org/x", _URL], variables={REGISTRY: _HALF})
+@example(arguments=["--editable", "--image", "x", "a" * 300], variables={})
+def test_any_command_line_is_carried_out_or_refused(
+    arguments: list[str],
+    variables: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With one of the codes there are; what is refused is told as JSON, and without a password."""
+    monkeypatch.setattr(os, "environ", variables)
+    monkeypatch.setattr(program, "_envbuild", lambda arguments: 0)
+    monkeypatch.setattr(program, "_build", lambda *_: (0, "docker"))
+    monkeypatch.setattr(program, "_run", lambda *_: 0)
+    try:
+        code = program.run(["--json-logs", *arguments])
+    except SystemExit as ended:  # --help
+        code = int(ended.code or 0)
+
+    assert code in (0, 1, 2)
+    told = capsys.readouterr().err
+    assert all({"message", "phase"} == set(line) for line in _lines(told))
+    assert "s3cr3t" not in told

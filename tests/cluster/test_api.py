@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from envbuild.cluster.api import Cluster
 from envbuild.cluster.connection import connect
 from envbuild.errors import RemoteError
 from tests.support.api_server import Answer, ApiServer, Asked, status
 from tests.support.servers import free_port
+from tests.support.strangers import documents
 
 _JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "build"}}
 _NO_RULE = 'jobs.batch is forbidden: User "system:serviceaccount:envs:hub" cannot create resource "jobs"'
@@ -229,3 +232,37 @@ def test_version(cluster: Cluster, server: ApiServer, said: dict[str, str], vers
     server.answers = [Answer(200, said)]
 
     assert version == cluster.version()
+
+
+_WORDS = ("items", "metadata", "name", "continue", "message", "reason", "details", "kind", "causes", "status")
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([200, 201, 403, 404, 409, 422, 429, 503]),
+    documents(*_WORDS)
+    | st.fixed_dictionaries({"items": documents("metadata", "name")})
+    | st.fixed_dictionaries({"items": st.just([]), "metadata": documents("continue")})
+    | st.fixed_dictionaries({"details": documents("causes", "kind"), "reason": st.just("Conflict")}),
+)
+def test_any_answer_is_objects_or_an_error(
+    cluster: Cluster, server: ApiServer, code: int, body: object
+) -> None:
+    """What is in front of an API server may answer whatever it likes."""
+    for ask in (lambda: cluster.list("v1", "Pod"), lambda: [cluster.get("v1", "Pod", "a")]):
+        server.answers = [Answer(code, body)] * 5 + [Answer(200, {"items": []})]
+        try:
+            found = ask()
+        except RemoteError as error:
+            assert error.remedy
+        else:
+            assert all(isinstance(one["metadata"]["name"], str) for one in found)
+
+
+def test_what_lists_kinds_may_be_something_else(cluster: Cluster, server: ApiServer) -> None:
+    server.answers = [Answer(200, {"resources": [{"name": "widgets"}]}), Answer(200, b"[" * 20_000)]
+
+    for _ in range(2):
+        with pytest.raises(RemoteError) as raised:
+            cluster.list("example.org/v1", "Widget")
+        assert "cluster-not-kubernetes" == raised.value.code

@@ -41,6 +41,10 @@ def _refused(tmp_path: Path, text: str, context: str | None = None) -> EnvbuildE
         ("", "kubeconfig-invalid", "empty"),
         ("[1]", "kubeconfig-invalid", "not a mapping"),
         ("a: b\nusers: [{token: t0p-s3cr3t", "kubeconfig-invalid", "not YAML"),
+        ("a: 2026-13-01\nusers: [{token: t0p-s3cr3t}]", "kubeconfig-invalid", "not YAML"),
+        ("!!bool t0p-s3cr3t", "kubeconfig-invalid", "not YAML"),
+        ("[" * 500, "kubeconfig-invalid", "not YAML"),
+        (_WHOLE.replace("context: {cluster: c, user: u}", "context: [c]"), "kubeconfig-invalid", "'here'"),
         (_WHOLE.replace("current-context: here", ""), "kubeconfig-context", "no current context"),
         (_WHOLE.replace("name: c, cluster", "name: d, cluster"), "kubeconfig-invalid", "'here'"),
         (_WHOLE.replace("name: c,", ""), "kubeconfig-invalid", "'here'"),
@@ -184,3 +188,22 @@ def test_clusters_here_need_no_proxy(
     assert [] == connect(environment={**os.environ, "KUBECONFIG": str(tmp_path / "kubeconfig")}).list(
         "v1", "Pod"
     )
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~nobody-of-this-name/config", "\udcff", "no\0thing"])
+def test_a_name_that_cannot_be_a_file_is_no_kubeconfig(name: str) -> None:
+    with pytest.raises(EnvbuildError) as raised:
+        connect(environment={"KUBECONFIG": name})
+
+    assert "kubeconfig-missing" == raised.value.code
+
+
+@pytest.mark.parametrize("user", ["[t0p-s3cr3t]", "{exec: t0p-s3cr3t}"])
+def test_a_user_that_is_none_has_no_credentials(tmp_path: Path, user: str) -> None:
+    (tmp_path / "config").write_text(_WHOLE.replace("{token: t0p-s3cr3t}", user))
+
+    cluster = connect(environment={"KUBECONFIG": str(tmp_path / "config")})
+
+    assert "default" == cluster.namespace
+    assert {} == cluster.client.configuration.api_key
+    cluster.client.close()

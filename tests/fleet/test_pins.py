@@ -122,3 +122,11 @@ def test_a_damaged_file_is_an_error_with_its_line(
         read_pins(fleet)
     assert (code, line, str(pins_path(fleet))) == (raised.value.code, raised.value.line, raised.value.file)
     assert raised.value.remedy
+
+
+@pytest.mark.parametrize("name", ["two\nlines.toml", "fl\udce9te.toml", "a\r.toml"])
+def test_a_fleet_file_may_have_any_name(fleet: Fleet, name: str) -> None:
+    named = replace(fleet, path=fleet.path.with_name(name))
+    write_pins(named, _pins())
+
+    assert {**_pins(), "fixed": Pin("fixed", _FIXED)} == read_pins(named)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from envbuild.jobs.failures import ended, not_created, not_started, unschedulable
+from envbuild.jobs.pod import CONTAINER
 from tests.jobs.objects import pod, terminated, waiting
+from tests.support.strangers import TEXTS, records
 
 
 @pytest.mark.parametrize(
@@ -85,3 +89,35 @@ def test_no_node() -> None:
 
     assert "0/3 nodes" == unschedulable(pod({}, conditions=[said]))
     assert unschedulable(pod({}, conditions=[{"type": "PodScheduled", "status": "True"}])) is None
+
+
+_NAMED = {"name": st.just(CONTAINER)}
+_STATES = records(
+    {},
+    waiting=records({}, reason=st.sampled_from(["ImagePullBackOff", "CreateContainerError"]), message=TEXTS),
+    terminated=records({"exitCode": st.integers(0, 255)}, reason=st.just("OOMKilled"), message=TEXTS),
+)
+_PODS = records(
+    {"metadata": st.just({"name": "p", "uid": "u"})},
+    spec=records({"containers": st.lists(records(_NAMED, image=TEXTS), max_size=1)}),
+    status=records(
+        {},
+        reason=st.just("Evicted") | TEXTS,
+        message=TEXTS,
+        conditions=st.lists(records({"type": st.just("PodScheduled")}, reason=TEXTS), max_size=1),
+        containerStatuses=st.lists(records(_NAMED, state=_STATES), max_size=1),
+    ),
+)
+_EVENTS = st.lists(records({}, type=st.just("Warning"), reason=st.just("FailedCreate"), message=TEXTS))
+_FAILED = records({"type": st.just("Failed")}, reason=st.just("DeadlineExceeded"), message=TEXTS)
+_JOBS = records({}, status=records({}, conditions=st.lists(_FAILED, max_size=1)))
+
+
+@settings(max_examples=15)
+@given(_JOBS, _PODS, _EVENTS)
+def test_whatever_is_left_out_there_is_a_word_for_it(job: Any, left: Any, events: list[Any]) -> None:
+    unschedulable(left)
+    for error in (ended(job, left)[0], ended(job, None)[0], not_created(events), not_started(left, events)):
+        if error is not None:
+            assert error.remedy
+            assert "s3cr3t" not in str(error.to_json())

@@ -90,6 +90,8 @@ def test_null_takes_away() -> None:
     [
         ("nodeSelector: {}", None),
         ("spec: [", 1),
+        ("spec: 2026-13-01", None),
+        ("!!bool spec", None),
         ("- spec", None),
         ("spec: text", None),
         ("\0", None),

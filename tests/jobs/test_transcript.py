@@ -7,11 +7,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from envbuild.errors import RemoteError, RepoError
 from envbuild.jobs.transcript import Transcript, error_left
 from envbuild.progress import Silent
 from tests.support.reporters import Messages
+from tests.support.strangers import TEXTS, documents
 
 
 def _line(event: str, **more: Any) -> str:
@@ -125,3 +128,35 @@ def test_error_in_the_termination_message() -> None:
         error.remedy,
     )
     assert error_left({"digest": "sha256:1"}) is None
+
+
+_FIELDS = ("error", "exit_code", "file", "line", "seconds", "done", "cached", "unit", "phase", "remedy")
+_EVENTS = st.sampled_from(["error", "note", "warning", "stage-begin", "stage-end"])
+_ENTRIES = st.fixed_dictionaries(
+    {"time": TEXTS, "level": TEXTS, "message": documents(*_FIELDS), "event": _EVENTS},
+    optional={name: documents(*_FIELDS) for name in _FIELDS},
+)
+
+
+@settings(max_examples=15)
+@given(st.lists(_ENTRIES.map(json.dumps) | TEXTS, max_size=3))
+@example([_line("stage-end", seconds=float("inf"), done=10**400)])
+@example([_line("error", exit_code=0)])
+@example([_line("error", exit_code=256)])
+@example(["[" * 20_000])
+def test_any_log_is_read(lines: list[str]) -> None:
+    """And none makes a failure look like something else."""
+    transcript = Transcript(Messages())
+
+    _read(transcript, *(line.encode("utf-8", "replace").decode() for line in lines))
+
+    assert transcript.document is None or isinstance(transcript.document, dict)
+    assert transcript.error is None or 0 < transcript.error.exit_code < 256
+
+
+@pytest.mark.parametrize("code", ["0", "256", "-1", "x", "1" * 5000])
+def test_a_failure_that_is_left_is_one(code: str) -> None:
+    error = error_left({"error": "x", "error_exit_code": code})
+
+    assert error is not None
+    assert 0 < error.exit_code < 256

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from envbuild.errors import MachineError, RemoteError, UsageError
@@ -19,6 +21,7 @@ from envbuild.metrics.exposition import check_gateway, push, text, write_textfil
 from envbuild.metrics.server import MetricsServer
 from envbuild.metrics.totals import Totals
 from envbuild.metrics.warmth import PoolWarmth, Watch, set_unknown, set_warmth
+from tests.support.strangers import TEXTS
 
 
 @pytest.fixture
@@ -223,3 +226,26 @@ def test_a_cluster_that_does_not_answer_is_told_once() -> None:
     assert Totals() == before
     assert [(1, 2), (0, None), (0, None), (1, 3)] == seen
     assert ["the cluster does not answer; wait"] == warnings
+
+
+@settings(max_examples=15)
+@given(st.tuples(TEXTS, TEXTS, TEXTS), st.floats(0, 1e9), st.integers(0, 2**60))
+@example(("a\udcff", 'b"\\', "\r\n"), 0.0, 0)
+def test_prometheus_reads_whatever_labels_are(
+    labels: tuple[str, str, str], seconds: float, amount: int
+) -> None:
+    totals = Totals()
+    totals.set("envbuild_probe_duration_seconds", seconds, *labels)
+    totals.add("envbuild_runs_total", amount, *labels)
+    totals.observe("envbuild_kernel_start_seconds", seconds, labels[0])
+
+    samples = _samples(text(totals))
+
+    values = {name: value for (name, _), value in samples.items() if not name.endswith("_bucket")}
+    assert {
+        "envbuild_probe_duration_seconds": seconds,
+        "envbuild_runs_total": amount,
+        "envbuild_kernel_start_seconds_count": 1,
+        "envbuild_kernel_start_seconds_sum": pytest.approx(seconds),
+    } == values
+    assert Totals.load(totals.dump()) == totals

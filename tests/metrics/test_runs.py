@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.metrics.definitions import METRICS
+from envbuild.metrics.definitions import BUCKETS, METRICS
 from envbuild.metrics.runs import keep, read_totals, totals_path
 from envbuild.metrics.totals import MOST_SERIES, Totals
 from envbuild.observation import FinishedStage, Observation, Probed
@@ -105,7 +106,20 @@ def test_series_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"null", b'{"values": {"envbuild_runs_total": [["a", 1]]}, "buckets": []}']
+    "data",
+    [
+        *(b"", b"{", b"[]", b"null", b"[" * 20_000),
+        b'{"values": {"envbuild_runs_total": [["a", 1]]}, "buckets": []}',
+        b'{"values": {"envbuild_runs_total": [["a", "b", "c", 1%s]]}, "buckets": []}' % (b"0" * 400),
+        json.dumps(
+            {
+                "values": {},
+                "buckets": BUCKETS,
+                "durations": {"envbuild_run_duration_seconds": [["a", [float("inf")] * 15, 1]]},
+            }
+        ).encode(),
+    ],
+    ids=range(8),
 )
 def test_numbers_that_cannot_be_read_begin_anew(tmp_path: Path, data: bytes) -> None:
     totals_path(tmp_path).parent.mkdir()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from envbuild.engine.model import Command
 from envbuild.errors import RepoError
@@ -116,3 +118,14 @@ def test_a_directory_in_its_place_is_an_error(tmp_path: Path) -> None:
         write_trace(tmp_path, ["/usr/a"])
 
     assert ("trace-not-writable", "envbuild.trace") == (error.value.code, error.value.file)
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.sampled_from([b"1 /usr/a", b"2 ", b"/", b"..", b"\n", b"\r", b"\0"]) | st.binary(max_size=4))
+)
+def test_whatever_is_noted_the_entry_point_gets_lines(pieces: list[bytes]) -> None:
+    files = checked(b"".join(pieces))
+
+    assert list(files) == "".join(f"{file}\n" for file in files).splitlines()
+    assert all(file.startswith("/") and ".." not in file.split("/") for file in files)

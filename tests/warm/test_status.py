@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from envbuild.fleet.model import Fleet, Pin
 from envbuild.warm.causes import WARM, Cause
@@ -12,6 +14,7 @@ from envbuild.warm.observe import wait_until_warm
 from envbuild.warm.planner import PoolPlan
 from envbuild.warm.record import plan_object, read_applied
 from envbuild.warm.status import NodeStatus, Observed, PoolStatus, judge
+from tests.support.strangers import TEXTS, records
 from tests.warm.conftest import reference
 
 Plans = tuple[PoolPlan, ...]
@@ -315,3 +318,79 @@ def test_waiting_ends_when_all_is_warm_or_time_is_over() -> None:
 
     assert (warm, [cold, warm]) == waited(cold, cold, warm)
     assert (cold, [cold]) == waited(cold, cold, cold)
+
+
+_LABELS = st.sampled_from([node()["metadata"]["labels"], pod()["metadata"]["labels"], {}])
+_CONDITIONS = st.lists(
+    records(
+        {
+            "type": st.sampled_from(["Ready", "DiskPressure", "PodScheduled"]),
+            "status": st.sampled_from(["True", "False", "Unknown"]),
+        },
+        message=TEXTS,
+    ),
+    max_size=2,
+)
+_STATES = records(
+    {},
+    running=st.just({}),
+    terminated=records({}, message=TEXTS),
+    waiting=records({}, reason=st.sampled_from(["ErrImagePull", "ContainerCreating"]) | TEXTS, message=TEXTS),
+)
+_NODES = records(
+    {"metadata": records({"name": st.just("n1")}, labels=_LABELS)},
+    spec=records({}, taints=st.lists(records({"key": TEXTS, "effect": TEXTS}, value=TEXTS), max_size=1)),
+    status=records(
+        {},
+        conditions=_CONDITIONS,
+        images=st.lists(records({}, names=st.just([str(reference("geo"))])), max_size=1),
+    ),
+)
+_PODS = records(
+    {
+        "metadata": records({"name": st.just("p"), "uid": st.just("u")}, labels=_LABELS),
+        "spec": records(
+            {
+                "containers": st.lists(
+                    records({"name": st.just("geo")}, image=st.just(str(reference("geo")))), max_size=1
+                )
+            },
+            nodeName=st.just("n1"),
+        ),
+    },
+    status=records(
+        {},
+        phase=st.sampled_from(["Failed", "Running"]),
+        reason=st.just("Evicted") | TEXTS,
+        message=TEXTS,
+        conditions=_CONDITIONS,
+        containerStatuses=st.lists(records({"name": st.just("geo")}, state=_STATES), max_size=1),
+    ),
+)
+_EVENTS = records(
+    {"metadata": records({}, creationTimestamp=TEXTS)},
+    involvedObject=records({}, uid=st.just("u"), fieldPath=st.just("spec.containers{geo}")),
+    reason=st.sampled_from(["Failed", "FailedMount"]),
+    message=st.just('Failed to pull image "x": https://me:s3cr3t@example.org') | TEXTS,
+)
+_JOBS = records(
+    {"metadata": records({"name": st.just("j")}, labels=_LABELS)},
+    spec=records({}, image=st.just(str(reference("geo")))),
+    status=records({}, desired=st.integers(), failedNodes=st.just(["n1"]), message=TEXTS),
+)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(node=_NODES, pod=_PODS, events=st.lists(_EVENTS, max_size=2), job=_JOBS)
+@example(node=node(), pod=pod(phase="Failed", reason="\x1b[31m"), events=[], job={"metadata": {"name": "j"}})
+def test_whatever_objects_leave_out_is_no_trouble(
+    fleet: Fleet, pins: dict[str, Pin], plans: Plans, node: Any, pod: Any, events: list[Any], job: Any
+) -> None:
+    """Nearly all fields of Kubernetes' objects are optional. What they say fits on a line."""
+    applied = read_applied(plan_object(fleet, plans))
+
+    for status in judge(fleet, pins, applied, Observed((node,), (pod,), tuple(events), (job,))):
+        for one in status.nodes:
+            for cause in (one.cause, *(image.cause for image in one.images)):
+                assert cause.message.isprintable()
+                assert "s3cr3t" not in cause.message
