@@ -78,7 +78,7 @@ class JournalReader(io.TextIOBase):
             if line.strip():  # what somebody wrote past the journal
                 self._lines.say(self._phase or "building", printable(redact(line)))
             return
-        message = str(event["message"])
+        message = redact(str(event["message"]))
         match event.get("event"):
             case "stage-begin":
                 self.enter(_PHASES.get(str(event.get("phase")), "building"))
