@@ -59,7 +59,8 @@ def registry_variables(environment: Mapping[str, str], mounted: Path = MOUNTED) 
     text = environment.get(REGISTRY, "")
     if not text.strip():
         own = Path(environment.get("HOME") or "/nonexistent") / ".docker" / "config.json"
-        elsewhere = {"DOCKER_CONFIG", "DOCKER_AUTH_CONFIG"} & environment.keys() or own.exists()
+        # os.path's raises nothing where $HOME is another user's.
+        elsewhere = {"DOCKER_CONFIG", "DOCKER_AUTH_CONFIG"} & environment.keys() or os.path.exists(own)  # noqa: PTH110
         usable = not elsewhere and os.access(mounted / "config.json", os.R_OK)
         return {"DOCKER_CONFIG": str(mounted)} if usable else {}
     try:

@@ -166,6 +166,7 @@ _HALF = '{"registry": "r.example.org", "username": "\\ud800", "password": "b"}'
 @example(arguments=["--no-run", "--image", "x", _URL], variables={GIT: "username=\udcff\npassword=b"})
 @example(arguments=["--push", "--image", "r.example.org/x", _URL], variables={REGISTRY: _HALF})
 @example(arguments=["--editable", "--image", "x", "a" * 300], variables={})
+@example(arguments=["--no-run", "--image", "x", _URL], variables={"HOME": "a" * 300})
 def test_any_command_line_is_carried_out_or_refused(
     arguments: list[str],
     variables: dict[str, str],
