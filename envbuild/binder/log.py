@@ -76,24 +76,28 @@ class JournalReader(io.TextIOBase):
             event = None
         if not isinstance(event, dict) or "message" not in event:
             if line.strip():  # what somebody wrote past the journal
-                self._lines.say(self._phase or "building", printable(redact(line)))
+                self._tell(printable(line))
             return
-        message = redact(str(event["message"]))
+        message = str(event["message"])
         match event.get("event"):
             case "stage-begin":
                 self.enter(_PHASES.get(str(event.get("phase")), "building"))
             case "stage-end" | "stage-progress" as kind:
                 text = _stage(event, ended=kind == "stage-end")
                 if text:
-                    self._lines.say(self._phase or "building", text)
+                    self._tell(text)
             case "note":
-                self._lines.say(self._phase or "building", message)
+                self._tell(message)
             case "error":
                 self._lines.say("failed", _failure(event))
             case "interrupted":
                 self._lines.say("failed", message)
             case _ if event.get("level") != "info":
-                self._lines.say(self._phase or "building", f"{event.get('level')}: {message}")
+                self._tell(f"{event.get('level')}: {message}")
+
+    def _tell(self, text: str) -> None:
+        # The journal has no passwords; what only looks like a line of it may.
+        self._lines.say(self._phase or "building", redact(text))
 
     def enter(self, phase: Phase) -> None:
         """Begin ``phase`` unless it, or one that comes after it, has begun."""
