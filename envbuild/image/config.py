@@ -146,8 +146,11 @@ def _created_by(layer: Layer) -> str:
 def image_manifest(
     config: dict[str, Any], layers: Sequence[Layer], *, config_digest: str, config_size: int
 ) -> dict[str, Any]:
-    """The manifest for a stored config and layers."""
-    labels = config["config"]["Labels"]
+    """The manifest for a stored config, which may be somebody else's and have no labels, and layers."""
+    inner = config.get("config")
+    labels = inner.get("Labels") if isinstance(inner, dict) else None
+    if not isinstance(labels, dict):
+        labels = {}
     return {
         "annotations": {name: labels[name] for name in _ANNOTATIONS if name in labels},
         "config": {"digest": config_digest, "mediaType": CONFIG_TYPE, "size": config_size},

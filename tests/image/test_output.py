@@ -8,6 +8,7 @@ import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,6 +176,11 @@ def test_the_image_id_does_not_depend_on_compression(store: Store) -> None:
 
     assert len({image.image_id for image in images}) == 1
     assert len({image.manifest.digest for image in images}) == 3
+
+
+@pytest.mark.parametrize("config", [{}, {"config": None}, {"config": []}, {"config": {"Labels": None}}])
+def test_a_config_of_others_needs_no_labels(config: dict[str, Any]) -> None:
+    assert {} == image_manifest(config, [], config_digest="sha256:0", config_size=1)["annotations"]
 
 
 def test_uncompressed_layers_are_the_diff_ids(store: Store) -> None:
