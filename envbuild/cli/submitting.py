@@ -52,7 +52,7 @@ def build_on_cluster(
         The project's name and the document that ``--json`` prints; None for that when nothing is known yet.
     """
     from envbuild.image.reference import full_name, parse_reference
-    from envbuild.jobs.submit import finish, submit
+    from envbuild.jobs.submit import cancelled_when_interrupted, finish, submit
     from envbuild.jobs.transcript import Transcript
 
     names = tuple(parse_reference(full_name(tag)) for tag in tags)
@@ -65,13 +65,14 @@ def build_on_cluster(
     session.console.observation.build = request.build_id  # what the pod's lines have, too
     there = partial(_still_there, session, names)
     submission = submit(cluster, request, placement, still_there=there)
-    _tell(session, request, submission, detach=detach)
-    if detach:
-        document = {"job": _job(request, submission), "detached": True}
-        session.console.document(document)
-        return name, None
-    transcript = Transcript(session.console, session.raw_lines())
-    built = finish(cluster, request, placement, submission, transcript, session.console)
+    with cancelled_when_interrupted(cluster, submission, session.console):
+        _tell(session, request, submission, detach=detach)
+        if detach:
+            document = {"job": _job(request, submission), "detached": True}
+            session.console.document(document)
+            return name, None
+        transcript = Transcript(session.console, session.raw_lines())
+        built = finish(cluster, request, placement, submission, transcript, session.console)
     return name, _deliver(session, request, submission, built)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -18,7 +19,7 @@ from envbuild.progress import Reporter
 if TYPE_CHECKING:
     from envbuild.cluster.api import Cluster, Object
 
-__all__ = ["Built", "Submission", "finish", "remove", "submit"]
+__all__ = ["Built", "Submission", "cancelled_when_interrupted", "finish", "remove", "submit"]
 
 How = Literal["created", "joined", "reused"]
 
@@ -33,6 +34,11 @@ class Submission:
     name: str
     namespace: str
     how: How
+
+    @property
+    def where(self) -> str:
+        """The Job, in a sentence."""
+        return f"the Job {self.name} in namespace {self.namespace}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,25 @@ def remove(cluster: Cluster, job: Object, *, wait: Callable[[float], None] = tim
     )
 
 
+@contextmanager
+def cancelled_when_interrupted(
+    cluster: Cluster, submission: Submission, reporter: Reporter
+) -> Iterator[None]:
+    """Have Ctrl-C in the block delete a Job that is ours, and say what becomes of it.
+
+    The block begins as soon as the Job is there: nobody else would end it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if submission.how == "created":
+            cluster.delete("batch/v1", "Job", submission.name, submission.namespace)
+            reporter.warn(f"cancelled: {submission.where} is deleted")
+        elif submission.how == "joined":
+            reporter.warn(f"{submission.where} goes on: somebody else has submitted it")
+        raise
+
+
 def finish(
     cluster: Cluster,
     request: Request,
@@ -108,7 +133,7 @@ def finish(
     *,
     wait: Callable[[float], None] = time.sleep,
 ) -> Built:
-    """Follow the Job to its end. A Job of ours that cannot begin, or is interrupted, is deleted.
+    """Follow the Job to its end. A Job of ours that cannot begin is deleted.
 
     Raises:
         EnvbuildError: as the builder failed, with its exit code; or as the cluster did.
@@ -128,19 +153,11 @@ def finish(
 
 
 def _ours(cluster: Cluster, submission: Submission, follower: Follower, reporter: Reporter) -> Outcome:
-    where = f"the Job {submission.name} in namespace {submission.namespace}"
     try:
         return follower.follow()
-    except KeyboardInterrupt:
-        if submission.how == "created":
-            cluster.delete("batch/v1", "Job", submission.name, submission.namespace)
-            reporter.warn(f"cancelled: {where} is deleted")
-        else:
-            reporter.warn(f"{where} goes on: somebody else has submitted it")
-        raise
     except EnvbuildError as error:
         if not error.code.startswith("job-"):
-            reporter.warn(f"{where} goes on: the same command joins it")
+            reporter.warn(f"{submission.where} goes on: the same command joins it")
         elif submission.how == "created":
             cluster.delete("batch/v1", "Job", submission.name, submission.namespace)
         raise

@@ -80,7 +80,8 @@ def probe_in_cluster(
     with reporter.stage("probe", unit="starts") as stage:
         stage.add_total(repeats)
         for _ in range(repeats):
-            starts.append(_start(cluster, probe_pod(reference, packages, node, pull_secrets, namespace)))
+            pod = probe_pod(reference, packages, node, pull_secrets, namespace)
+            starts.append(_start(cluster, pod, reporter))
             stage.advance(1)
     return Report(tuple(starts))
 
@@ -135,26 +136,33 @@ def probe_pod(
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _start(cluster: Cluster, pod: Mapping[str, Any]) -> Start:
+def _start(cluster: Cluster, pod: Mapping[str, Any], reporter: Reporter) -> Start:
     name, namespace = pod["metadata"]["name"], pod["metadata"].get("namespace")
     began = time.monotonic()
     cluster.create(dict(pod))
     try:
-        _wait_until_running(cluster, name, namespace, began)
+        _wait_until_running(cluster, name, namespace, began, reporter)
         start = _followed(cluster, name, namespace, began)
         return replace(start, pulled=_pulled(cluster, name, namespace))
     finally:
         cluster.delete("v1", "Pod", name, namespace, grace=0)
 
 
-def _wait_until_running(cluster: Cluster, name: str, namespace: str | None, began: float) -> None:
+def _wait_until_running(
+    cluster: Cluster, name: str, namespace: str | None, began: float, reporter: Reporter
+) -> None:
+    told = ""
     while True:
         status = cluster.get("v1", "Pod", name, namespace).get("status") or {}
-        trouble = _trouble(status)
+        trouble, unscheduled = _trouble(status), _unscheduled(status)
+        if unscheduled not in ("", told):
+            # A cluster that grows may have room later: it is waited for, but not in silence.
+            reporter.warn(f"no node takes the pod yet{unscheduled}")
+            told = unscheduled
         if trouble is None and status.get("phase") in ("Running", "Succeeded", "Failed"):
             return
         if trouble is None and time.monotonic() - began > _COLD_SECONDS:
-            trouble = "it is not running after 20 minutes" + _unscheduled(status)
+            trouble = f"it is not running after 20 minutes{unscheduled}"
         if trouble is not None:
             raise RemoteError(
                 f"the pod does not start: {clean(trouble)}",
@@ -176,7 +184,7 @@ def _trouble(status: Mapping[str, Any]) -> str | None:
 def _unscheduled(status: Mapping[str, Any]) -> str:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f": {condition.get('message', '')}"
+            return f": {clean(str(condition.get('message', '')))}"
     return ""
 
 

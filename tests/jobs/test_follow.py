@@ -12,7 +12,7 @@ from envbuild.cluster.api import Cluster
 from envbuild.errors import EnvbuildError, RemoteError
 from envbuild.jobs.follow import Follower
 from envbuild.jobs.request import Placement, Request
-from envbuild.jobs.submit import Submission, finish, submit
+from envbuild.jobs.submit import Submission, cancelled_when_interrupted, finish, submit
 from envbuild.jobs.transcript import Transcript
 from tests.jobs.objects import JOBS, PODS, job, pod, terminated, waiting
 from tests.support.api_server import Answer, ApiServer, Asked, status
@@ -172,14 +172,13 @@ def test_interrupted(cluster: Cluster, server: ApiServer, request_: Request, how
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    submission = Submission(request_.name, "envs", how)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        cancelled_when_interrupted(cluster, submission, messages),
+    ):
         finish(
-            cluster,
-            request_,
-            Placement("envs"),
-            Submission(request_.name, "envs", how),
-            Transcript(messages),
-            messages,
+            *(cluster, request_, Placement("envs"), submission, Transcript(messages), messages),
             wait=interrupt,
         )
 

@@ -14,7 +14,8 @@ import pytest
 from envbuild.errors import EnvbuildError, RemoteError, RepoError
 from envbuild.image.reference import parse_reference
 from envbuild.probe.pod import _placed, probe_in_cluster, probe_pod
-from envbuild.progress import Silent
+from envbuild.progress import Reporter, Silent
+from tests.support.reporters import Messages
 
 _IMAGE = parse_reference("registry.example.org/team/demo@sha256:" + "0" * 64)
 _LINES = (
@@ -70,7 +71,7 @@ class _Cluster:
         return True
 
 
-def _probe(cluster: _Cluster, repeats: int = 1) -> Any:
+def _probe(cluster: _Cluster, repeats: int = 1, reporter: Reporter | None = None) -> Any:
     return probe_in_cluster(
         _IMAGE,
         packages=("pandas",),
@@ -78,7 +79,7 @@ def _probe(cluster: _Cluster, repeats: int = 1) -> Any:
         namespace="probes",
         node="node2",
         pull_secrets=(),
-        reporter=Silent(),
+        reporter=reporter or Silent(),
         repeats=repeats,
     )
 
@@ -157,6 +158,17 @@ def test_what_does_not_start_is_an_error_and_leaves_no_pod(
     assert code == caught.value.code
     assert text in caught.value.message
     assert [] == cluster.pods
+
+
+def test_that_no_node_takes_the_pod_is_told_once() -> None:
+    """A node that is not there, or full: it may take twenty minutes until that is an error."""
+    nowhere = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+    pending = {"phase": "Pending", "conditions": [nowhere]}
+    messages = Messages()
+
+    _probe(_Cluster(pending, pending, _RUNNING, _DONE), reporter=messages)
+
+    assert ["no node takes the pod yet: 0/3 nodes are available"] == messages.warnings
 
 
 def test_the_pod_is_restricted() -> None:
