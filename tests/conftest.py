@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
+import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from envbuild.certificates import trusting_context
 
-# A machine may be busy: how long an example takes is no property of the code. In CI the examples are the same
-# every time: what a change does not touch cannot fail it. New ones are looked for everywhere else.
-settings.register_profile(
-    "untimed",
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    derandomize="CI" in os.environ,
-)
-settings.load_profile("untimed")
+# A machine may be busy: how long an example takes is no property of the code. A plain run tries a few
+# examples, others every time; scripts/test asks for the thorough profile. In CI they are as many, and the
+# same every time: what a change does not touch cannot fail it.
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("brief", _UNTIMED, max_examples=20)
+settings.register_profile("thorough", _UNTIMED, max_examples=100, derandomize="CI" in os.environ)
+settings.load_profile("thorough" if "CI" in os.environ else "brief")
 
 
-@pytest.fixture
-def certificates_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that connect to this machine only: reading the authorities takes longer than they do."""
-    monkeypatch.setattr("envbuild.network.client.trusting_context", _context)
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without looking for garbage: a thousand modules and seven thousand tests stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()  # nor are they looked through later
+        gc.enable()
 
 
-_context = functools.cache(trusting_context)
+@pytest.fixture(autouse=True, scope="session")
+def _authorities_are_read_once() -> Iterator[None]:
+    """As long as the environment names the same: reading them takes longer than most tests do."""
+
+    @functools.cache
+    def read(environment: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+        return trusting_context(dict(environment))
+
+    def remembered() -> ssl.SSLContext:
+        names = sorted(name for name in os.environ if "CERT" in name or "BUNDLE" in name)
+        return read(tuple((name, os.environ[name]) for name in names))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("envbuild.network.client.trusting_context", remembered)
+        patch.setattr("envbuild.source.download.trusting_context", remembered)
+        yield
 
 
 @pytest.hookimpl(trylast=True)

@@ -30,8 +30,6 @@ from envbuild.store import Store
 from tests.support.images import make_image
 from tests.support.registry import FakeRegistry, digest_of, fake_registry, faults
 
-pytestmark = pytest.mark.usefixtures("certificates_read_once")
-
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"

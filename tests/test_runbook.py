@@ -16,7 +16,8 @@ def _codes(places: list[Path]) -> set[str]:
         constant.value
         for place in places
         for path in ([place] if place.suffix else sorted(place.rglob("*.py")))
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if "code=" in (text := path.read_text("utf-8"))
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.keyword) and node.arg == "code"
         for constant in ast.walk(node.value)
         if isinstance(constant, ast.Constant) and isinstance(constant.value, str)

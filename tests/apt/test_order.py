@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuild.apt.order import Needs, essential, groups
@@ -67,7 +67,6 @@ _NAMES = st.sampled_from("abcdefgh")
 _GROUPS = st.lists(st.lists(_NAMES, min_size=1, max_size=2).map(tuple), max_size=2).map(tuple)
 
 
-@settings(max_examples=80)
 @given(st.dictionaries(_NAMES, st.builds(Needs, before=_GROUPS, after=_GROUPS), max_size=8))
 def test_every_package_is_in_exactly_one_group(packages: dict[str, Needs]) -> None:
     found = groups(packages)

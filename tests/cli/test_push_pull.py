@@ -16,8 +16,6 @@ from envbuild.store.images import record_image, stored_images
 from tests.support.images import make_image
 from tests.support.registry import fake_registry, faults
 
-pytestmark = pytest.mark.usefixtures("certificates_read_once")
-
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:

@@ -36,7 +36,7 @@ class FakeCluster:
 
 
 @pytest.fixture
-def image(tmp_path: Path, certificates_read_once: None) -> Any:
+def image(tmp_path: Path) -> Any:
     """The reference of an image in a registry."""
     store = Store(tmp_path / "pushed")
     store.prepare()

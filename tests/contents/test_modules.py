@@ -57,7 +57,6 @@ def test_a_conda_package(store: Store, place: str, tar_bz2: bool) -> None:
     assert {"six": {"six"}} == Modules(store).of([CondaPackage("six", "1.0", "0", "noarch", artifact)])
 
 
-@pytest.mark.usefixtures("certificates_read_once")
 def test_only_the_end_of_a_remote_wheel_is_fetched_and_only_once(store: Store) -> None:
     with Index() as index:
         url = index.base + index.add(WHEEL).path
@@ -72,7 +71,6 @@ def test_only_the_end_of_a_remote_wheel_is_fetched_and_only_once(store: Store) -
     assert {"pillow": {"PIL", "six"}} == Modules(store).of([PACKAGE])
 
 
-@pytest.mark.usefixtures("certificates_read_once")
 @pytest.mark.parametrize("trouble", ["no ranges", "gone", "another file"])
 def test_what_cannot_be_had_stays_unknown(store: Store, trouble: str) -> None:
     with Index(ranges=trouble != "no ranges") as index:

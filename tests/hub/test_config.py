@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuild.fleet.model import (
@@ -328,7 +328,6 @@ _HOSTILE = st.text(
 )
 
 
-@settings(max_examples=40)
 @given(
     title=_HOSTILE.map(lambda text: text.replace("\n", " ")),
     description=_HOSTILE,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,8 +48,18 @@ def environment(index: Index, tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def acquainted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of uv that knows this Python: asking Python takes uv longer than what it is tested with."""
+    cache = tmp_path_factory.mktemp("acquainted")
+    find = [*("python", "find", sys.executable), "--no-config", "--offline", "--cache-dir", str(cache)]
+    subprocess.run([Uv(Store(cache), {}).program, *find], check=True, capture_output=True)
+    return cache
+
+
 @pytest.fixture
-def uv(store: Store, environment: dict[str, str]) -> Uv:
+def uv(store: Store, environment: dict[str, str], acquainted: Path) -> Uv:
+    shutil.copytree(acquainted, store.uv, dirs_exist_ok=True)
     return Uv(store, environment)
 
 

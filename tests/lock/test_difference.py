@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuild.lock.difference import Change, lock_difference
@@ -95,19 +95,16 @@ def _swapped(change: Change) -> Change:
     return replace(change, before=change.after, after=change.before)
 
 
-@settings(max_examples=40)
 @given(locks)
 def test_a_lock_does_not_differ_from_itself(lock: Lock) -> None:
     assert () == lock_difference(lock, lock)
 
 
-@settings(max_examples=40)
 @given(locks, locks)
 def test_locks_that_are_not_equal_have_a_change(one: Lock, two: Lock) -> None:
     assert (one != two) == bool(lock_difference(one, two))
 
 
-@settings(max_examples=40)
 @given(locks, locks)
 def test_the_way_back_is_the_way_there_turned_round(one: Lock, two: Lock) -> None:
     there, back = lock_difference(one, two), lock_difference(two, one)
@@ -116,7 +113,6 @@ def test_the_way_back_is_the_way_there_turned_round(one: Lock, two: Lock) -> Non
     assert len(there) == len(back) == len(set(there))
 
 
-@settings(max_examples=40)
 @given(locks, locks)
 def test_one_platform_is_a_part_of_all(one: Lock, two: Lock) -> None:
     """What is said about one platform is also said when no platform is named."""

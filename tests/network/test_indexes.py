@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuild.network.indexes import Indexes, user_indexes
@@ -127,7 +127,6 @@ def test_an_index_on_this_machine_is_not_remote() -> None:
     assert Indexes("file:///srv/simple", ("https://b",)).remote
 
 
-@settings(max_examples=40)
 @given(text=st.text(max_size=200))
 def test_files_with_anything_in_them_are_never_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, text: str

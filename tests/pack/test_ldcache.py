@@ -168,6 +168,7 @@ def test_the_real_ldconfig_reads_it(tmp_path: Path) -> None:
     assert [f"\t{name} (libc6,x86-64) => /usr/lib/{name}" for name in names] == printed.splitlines()[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     LDCONFIG is None or os.geteuid() != 0 or platform.machine() != "x86_64",
     reason="needs ldconfig, root (it changes its root directory) and x86-64",

@@ -27,11 +27,6 @@ BUMPED = lock_of(NUMPY, NEW)
 
 
 @pytest.fixture(autouse=True)
-def _certificates(certificates_read_once: None) -> None:
-    """For all tests of this directory."""
-
-
-@pytest.fixture(autouse=True)
 def _no_questions_left() -> Iterator[None]:
     """Whoever has enough does not wait for answers that are still to come; tests do."""
     yield

@@ -15,6 +15,7 @@ from envbuild.sandbox.model import Limits
 _MANY = "n=0; while [ $n -lt 100 ] && sleep 1 & do n=$((n + 1)); done; echo end"
 
 
+@pytest.mark.slow
 def test_root_is_bounded_by_a_control_group() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")

@@ -104,7 +104,9 @@ HOSTILE: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case == "zip-bomb" else case for case in HOSTILE]
+)
 def test_hostile_archives(tmp_path: Path, case: str) -> None:
     archive = HOSTILE[case](tmp_path / "hostile")
     before = sorted(tmp_path.iterdir())

@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def registry(certificates_read_once: None) -> Iterator[FakeRegistry]:
+def registry() -> Iterator[FakeRegistry]:
     with fake_registry() as running:
         yield running
 

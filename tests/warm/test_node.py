@@ -132,9 +132,6 @@ def gone(reference: Reference) -> Reference:
     return replace(reference, digest="sha256:" + "0" * 64)
 
 
-pytestmark = pytest.mark.usefixtures("certificates_read_once")
-
-
 def test_what_is_used_most_comes_first_and_shared_layers_are_pulled_once(
     push: Callable[..., Reference],
 ) -> None:
