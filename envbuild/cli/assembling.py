@@ -54,13 +54,13 @@ def _require_sandbox(session: Session, project: Project) -> None:
     except MachineError as error:
         what = ", ".join(dict.fromkeys(one.what for one in executions))
         raise MachineError(
-            f"this pod may not make user namespaces, without which {what} cannot run",
+            f"this pod lacks what a sandbox needs, without which {what} cannot run",
             code="no-sandbox-in-job",
             file=executions[0].file,
             line=executions[0].line,
             detail=error.message,
-            remedy="let the pods of builds make user namespaces (docs/jobs.md), build this where they are"
-            " allowed, or use a shared cache (--registry) that somebody has filled from there",
+            remedy="allow it to pods by --pod-template (docs/jobs.md), build this where a sandbox works, or"
+            " use a shared cache (--registry) that somebody has filled from there",
         ) from error
 
 

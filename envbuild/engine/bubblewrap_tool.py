@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from envbuild.errors import EnvbuildError
@@ -23,6 +24,20 @@ __all__ = ["PACKAGES", "find_bubblewrap"]
 PACKAGES = ("bubblewrap", "libc6", "libcap2", "libpcre2-8-0", "libselinux1")
 _OLDEST = (0, 11)  # the first with --overlay-src
 _PROBE_SECONDS = 20
+# EACCES: filters of system calls, and the kernel's own rules, say EPERM ("Operation not permitted").
+_REFUSED = "Permission denied"
+_UNMASKED = (
+    "in Docker `--security-opt systempaths=unconfined` uncovers them, in Kubernetes `procMount: Unmasked`"
+)
+_UNCONFINED = (
+    "AppArmor or SELinux forbids it: in Docker `--security-opt apparmor=unconfined` or `label=disable` allows"
+    " it, in Kubernetes an `appArmorProfile` or `seLinuxOptions` of pods that may mount"
+)
+_UNFILTERED = (
+    "in Docker `--security-opt seccomp=unconfined --security-opt apparmor=unconfined` allows it, in"
+    " Kubernetes a `seccompProfile` of type Localhost that allows clone, unshare, mount, umount2, pivot_root"
+    " and sethostname"
+)
 
 
 def find_bubblewrap(store: Store, install: Callable[[Path], None]) -> tuple[tuple[str, ...], str | None]:
@@ -38,11 +53,22 @@ def find_bubblewrap(store: Store, install: Callable[[Path], None]) -> tuple[tupl
     reason = None
     for argv in _candidates(store, install):
         if isinstance(argv, str):
-            return (), argv
-        reason = _trouble(argv, store.trees)
-        if reason is None:
+            return (), f"{reason or 'bubblewrap is not installed'}, and it could not be fetched: {argv}"
+        trouble = _trouble(argv, store.trees)
+        if trouble is None:
             return argv, None
+        reason = trouble.reason
+        if trouble.of_system:
+            break
     return (), reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why one does not work; ``of_system``: for a reason that no other one would change."""
+
+    reason: str
+    of_system: bool = False
 
 
 def _candidates(store: Store, install: Callable[[Path], None]) -> Iterator[tuple[str, ...] | str]:
@@ -56,7 +82,7 @@ def _candidates(store: Store, install: Callable[[Path], None]) -> Iterator[tuple
                 if checked_directory(store, place) is None:
                     make_directory(store, place, install)
         except EnvbuildError as error:
-            yield f"bubblewrap is not installed and could not be fetched: {error}"
+            yield str(error)
             return
     yield _through_loader(place / "tree")
 
@@ -89,7 +115,7 @@ def _version(argv: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(map(int, match.groups())) if match else (0,)
 
 
-def _trouble(argv: tuple[str, ...], lower: Path) -> str | None:
+def _trouble(argv: tuple[str, ...], lower: Path) -> _Trouble | None:
     """Why ``argv`` cannot make a container whose files are in ``lower``'s file system; None when it can."""
     probe = ["--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "100", "--ro-bind", "/", "/"]
     probe += ["--proc", "/proc", "--dev", "/dev"]
@@ -105,27 +131,48 @@ def _trouble(argv: tuple[str, ...], lower: Path) -> str | None:
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{argv[-1]} does not run: {error}"
+        return _Trouble(f"{argv[-1]} does not run: {error}")
     if result.returncode == 0:
         return None
     said = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
     if not said.startswith("bwrap:"):
-        return f"{argv[-1]} does not run: {said}"
-    return f"this system does not let users make namespaces ({said}); {_remedy()}"
+        return _Trouble(f"{argv[-1]} does not run: {said}")
+    if "mount proc" in said:
+        return _Trouble(
+            f"parts of /proc are covered in this container, and then the kernel lets nobody mount another"
+            f" ({said}); {_UNMASKED}",
+            of_system=True,
+        )
+    return _Trouble(
+        f"this system does not let users make namespaces ({said}); {_remedy(said)}",
+        of_system="namespace" in said or _REFUSED in said,
+    )
 
 
-def _remedy() -> str:
+def _remedy(said: str, kernel: Path = Path("/proc")) -> str:
+    """What has to be changed for users to make namespaces, as far as bubblewrap and ``kernel`` can tell."""
     for name, value, remedy in (
         ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
         ("kernel/unprivileged_userns_clone", "0", "1"),
         ("user/max_user_namespaces", "0", "15000"),
     ):
         try:
-            current = Path("/proc/sys", name).read_text().strip()
+            current = (kernel / "sys" / name).read_text().strip()
         except OSError:
             continue
         if current == value:
             return f"an administrator can allow it: `sysctl -w {name.replace('/', '.')}={remedy}`"
-    return (
-        "in a container, give that one `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`"
-    )
+    if _REFUSED in said:
+        return _UNCONFINED
+    if _is_filtered(kernel):
+        return f"a system call filter (seccomp) forbids it: {_UNFILTERED}"
+    return f"in a container, {_UNFILTERED}"
+
+
+def _is_filtered(kernel: Path) -> bool:
+    """Whether a system call filter holds this process."""
+    try:
+        status = (kernel / "self" / "status").read_text()
+    except OSError:
+        return False
+    return re.search(r"^Seccomp:\s*2$", status, re.MULTILINE) is not None

@@ -17,7 +17,7 @@ def _program(path: Path, version: str, code: int = 0, says: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f'#!/bin/sh\nif [ "$*" = --version ]; then echo "bubblewrap {version}"; exit 0; fi\n'
-        f"echo '{says}' >&2; exit {code}\n"
+        f'echo "{says}" >&2; exit {code}\n'
     )
     path.chmod(0o755)
     return path
@@ -70,22 +70,51 @@ def test_without_any_the_reason_says_why_it_could_not_be_had(store: Store, path:
     argv, reason = find_bubblewrap(store, _not_installed)
     assert (argv, reason) == (
         (),
-        "bubblewrap is not installed and could not be fetched: the mirror is down",
+        "bubblewrap is not installed, and it could not be fetched: the mirror is down",
     )
 
 
-def test_forbidden_namespaces_are_explained(
-    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("says", "what", "remedy"),
+    [
+        ("bwrap: No permissions to create a new namespace", "not let users make namespaces", "do this"),
+        ("bwrap: Failed to make / slave: Permission denied", "not let users make namespaces", "do this"),
+        ("bwrap: Can't mount proc on /proc: Operation not permitted", "/proc are covered", "`procMount: Un"),
+    ],
+)
+def test_what_the_system_forbids_is_explained_and_no_other_one_tried(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch, says: str, what: str, remedy: str
 ) -> None:
-    def install(directory: Path) -> None:
-        _install_program(directory)
-        says = "bwrap: No permissions to create new namespace"
-        _program(directory / "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "0.12.0", 1, says)
+    _program(path / "bwrap", "0.11.0", 1, says)
+    monkeypatch.setattr(bubblewrap_tool, "_remedy", lambda said: "do this")
 
-    monkeypatch.setattr(bubblewrap_tool, "_remedy", lambda: "do this")
-    argv, reason = find_bubblewrap(store, install)
+    argv, reason = find_bubblewrap(store, _not_installed)
+
     assert argv == ()
-    assert reason == (
-        "this system does not let users make namespaces "
-        "(bwrap: No permissions to create new namespace); do this"
-    )
+    assert reason is not None
+    assert all(part in reason for part in (what, remedy, says))
+    assert "mirror" not in reason
+
+
+_NOT_PERMITTED = "bwrap: No permissions to create a new namespace"
+_REFUSED = "bwrap: Failed to make / slave: Permission denied"
+_FILTERED = {"sys/user/max_user_namespaces": "9000", "self/status": "Name:\tsh\nSeccomp:\t2\n"}
+
+
+@pytest.mark.parametrize(
+    ("said", "files", "remedy"),
+    [
+        (_NOT_PERMITTED, {"sys/user/max_user_namespaces": "0"}, "user.max_user_namespaces=15000`"),
+        (_NOT_PERMITTED, {"sys/kernel/unprivileged_userns_clone": "0"}, "unprivileged_userns_clone=1`"),
+        (_NOT_PERMITTED, _FILTERED, "a system call filter (seccomp) forbids it"),
+        (_NOT_PERMITTED, {"self/status": "Seccomp:\t0\nSeccomp_filters:\t2\n"}, "in a container, "),
+        (_NOT_PERMITTED, {}, "in a container, "),
+        (_REFUSED, _FILTERED, "AppArmor or SELinux forbids it"),
+    ],
+)
+def test_what_has_to_be_changed(tmp_path: Path, said: str, files: dict[str, str], remedy: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert remedy in bubblewrap_tool._remedy(said, tmp_path)

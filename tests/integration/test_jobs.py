@@ -9,12 +9,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from envbuild.base.mirrors import find_mirrors
 from tests.support.git import Upstream, serve_git
 from tests.support.kubernetes import KubernetesCluster
 from tests.support.programs import Envbuild
@@ -22,6 +24,8 @@ from tests.support.programs import Envbuild
 pytestmark = [pytest.mark.kubernetes, pytest.mark.network]
 
 _ROOT = Path(__file__).parents[2]
+_SANDBOX = _ROOT / "templates" / "kubernetes" / "sandbox"
+_SANDBOX_LABEL = "envbuild.dev/sandbox"
 _NOTEBOOK = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 _FILES = {"requirements.txt": "packaging\n", "analysis.ipynb": _NOTEBOOK}
 _FLEET = """
@@ -199,7 +203,63 @@ def test_what_has_to_run_is_refused_by_the_pod_at_once(builds: Builds, tmp_path:
     (tmp_path / "runs" / "postBuild").write_text("#!/bin/sh\ntrue\n")
     alone = replace(builds.program, environment={**builds.program.environment, "ENVBUILD_REGISTRY": ""})
 
-    assert (3, "no-sandbox-in-job") == _error(alone.run(*builds.arguments(tmp_path / "runs", "runs")))
+    done = alone.run(*builds.arguments(tmp_path / "runs", "runs"))
+
+    assert (3, "no-sandbox-in-job") == _error(done)
+    assert "(seccomp) forbids it" in json.loads(done.stdout)["detail"]
+
+
+@pytest.fixture(scope="module")
+def sandbox_nodes(builds: Builds) -> None:
+    """A node that is prepared for steps as docs/jobs.md says."""
+    nodes = builds.cluster.nodes
+    for node in (nodes["node2"],) if nodes else ():
+        node.seccomp_profiles.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_SANDBOX / "seccomp.json", node.seccomp_profiles / "envbuild.json")
+        builds.cluster.kubectl("label", "node", node.name, f"{_SANDBOX_LABEL}=true")
+    if not builds.cluster.document("get", "nodes", "-l", f"{_SANDBOX_LABEL}=true")["items"]:
+        pytest.skip(f"no node of this cluster has the label {_SANDBOX_LABEL}")
+
+
+@pytest.mark.usefixtures("sandbox_nodes")
+def test_what_has_to_run_runs_in_pods_of_the_template_for_it(builds: Builds, tmp_path: Path) -> None:
+    """As root and as the user: the image is that of home. The shared cache has neither step's layer."""
+    shutil.copytree(builds.known, tmp_path / "steps")
+    (tmp_path / "steps" / "apt.txt").write_text("hello\n")
+    (tmp_path / "steps" / "postBuild").write_text("#!/bin/sh\nhello > greeting.txt\n")
+    mirrors = find_mirrors(at=datetime.now(UTC))
+    settings = {
+        **builds.program.environment,
+        "ENVBUILD_DEBIAN_MIRROR": mirrors.debian[0],
+        "ENVBUILD_DEBIAN_SECURITY_MIRROR": mirrors.security[0],
+    }
+    program = replace(builds.program, environment=settings)
+    home = replace(builds.program, environment={**settings, "ENVBUILD_REGISTRY": ""})
+    at_home = home.document("build", tmp_path / "steps")
+    template = ("--pod-template", _SANDBOX / "pod-template.yaml")
+
+    by_job = program.document(*builds.arguments(tmp_path / "steps", "steps"), *template)
+
+    assert at_home["digest"] == by_job["digest"]
+    ran = {layer["title"] for layer in by_job["layers"] if not layer["cached"]}
+    assert {"Debian packages of apt.txt", "postBuild"} <= ran
+
+
+@pytest.mark.usefixtures("sandbox_nodes")
+def test_a_covered_proc_is_told(builds: Builds, tmp_path: Path) -> None:
+    """The filter allows it; the rest of the template is missing."""
+    shutil.copytree(builds.known, tmp_path / "covered")
+    (tmp_path / "covered" / "postBuild").write_text("#!/bin/sh\ntrue\n")
+    template = yaml.safe_load((_SANDBOX / "pod-template.yaml").read_text())
+    del template["spec"]["containers"][0]["securityContext"]["procMount"]
+    (tmp_path / "pod.yaml").write_text(json.dumps(template))
+    alone = replace(builds.program, environment={**builds.program.environment, "ENVBUILD_REGISTRY": ""})
+
+    arguments = builds.arguments(tmp_path / "covered", "covered")
+    done = alone.run(*arguments, "--pod-template", tmp_path / "pod.yaml")
+
+    assert (3, "no-sandbox-in-job") == _error(done)
+    assert "`procMount: Unmasked`" in json.loads(done.stdout)["detail"]
 
 
 def test_interrupted(builds: Builds) -> None:

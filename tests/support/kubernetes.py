@@ -345,6 +345,8 @@ def _control_plane(stack: contextlib.ExitStack, directory: Path, network: Networ
         "--kubelet-preferred-address-types=InternalIP",
         f"--secure-port={port}",
         "--allow-privileged=true",
+        # Pods may ask for a /proc of their own, as they may from 1.33 on without saying so here.
+        "--feature-gates=ProcMountType=true",
         # What happens after minutes elsewhere happens after seconds here.
         "--default-not-ready-toleration-seconds=10",
         "--default-unreachable-toleration-seconds=10",

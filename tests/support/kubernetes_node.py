@@ -61,6 +61,11 @@ class Node:
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
+    def seccomp_profiles(self) -> Path:
+        """Where its kubelet has the profiles that pods name with ``localhostProfile``."""
+        return self.directory / "covered" / "var" / "lib" / "kubelet" / "seccomp"
+
+    @property
     def socket(self) -> Path:
         """Where its containerd listens."""
         return self.directory / "containerd.sock"
@@ -142,6 +147,7 @@ def start(
         "cgroupsPerQOS": False,
         "enforceNodeAllocatable": [],
         "failSwapOn": False,
+        "featureGates": {"ProcMountType": True},
         "makeIPTablesUtilChains": False,
         "nodeStatusUpdateFrequency": "2s",
         "nodeStatusReportFrequency": "10s",
