@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ Object = Mapping[str, Any]
 _PULL: Final = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 _CONFIG: Final = frozenset({"CreateContainerConfigError"})
 _START: Final = frozenset({"CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun"})
+# As containerd, CRI-O and the kubelet say it.
+_UNPREPARED: Final = re.compile(r"seccomp.*profile|user namespaces", re.IGNORECASE)
 _LONGEST: Final = 2000
 # Another try of these may go well: the node is to blame, or what the build talked to.
 _LOST_CODES: Final = frozenset({4, 143})
@@ -70,6 +73,13 @@ def not_started(pod: Object, events: Iterable[Object]) -> RemoteError | None:
     reason = str(state.get("reason", ""))
     said = [str(event.get("message", "")) for event in events if event.get("type") == "Warning"]
     told = redact("\n".join(dict.fromkeys([str(state.get("message") or ""), *said])).strip())[:_LONGEST]
+    if kind == "waiting" and _UNPREPARED.search(told):
+        return RemoteError(
+            "the node lacks what the pod template asks for",
+            code="job-node-unprepared",
+            detail=told,
+            remedy="prepare the nodes that the template's `nodeSelector` chooses (docs/jobs.md)",
+        )
     if reason in _PULL:
         image = _image(pod)
         return RemoteError(

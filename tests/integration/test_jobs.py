@@ -296,9 +296,15 @@ def test_without_the_role(builds: Builds) -> None:
         (("--builder-image", "{registry}/nothing@sha256:" + "a" * 64), "job-image-pull"),
         (("--registry-secret", "nothing"), "job-config"),
         (("--config-map", "nothing"), "job-config"),
+        (("--pod-template", "{template}"), "job-node-unprepared"),
     ],
 )
-def test_what_cannot_begin_is_told_soon(builds: Builds, option: tuple[str, str], code: str) -> None:
-    given = [part.format(registry=builds.cluster.registry) for part in option]
+def test_what_cannot_begin_is_told_soon(
+    builds: Builds, option: tuple[str, str], code: str, tmp_path: Path
+) -> None:
+    template = tmp_path / "pod.yaml"
+    profile = {"type": "Localhost", "localhostProfile": "nothing.json"}
+    template.write_text(json.dumps({"spec": {"securityContext": {"seccompProfile": profile}}}))
+    given = [part.format(registry=builds.cluster.registry, template=template) for part in option]
 
     assert (4, code) == _error(builds.program.run(*builds.arguments(builds.known, "cannot"), *given))

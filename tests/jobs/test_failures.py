@@ -42,6 +42,13 @@ def test_nothing_keeps_it_from_being() -> None:
         (waiting("CreateContainerConfigError", 'secret "x" not found'), "", "job-config"),
         (waiting("ContainerCreating"), 'MountVolume.SetUp failed: secret "x" not found', "job-config"),
         (waiting("CreateContainerError", "no command"), "", "job-cannot-start"),
+        (
+            waiting("CreateContainerError", 'cannot load seccomp profile "/var/lib/kubelet/seccomp/x.json"'),
+            "",
+            "job-node-unprepared",
+        ),
+        (waiting("CreateContainerError"), "seccomp: unable to load local profile", "job-node-unprepared"),
+        (waiting("ContainerCreating"), "runtime does not support user namespaces", "job-node-unprepared"),
         (waiting("ContainerCreating"), "", None),
         (waiting("ErrImagePull", "a hiccup"), "", None),
         ({}, "", None),
