@@ -26,7 +26,7 @@ from envbuild.engine import Docker, docker_session
 from envbuild.engine.docker import TIMEOUT_SECONDS
 from envbuild.source.text import clean
 
-__all__ = ["Containers"]
+__all__ = ["Containers", "what_it_lacks"]
 
 _USUAL_HOME = "/home/jovyan"  # where Zero to JupyterHub mounts the user's volume
 _MOUNTABLE = re.compile(r"/[\w.+@ -][\w./+@ -]*", re.ASCII)
@@ -305,11 +305,18 @@ def _refused(error: Any) -> str:
     Raises:
         APIError: it is not about the image.
     """
-    said = str(error.explanation or error)
-    if not _IMAGES_FAULT.search(said):
+    lacking = what_it_lacks(str(error.explanation or error))
+    if lacking is None:
         raise error
+    return f"it cannot be started: {lacking}"
+
+
+def what_it_lacks(said: str) -> str | None:
+    """The runtime's own words in what an engine ``said``, if they are that the image lacks something."""
+    if not _IMAGES_FAULT.search(said):
+        return None
     # Runtimes end with the word for a status that they have not.
-    return f"it cannot be started: {clean(said.rpartition(_RUNTIME)[2].strip().removesuffix(': unknown'))}"
+    return clean(said.rpartition(_RUNTIME)[2].strip().removesuffix(": unknown"))
 
 
 def _up_to(chunks: Iterable[bytes], limit: int) -> bytes:

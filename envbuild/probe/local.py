@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from envbuild.conformance.containers import what_it_lacks
 from envbuild.engine.model import Command, Engine, Mount
-from envbuild.errors import RepoError
+from envbuild.errors import MachineError, RepoError
 from envbuild.image.model import Image
 from envbuild.pack import recipe
 from envbuild.probe.model import Report, Start
@@ -70,7 +71,14 @@ def _start(image: Image, packages: Sequence[str], engine: Engine, scratch: Path)
         output=log,
     )
     began = time.monotonic()
-    with engine.start(image, command) as running:
+    try:
+        started = engine.start(image, command)
+    except MachineError as error:
+        lacking = what_it_lacks(error.message)
+        if lacking is None:
+            raise
+        raise failed(lacking, None) from error
+    with started as running:
         try:
             events = [
                 (time.monotonic() - began, event)
