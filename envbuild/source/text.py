@@ -14,7 +14,8 @@ _USER_INFO = re.compile(r"//(?!git@[\w.-]+(?::\d+)?(?:[/\s]|$))[^/\s]*@")
 # A password may hold an unescaped slash, which ends the authority for the pattern above. What follows the
 # colon is then not a port.
 _SLASHED_USER_INFO = re.compile(r"//[^/\s:@]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@")
-_QUERY_VALUE = re.compile(r"([?&][^=&\s#]+=)[^&\s#]+")
+_QUERY_VALUE = re.compile(r"([?&][^=?&\s#]+=)[^&\s#]+")
+_WORD = re.compile(r"\S+")
 _LONGEST = 160
 _LOOKED_AT = 4000
 
@@ -46,8 +47,14 @@ def redact(text: str) -> str:
     'pkg @ https://***@example.org/pkg.whl?token=***'
     """
     text = _USER_INFO.sub("//***@", text)
-    text = _SLASHED_USER_INFO.sub("//***@", text)
+    text = _WORD.sub(_without_slashed, text)
     return _QUERY_VALUE.sub(r"\1***", text)
+
+
+def _without_slashed(word: re.Match[str]) -> str:
+    # Only before the last @: behind it, every // would look for one to the end, which takes too long.
+    head, at, rest = word[0].rpartition("@")
+    return _SLASHED_USER_INFO.sub("//***@", head + at) + rest
 
 
 def redact_all(value: Any) -> Any:
