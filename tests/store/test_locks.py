@@ -81,7 +81,7 @@ def test_a_lock_file_of_another_user_is_enough_to_read(
 
 def test_whoever_has_it_too_long_is_not_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped process, or a machine that is gone."""
-    monkeypatch.setattr(locks, "_PATIENCE", 0.05)
+    monkeypatch.setitem(locks.wait_for.__kwdefaults__, "patience", 0.05)
     done: list[str] = []
 
     def work() -> None:
