@@ -24,7 +24,7 @@ def test_process_settings_do_not_matter(built: Built, downloads_only: Callable[[
         environment={"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "17"},
     )
     document = program.document("build", built.repository, *_BUILD, "--jobs", "1", cwd=Path("/"))
-    assert built.document["layers"] == _uncached(document["layers"], built.document["layers"])
+    assert built.document["layers"] == _come_by(document["layers"], built.document["layers"])
     assert built.document["digest"] == document["digest"]
 
 
@@ -46,6 +46,9 @@ def test_user_does_not_matter(built: Built, nobody: Envbuild) -> None:
     assert (nobody.cache / "out" / "analysis.ipynb").is_file(), executed
 
 
-def _uncached(layers: list[dict[str, object]], like: list[dict[str, object]]) -> list[dict[str, object]]:
-    """``layers`` with ``cached`` as in ``like``: it is the one thing that may differ."""
-    return [{**layer, "cached": other["cached"]} for layer, other in zip(layers, like, strict=True)]
+def _come_by(layers: list[dict[str, object]], like: list[dict[str, object]]) -> list[dict[str, object]]:
+    """``layers``, come by as those of ``like``: whether a cache had them, and which, may differ."""
+    return [
+        {**layer, "cached": other["cached"], "found": other["found"]}
+        for layer, other in zip(layers, like, strict=True)
+    ]
