@@ -29,9 +29,8 @@ _INTERRUPTED = 130  # as shells have it
 def main() -> None:
     """Run the command line and exit with its code (the console script)."""
     code = _INTERRUPTED
-    with contextlib.suppress(
-        KeyboardInterrupt
-    ):  # before the build has begun, or after it: it has its own way
+    # Before the build has begun, or after it: the build itself has its own way.
+    with contextlib.suppress(KeyboardInterrupt):
         code = run(sys.argv[1:])
     if code == _INTERRUPTED:
         os._exit(code)  # threads that wait for a network must not keep the caller waiting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envbuild.base.host import host_platform
+from envbuild.base.host import host_platform, platform_of
 from envbuild.engine import Docker
 from envbuild.errors import MachineError, UsageError
 from envbuild.image.reference import parse_reference
@@ -36,7 +36,7 @@ def find_image(text: str, engine: Docker, inspector: Inspector) -> str:
         return present
     store, reporter = inspector.store, inspector.reporter
     if place.kind == "registry":
-        inspector.reporter.note(f"{redact(text)} is not in {engine.name}: asking the registry")
+        reporter.note(f"{redact(text)} is not in {engine.name}: asking the registry")
         images = pull_image(
             parse_reference(place.text),
             platforms=(),
@@ -66,9 +66,8 @@ def require_platform(architecture: str, engine: Docker) -> None:
     Raises:
         MachineError: it runs others.
     """
-    names = {"x86_64": "amd64", "aarch64": "arm64"}
     machine = str(engine.info.get("Architecture"))
-    machine = names.get(machine, machine)
+    machine = (platform_of(machine) or machine).rpartition("/")[2]
     if architecture != machine:
         raise MachineError(
             f"the image is for {clean(architecture)}, and this engine runs {clean(machine)}",
