@@ -8,6 +8,7 @@ they know 1+1.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import json
@@ -127,6 +128,10 @@ def serve(settings: Settings) -> http.server.ThreadingHTTPServer:
             self._say(asked, "execute_reply", {"status": "ok"})
             self._say(asked, "status", {"execution_state": "idle"})
             self.close_connection = True
+            # Closing with a pong unread would reset the connection, and the client lose what it has not read.
+            with contextlib.suppress(OSError):
+                while self.rfile.read(1):
+                    pass
 
         def _receive(self) -> Any:
             first, second = self.rfile.read(2)
