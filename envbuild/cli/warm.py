@@ -88,10 +88,10 @@ def plan(session: Session, file: Path, look: bool) -> None:
     from envbuild.warm.present import node_pulls
 
     _, _, plans = _planned(session, file)
-    pulls = {}
+    pulls = None
     if look or session.given("kube_context"):
         nodes = session.cluster.list("v1", "Node")
-        pulls = {one.pool.name: node_pulls(one, nodes, session.registries) for one in plans}
+        pulls = node_pulls(plans, nodes, session.registries)
     document = plan_document(plans, pulls)
     session.console.result(*plan_lines(document))
     session.console.document(document)

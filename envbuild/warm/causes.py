@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from envbuild.fleet.model import Toleration
@@ -12,11 +12,10 @@ from envbuild.source.text import clean, printable, redact
 __all__ = [
     "WARM",
     "Cause",
-    "container_cause",
+    "container_causes",
     "node_cause",
     "pod_node",
     "pressure_cause",
-    "unscheduled_cause",
 ]
 
 _PULL_REASONS: Final = frozenset(
@@ -88,44 +87,27 @@ def pressure_cause(node: Mapping[str, Any]) -> Cause:
     return WARM
 
 
-def unscheduled_cause(pod: Mapping[str, Any]) -> Cause:
-    """Why the pod as a whole does not run: it was not scheduled, or was evicted; else :data:`WARM`."""
-    status = pod.get("status") or {}
-    if status.get("phase") == "Failed":
-        reason = str(status.get("reason") or "")
-        return Cause(
-            "evicted" if reason == "Evicted" else "pod-failed", _text(status.get("message") or reason)
-        )
-    scheduled = _condition(pod, "PodScheduled")
-    if scheduled.get("status") == "False":
-        return Cause("not-scheduled", _text(scheduled.get("message")))
-    return WARM
+def container_causes(
+    pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, Cause]]:
+    """The image of each container of ``pod``, and why it does not run; :data:`WARM` if it does.
 
-
-def container_cause(pod: Mapping[str, Any], name: str, events: Iterable[Mapping[str, Any]]) -> Cause:
-    """Why the container ``name`` of ``pod`` does not run; :data:`WARM` if it does.
+    Statuses and events are gone through once, and not for each container: a pod may have a hundred.
 
     Parameters:
         events: those of this pod, in any order.
     """
+    whole = _unscheduled_cause(pod)
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    state: Mapping[str, Any] = next(
-        (one.get("state") or {} for one in statuses if one.get("name") == name), {}
-    )
-    if "running" in state:
-        return WARM
-    waiting = state.get("waiting") or {}
-    reason, message = str(waiting.get("reason") or "ContainerCreating"), _text(waiting.get("message"))
-    if "terminated" in state:
-        return Cause("start-failed", _text(state["terminated"].get("message")) or "its container ended")
-    if reason in _PULL_REASONS:
-        # While the kubelet pauses, it says no more than that; the event before has the registry's words.
-        said = _last_failure(events, name) or message or reason
-        return Cause("disk-full" if "no space left on device" in said else "pull-failed", said)
-    if reason in _CREATING:
-        mount = _mount_failure(events)
-        return Cause("start-failed", mount) if mount else Cause("pulling", "its image is being pulled")
-    return Cause("start-failed", f"{clean(reason)}: {message}".removesuffix(": "))
+    states = {one.get("name"): one.get("state") or {} for one in statuses}
+    failures, mount = _last_failures(events), _mount_failure(events)
+    for container in pod["spec"]["containers"]:
+        name = container["name"]
+        image = str(container.get("image"))
+        if whole != WARM:
+            yield image, whole
+        else:
+            yield image, _container_cause(states.get(name) or {}, failures.get(name), mount)
 
 
 def pod_node(pod: Mapping[str, Any]) -> str | None:
@@ -143,6 +125,38 @@ def pod_node(pod: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _unscheduled_cause(pod: Mapping[str, Any]) -> Cause:
+    """Why the pod as a whole does not run: it was not scheduled, or was evicted; else :data:`WARM`."""
+    status = pod.get("status") or {}
+    if status.get("phase") == "Failed":
+        reason = str(status.get("reason") or "")
+        return Cause(
+            "evicted" if reason == "Evicted" else "pod-failed", _text(status.get("message") or reason)
+        )
+    scheduled = _condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return Cause("not-scheduled", _text(scheduled.get("message")))
+    return WARM
+
+
+def _container_cause(state: Mapping[str, Any], failure: Mapping[str, Any] | None, mount: str) -> Cause:
+    """Why a container in this ``state`` does not run; ``failure`` is its last event, ``mount`` its pod's."""
+    if "running" in state:
+        return WARM
+    waiting = state.get("waiting") or {}
+    reason, message = str(waiting.get("reason") or "ContainerCreating"), _text(waiting.get("message"))
+    if "terminated" in state:
+        return Cause("start-failed", _text(state["terminated"].get("message")) or "its container ended")
+    if reason in _PULL_REASONS:
+        # While the kubelet pauses, it says no more than that; the event before has the registry's words.
+        said = _text(_FRAME.sub("", str(failure["message"]))) if failure is not None else ""
+        said = said or message or reason
+        return Cause("disk-full" if "no space left on device" in said else "pull-failed", said)
+    if reason in _CREATING:
+        return Cause("start-failed", mount) if mount else Cause("pulling", "its image is being pulled")
+    return Cause("start-failed", f"{clean(reason)}: {message}".removesuffix(": "))
+
+
 def _condition(item: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     conditions: Sequence[Mapping[str, Any]] = (item.get("status") or {}).get("conditions") or ()
     return next((one for one in conditions if one.get("type") == kind), {})
@@ -156,16 +170,16 @@ def _tolerates(toleration: Toleration, key: str, value: str, effect: str) -> boo
     )
 
 
-def _last_failure(events: Iterable[Mapping[str, Any]], container: str) -> str:
-    failures = [
-        event
-        for event in events
-        if event.get("reason") == "Failed"
-        and _FRAME.match(str(event.get("message")))
-        and f"{{{container}}}" in str((event.get("involvedObject") or {}).get("fieldPath"))
-    ]
-    last = max(failures, key=_moment, default=None)
-    return _text(_FRAME.sub("", str(last["message"]))) if last is not None else ""
+def _last_failures(events: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The last event of each container that tells why its image was not pulled."""
+    last: dict[str, Mapping[str, Any]] = {}
+    for event in events:
+        if event.get("reason") == "Failed" and _FRAME.match(str(event.get("message"))):
+            field = str((event.get("involvedObject") or {}).get("fieldPath"))
+            name = field.partition("{")[2].partition("}")[0]  # spec.containers{name}
+            if name not in last or _moment(event) > _moment(last[name]):
+                last[name] = event
+    return last
 
 
 def _mount_failure(events: Iterable[Mapping[str, Any]]) -> str:

@@ -110,33 +110,36 @@ def plan_fleet(fleet: Fleet, pins: Mapping[str, Pin], registries: Registries) ->
             if key not in asked or asked[key].previous:
                 asked[key] = one
 
-    def read(key: tuple[str, str]) -> ImageView | RepoError:
+    def read(key: tuple[str, str]) -> WarmImage | RepoError:
         try:
-            return _read(asked[key], key[1], registries, fleet)
+            return warm_image(asked[key], _read(asked[key], key[1], registries, fleet))
         except RepoError as error:
             return error
 
     keys = sorted(asked)
     with ThreadPoolExecutor(registries.jobs) as threads:
-        views = dict(zip(keys, threads.map(read, keys), strict=True))
-    found = [(asked[key], view) for key, view in views.items()]
-    if missing := [view for one, view in found if isinstance(view, RepoError) and not one.previous]:
+        told = dict(zip(keys, threads.map(read, keys), strict=True))
+    found = [(asked[key], one) for key, one in told.items()]
+    if missing := [error for one, error in found if isinstance(error, RepoError) and not one.previous]:
         # All of them at once: what a registry's retention took is seldom one image.
         missing[0].detail = "\n".join(error.message for error in missing[1:]) or None
         raise missing[0]
     return tuple(
-        _plan(pool, [(one, views[str(one.reference), pool.platform]) for one in wanted[pool.name]])
+        _plan(pool, [(one, told[str(one.reference), pool.platform]) for one in wanted[pool.name]])
         for pool in fleet.pools
     )
 
 
-def _plan(pool: Pool, images: Iterable[tuple[PoolImage, ImageView | RepoError]]) -> PoolPlan:
+def _plan(pool: Pool, images: Iterable[tuple[PoolImage, WarmImage | RepoError]]) -> PoolPlan:
     there, gone = [], []
     for one, found in images:
         if isinstance(found, RepoError):
             gone.append(Gone(one.reference, one.environments, found.message))
         else:
-            there.append(warm_image(one, found))
+            # What it is made of is the same in every pool; who starts from it is not.
+            there.append(
+                replace(found, environments=one.environments, launches=one.launches, previous=one.previous)
+            )
     return replace(plan_pool(pool, there), gone=tuple(gone))
 
 

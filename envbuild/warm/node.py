@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -161,12 +162,21 @@ class _Work:
 
     def look(self, pool: Pool, registries: Registries) -> None:
         """Ask what the images are; an image that is here needs no registry."""
-        for image in self.images.values():
+
+        def read(image: PoolImage) -> Wanted | EnvbuildError:
             try:
-                self.wanted[image.reference] = _read(image, pool.platform, registries, self._fleet)
+                return _read(image, pool.platform, registries, self._fleet)
             except EnvbuildError as error:
-                there = self._engine.has(image.reference)
-                self.got[image.reference] = _Outcome("warm") if there else _Outcome("failed", error=error)
+                return error
+
+        with ThreadPoolExecutor(registries.jobs) as threads:
+            told = list(threads.map(read, self.images.values()))
+        for reference, found in zip(self.images, told, strict=True):
+            if isinstance(found, Wanted):
+                self.wanted[reference] = found
+            else:
+                there = self._engine.has(reference)
+                self.got[reference] = _Outcome("warm") if there else _Outcome("failed", error=found)
 
     def told(self, reference: Reference) -> NodeImage:
         """What is told of an image."""

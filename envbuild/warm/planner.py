@@ -126,8 +126,8 @@ class PoolPlan:
 
     def to_pull(self, present: Collection[str]) -> int:
         """Bytes that a node pulls which has the contents with the digests ``present``."""
-        contents = {piece for planned in self.images for piece in planned.image.contents}
-        return sum(piece.size for piece in contents if piece.digest not in present)
+        sizes = {piece.digest: piece.size for planned in self.images for piece in planned.image.contents}
+        return sum(size for digest, size in sizes.items() if digest not in present)
 
 
 def plan_pool(pool: Pool, images: Iterable[WarmImage]) -> PoolPlan:

@@ -11,7 +11,7 @@ from envbuild.errors import UsageError
 from envbuild.image.reference import Reference, parse_reference
 from envbuild.warm.daemonset import node_selector
 from envbuild.warm.images import image_contents
-from envbuild.warm.planner import PoolPlan
+from envbuild.warm.planner import Piece, PoolPlan
 
 if TYPE_CHECKING:
     from envbuild.registry.registries import Registries
@@ -28,35 +28,51 @@ class NodePull:
 
 
 def node_pulls(
-    plan: PoolPlan, nodes: Sequence[Mapping[str, Any]], registries: Registries
-) -> tuple[NodePull, ...]:
-    """What each node of the plan's pool has to pull, by name.
+    plans: Sequence[PoolPlan], nodes: Sequence[Mapping[str, Any]], registries: Registries
+) -> dict[str, tuple[NodePull, ...]]:
+    """What each node of the plans' pools has to pull, by pool; nodes by name.
 
-    A node lists images, and not layers. Those of repositories that the plan has images of are looked up in
-    their registries, so that what an earlier version of an environment has brought is known; what other
-    images have brought is not counted.
+    A node lists images, and not layers. Those of repositories that its pool's plan has images of are looked
+    up in their registries, unless a plan has them, so that what an earlier version of an environment has
+    brought is known; what other images have brought is not counted. No image is asked for twice.
 
     Parameters:
         nodes: all nodes of the cluster, as the API gives them.
     """
+    listed = {plan.pool.name: _listed(plan, nodes) for plan in plans}
+    known: dict[tuple[Reference, str], tuple[Piece, ...]] = {}
+    wanted: set[tuple[Reference, str]] = set()
+    for plan in plans:
+        platform = plan.pool.platform
+        for image in (*(one.image for one in plan.images), *(out.image for out in plan.left_out)):
+            known[image.reference, platform] = image.contents
+        wanted |= {(one, platform) for found in listed[plan.pool.name].values() for one in found}
+    asked = sorted(wanted - known.keys(), key=str)
+    with ThreadPoolExecutor(registries.jobs) as threads:
+        told = threads.map(lambda key: image_contents(key[0], key[1], registries), asked)
+        known.update(zip(asked, told, strict=True))
+    return {plan.pool.name: _pulls(plan, listed[plan.pool.name], known) for plan in plans}
+
+
+def _listed(plan: PoolPlan, nodes: Sequence[Mapping[str, Any]]) -> dict[str, set[Reference]]:
+    """The images that each node of the plan's pool lists, of repositories of the plan."""
     repositories = {planned.image.reference.name for planned in plan.images}
     labels = node_selector(plan.pool).items()
-    listed = {
+    return {
         str(node["metadata"]["name"]): _images(node, repositories)
         for node in nodes
         if labels <= (node["metadata"].get("labels") or {}).items()
     }
-    asked = sorted({reference for found in listed.values() for reference in found}, key=str)
-    with ThreadPoolExecutor(registries.jobs) as threads:
-        contents = dict(
-            zip(
-                asked,
-                threads.map(lambda one: image_contents(one, plan.pool.platform, registries), asked),
-                strict=True,
-            )
-        )
+
+
+def _pulls(
+    plan: PoolPlan,
+    listed: Mapping[str, set[Reference]],
+    contents: Mapping[tuple[Reference, str], tuple[Piece, ...]],
+) -> tuple[NodePull, ...]:
+    platform = plan.pool.platform
     return tuple(
-        NodePull(name, plan.to_pull({piece.digest for one in found for piece in contents[one]}))
+        NodePull(name, plan.to_pull({piece.digest for one in found for piece in contents[one, platform]}))
         for name, found in sorted(listed.items())
     )
 

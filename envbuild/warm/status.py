@@ -8,9 +8,9 @@ believed for what it lists; what it does not list may still be there, because ku
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from envbuild.fleet.model import Fleet, Pin, Pool, Toleration
@@ -18,11 +18,10 @@ from envbuild.source.text import clean
 from envbuild.warm.causes import (
     WARM,
     Cause,
-    container_cause,
+    container_causes,
     node_cause,
     pod_node,
     pressure_cause,
-    unscheduled_cause,
 )
 from envbuild.warm.daemonset import node_selector, pool_tolerations
 from envbuild.warm.images import pool_images
@@ -139,11 +138,25 @@ def judge(
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """Pods by node, events by pod, jobs by pool and image."""
+    """What pods say of images, by node and image; the pools whose pods a node has; jobs by pool and image.
 
-    pods: Mapping[str, list[Mapping[str, Any]]]
-    events: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    jobs: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    Everything is looked through once for all nodes and images: large fleets have many of both.
+    """
+
+    causes: Mapping[str, Mapping[str, list[Cause]]]
+    pools: Mapping[str, AbstractSet[str]]
+    jobs: Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is known of one node: what pods say of images, whether it has pods of ours, what it lists."""
+
+    name: str
+    causes: Mapping[str, list[Cause]]
+    has_pod: bool
+    listed: AbstractSet[str]
+    listed_images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +171,30 @@ class _Expected:
 
 
 def _evidence(observed: Observed) -> _Evidence:
-    pods, events = defaultdict(list), defaultdict(list)
-    for pod in observed.pods:
-        if not pod["metadata"].get("deletionTimestamp"):
-            pods[pod_node(pod) or ""].append(pod)
+    causes: dict[str, dict[str, list[Cause]]] = defaultdict(lambda: defaultdict(list))
+    pools, events = defaultdict(set), defaultdict(list)
     for event in observed.events:
         events[str((event.get("involvedObject") or {}).get("uid"))].append(event)
+    for pod in observed.pods:
+        if not pod["metadata"].get("deletionTimestamp"):
+            node = pod_node(pod) or ""
+            pools[node].add(_pool_of(pod))
+            for image, cause in container_causes(pod, events.get(str(pod["metadata"]["uid"]), ())):
+                causes[node][image].append(cause)
     jobs = {(_pool_of(job), str((job.get("spec") or {}).get("image"))): job for job in observed.jobs}
-    return _Evidence(pods, events, jobs)
+    return _Evidence(causes, pools, jobs)
+
+
+def _seen(node: Mapping[str, Any], pool: Pool, evidence: _Evidence) -> _Seen:
+    name = str(node["metadata"]["name"])
+    images = (node.get("status") or {}).get("images") or ()
+    return _Seen(
+        name,
+        evidence.causes.get(name, {}),
+        pool.name in evidence.pools.get(name, ()),
+        {listed for one in images for listed in one.get("names") or ()},
+        len(images),
+    )
 
 
 def _pool_of(item: Mapping[str, Any]) -> str:
@@ -216,50 +245,40 @@ def _node_status(
     tolerated: tuple[Toleration, ...],
     evidence: _Evidence,
 ) -> NodeStatus:
-    name = str(node["metadata"]["name"])
-    of_node = node_cause(node, tolerated)
+    seen, of_node = _seen(node, pool, evidence), node_cause(node, tolerated)
     images = tuple(
-        replace(_image_status(node, pool, image, environments, evidence), previous=image in expected.previous)
+        replace(
+            _image_status(seen, image, environments, evidence.jobs.get((pool.name, image))),
+            previous=image in expected.previous,
+        )
         for image, environments in expected.told.items()
     ) + tuple(ImageStatus(image, environments, _UNTOLD) for image, environments in expected.untold.items())
     causes = [image.cause for image in images if image.cause != WARM and not image.previous]
     if causes and of_node == WARM:
         of_node = pressure_cause(node)
     if of_node != WARM:
-        return NodeStatus(name, of_node, images)
-    return NodeStatus(name, min(causes, key=lambda cause: _ORDER.index(cause.reason), default=WARM), images)
+        return NodeStatus(seen.name, of_node, images)
+    first = min(causes, key=lambda cause: _ORDER.index(cause.reason), default=WARM)
+    return NodeStatus(seen.name, first, images)
 
 
 def _image_status(
-    node: Mapping[str, Any], pool: Pool, image: str, environments: tuple[str, ...], evidence: _Evidence
+    seen: _Seen, image: str, environments: tuple[str, ...], job: Mapping[str, Any] | None
 ) -> ImageStatus:
-    name = str(node["metadata"]["name"])
-    causes = list(_causes(evidence.pods.get(name, ()), image, evidence))
+    causes = seen.causes.get(image, [])
     if WARM in causes:
         return ImageStatus(image, environments, WARM, held=True)
-    listed = (node.get("status") or {}).get("images") or ()
-    if any(image in (one.get("names") or ()) for one in listed):
+    if image in seen.listed:
         return ImageStatus(image, environments, WARM)
-    job = evidence.jobs.get((pool.name, image))
     if job is not None:
-        causes = [_job_cause(job, name, len(listed))]
+        causes = [_job_cause(job, seen.name, seen.listed_images)]
     if not causes:
-        pods = evidence.pods.get(name, ())
         causes = [
             Cause("previous", "its pod is of an earlier version, and replaced when it is the node's turn")
-            if any(_pool_of(pod) == pool.name for pod in pods)
+            if seen.has_pod
             else Cause("no-pod", "it has no pod that keeps images")
         ]
     return ImageStatus(image, environments, min(causes, key=lambda cause: _ORDER.index(cause.reason)))
-
-
-def _causes(pods: Iterable[Mapping[str, Any]], image: str, evidence: _Evidence) -> Iterator[Cause]:
-    for pod in pods:
-        for container in pod["spec"]["containers"]:
-            if container.get("image") == image:
-                whole = unscheduled_cause(pod)
-                events = evidence.events.get(str(pod["metadata"]["uid"]), ())
-                yield container_cause(pod, container["name"], events) if whole == WARM else whole
 
 
 def _job_cause(job: Mapping[str, Any], node: str, listed: int) -> Cause:

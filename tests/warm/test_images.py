@@ -199,4 +199,23 @@ def test_a_node_with_an_earlier_version_pulls_only_what_changed(
     ]
 
     changed = after.manifest.size + after.config.size + after.layers[1].size
-    assert (NodePull("n1", changed), NodePull("n2", plan.pull)) == node_pulls(plan, nodes, registries)
+    expected = {"cpu": (NodePull("n1", changed), NodePull("n2", plan.pull))}
+    assert expected == node_pulls([plan], nodes, registries)
+
+
+def test_no_image_is_asked_for_twice_for_several_pools_and_what_their_nodes_list(
+    store: Store, registry: FakeRegistry, registries: Registries
+) -> None:
+    old, new = (_push(store, make_image(store, [_layer(name)]), registry) for name in ("old", "new"))
+    fleet, pins = _fleet(new)
+    (cpu,) = fleet.pools
+    fleet = replace(fleet, pools=(cpu, replace(cpu, name="more", selector=(("pool", "more"),))))
+    nodes = [node(f"n{pool}", pool=pool, images=[str(old), str(new)]) for pool in ("cpu", "more")]
+
+    plans = plan_fleet(fleet, pins, registries)
+
+    expected = {"cpu": (NodePull("ncpu", 0),), "more": (NodePull("nmore", 0),)}
+    assert expected == node_pulls(plans, nodes, registries)
+    assert [f"/v2/lab/x/manifests/{one.digest}" for one in (new, old)] == [
+        request.target for request in registry.asked("get-manifest")
+    ]

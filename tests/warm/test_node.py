@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from envbuild.warm.images import chain_ids
 from envbuild.warm.node import NodeWarmth, warm_node
 from tests.support.images import make_image
 from tests.support.registry import FakeRegistry, fake_registry
+from tests.support.registry.wire import Exchange, Reply
 
 _POOL = Pool("cpu")
 
@@ -159,6 +161,20 @@ def test_an_image_that_is_here_needs_no_registry(
     warmth = warm(engine, {"analysis": reference})
 
     assert ({"analysis": ("warm", 0)}, ()) == (told(warmth), warmth.errors)
+
+
+def test_images_are_asked_for_together(push: Callable[..., Reference], registry: FakeRegistry) -> None:
+    """The registry answers only once it was asked for both."""
+    together = threading.Barrier(2, timeout=10)
+
+    def answered(registry: FakeRegistry, exchange: Exchange) -> Reply:
+        together.wait()
+        return exchange.handle()
+
+    images = {name: push(name, 10) for name in ("one", "two")}
+    registry.fail(answered, kind="get-manifest", times=2)
+
+    assert ["to-pull", "to-pull"] == [image.state for image in warm(Engine(), images, dry_run=True).images]
 
 
 def test_old_images_stay_while_a_new_one_is_missing(push: Callable[..., Reference]) -> None:

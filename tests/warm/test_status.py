@@ -12,7 +12,7 @@ from envbuild.fleet.model import Fleet, Pin
 from envbuild.warm.causes import WARM, Cause
 from envbuild.warm.observe import wait_until_warm
 from envbuild.warm.planner import PoolPlan
-from envbuild.warm.record import plan_object, read_applied
+from envbuild.warm.record import Applied, plan_object, read_applied
 from envbuild.warm.status import NodeStatus, Observed, PoolStatus, judge
 from tests.support.strangers import TEXTS, records
 from tests.warm.conftest import reference
@@ -174,6 +174,45 @@ _NOT_FOUND = 'Failed to pull image "x": rpc error: code = NotFound desc = {}: no
 )
 def test_causes_of_images(look: Any, observed: dict[str, Any], cause: Cause) -> None:
     assert cause == look(nodes=(node(),), **observed).cause
+
+
+class _Counted(dict[str, Any]):
+    """A mapping that counts how often something in it is asked for."""
+
+    asked = 0
+
+    def get(self, *given: Any) -> Any:
+        type(self).asked += 1
+        return super().get(*given)
+
+
+def test_events_and_statuses_are_gone_through_once_however_many_images_there_are(
+    fleet: Fleet, pins: dict[str, Pin]
+) -> None:
+    """A pod has a hundred containers and three hundred events, and there are as many pods as nodes."""
+
+    def asked(images: int) -> int:
+        names = [f"env{number}" for number in range(images)]
+        told = {name: f"registry.example.org/lab/{name}@sha256:{'0' * 64}" for name in names}
+        one = pod()
+        one["spec"]["containers"] = [{"name": name, "image": image} for name, image in told.items()]
+        one["status"]["containerStatuses"] = [
+            _Counted(name=name, state=_Counted(waiting=_Counted(reason="ErrImagePull"))) for name in names
+        ]
+        events = tuple(_Counted(event(_NOT_FOUND.format(name), container=name)) for name in names)
+        seen = node()
+        seen["status"]["images"] = [_Counted(names=[f"other/{name}"]) for name in names]
+        _Counted.asked = 0
+        applied = {"cpu": Applied(tuple((image, (name,)) for name, image in told.items()))}
+        (status,) = judge(fleet, pins, applied, Observed((seen,), (one,), events))[0].nodes
+        found = [image.cause for image in status.images if image.image in told.values()]
+        assert [Cause("pull-failed", f"{name}: not found") for name in names] == found
+        return _Counted.asked
+
+    few = asked(10)
+
+    assert few > 0
+    assert 10 * few == asked(100)
 
 
 @pytest.mark.parametrize(
