@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -174,8 +174,9 @@ def build_all(
             return Made(one.environment, "built", made, pin, one.reason, time.monotonic() - started)
 
         with ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(build, one) for one in wanted]
+            futures: list[Future[Made]] = []
             try:
+                futures.extend(pool.submit(build, one) for one in wanted)
                 for future in as_completed(futures):
                     done(future.result())
                     stage.advance(1)

@@ -32,9 +32,9 @@ if sys.argv[1] == "bad":
     print(json.dumps({**line, "error": "no-such-package", "message": "no", "exit_code": 1}), file=sys.stderr)
     sys.exit(1)
 if sys.argv[1] == "slow":
-    open(sys.argv[2], "a").write("began\\n")
     try:
-        time.sleep(60)
+        open(sys.argv[2], "a").write("began\\n")
+        time.sleep(600)
     except KeyboardInterrupt:
         open(sys.argv[2], "a").write("interrupted\\n")
         raise SystemExit(130)
