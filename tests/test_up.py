@@ -18,6 +18,7 @@ from envbuild.progress import Silent
 from envbuild.store import Store
 from envbuild.up import up
 from tests.support.engines import EMPTY_IMAGE, FakeEngine
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.slow  # real servers
 
@@ -50,6 +51,7 @@ def _server(last: int = 0, code: int = 0) -> FakeEngine:
 def ports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any free port: other tests, in other processes, look for the usual ones at the same time."""
     monkeypatch.setattr(up_module, "_USUAL_PORTS", ())
+    monkeypatch.setattr(up_module, "free_port", free_port)  # one that they do not get before the server does
 
 
 @pytest.fixture
@@ -177,7 +179,7 @@ def test_a_server_that_crashes_later_is_an_error(store: Store) -> None:
 
 def _ask(url: str) -> None:
     with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(url, timeout=20)
+        urllib.request.urlopen(url, timeout=300)
 
 
 def test_ctrl_c_before_the_server_answers_is_the_callers(

@@ -23,17 +23,16 @@ pytestmark = pytest.mark.slow  # servers that keep one waiting
 
 @contextlib.contextmanager
 def jupyter(program_name: str = "jupyter-lab", **variables: str) -> Iterator[int]:
-    port = free_port()
-    with serve(Settings(program_name, [f"--port={port}"], {"JUPYTER_TOKEN": "t", **variables})) as server:
+    with serve(Settings(program_name, ["--port=0"], {"JUPYTER_TOKEN": "t", **variables})) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield port
+        yield server.server_port
         server.shutdown()
 
 
 def ask(ports: list[int], **questions: Any) -> dict[str, Any]:
     request = {
-        "seconds": 60,
-        "kernel_seconds": 60,
+        "seconds": 600,
+        "kernel_seconds": 600,
         "ports": ports,
         "prefix": "/",
         "token": "t",
@@ -44,7 +43,7 @@ def ask(ports: list[int], **questions: Any) -> dict[str, Any]:
     }
     source = Path(program.__file__).read_text("utf-8")
     command = [sys.executable, "-I", "-B", "-c", source, json.dumps(request)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

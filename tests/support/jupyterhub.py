@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import secrets
@@ -42,8 +43,9 @@ _UV = str(Path(sys.executable).with_name("uv"))
 _PACKAGES = ("jupyterhub>=5", "dockerspawner>=14", "jupyterhub-kubespawner>=7")
 # The last one that Debian 12's Node starts.
 _PROXY = "configurable-http-proxy@4.6.3"
-_SPAWN_SECONDS = 300
-_CELL_SECONDS = 120
+_SPAWN_SECONDS = 600
+_CELL_SECONDS = 600
+_ANSWER_SECONDS = 300
 
 # Of every hub here. What starts its servers comes after it.
 _CONFIGURATION = """\
@@ -138,7 +140,7 @@ class Hub:
             data=None if body is None else json.dumps(body).encode(),
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -150,12 +152,12 @@ class Hub:
         cookies = CookieJar()
         browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
         login = f"{self.url}/hub/login"
-        with browser.open(login, timeout=60):
+        with browser.open(login, timeout=_ANSWER_SECONDS):
             (token,) = (cookie.value for cookie in cookies if cookie.name == "_xsrf")
         form = urllib.parse.urlencode({"username": user, "password": "any", "_xsrf": token})
         with (
-            browser.open(login, form.encode(), timeout=60),
-            browser.open(self.url + path, timeout=60) as page,
+            browser.open(login, form.encode(), timeout=_ANSWER_SECONDS),
+            browser.open(self.url + path, timeout=_ANSWER_SECONDS) as page,
         ):
             text: str = page.read().decode()
         return text
@@ -226,7 +228,11 @@ class UserServer:
     async def _execute(self, kernel: str, sources: Sequence[str]) -> list[list[dict[str, Any]]]:
         address = f"ws{self.hub.url.removeprefix('http')}{self.path}/api/kernels/{kernel}/channels"
         headers = {"Authorization": f"token {self.hub.token}"}
-        connection = await websocket_connect(HTTPRequest(address, headers=headers), max_message_size=1 << 28)
+        # The server says nothing before its kernel has started.
+        request = HTTPRequest(
+            address, headers=headers, connect_timeout=_ANSWER_SECONDS, request_timeout=_ANSWER_SECONDS
+        )
+        connection = await websocket_connect(request, max_message_size=1 << 28)
         try:
             return [await asyncio.wait_for(_cell(connection, source), _CELL_SECONDS) for source in sources]
         finally:
@@ -307,7 +313,7 @@ def running_hub(
         settings = {
             "directory": str(directory),
             "public": f"http://127.0.0.1:{free_port()}",
-            "hub": f"http://{address}:{free_port()}",
+            "hub": f"http://{address}:{free_port(address)}",
             "proxy": [str(programs.proxy)],
             "proxy_api": f"http://127.0.0.1:{free_port()}",
             "proxy_token": secrets.token_hex(16),
@@ -324,7 +330,7 @@ def running_hub(
     def ready() -> bool:
         try:
             return bool(hub.ask("GET", "/hub/api/"))
-        except (AssertionError, OSError):
+        except (AssertionError, OSError, http.client.HTTPException, ValueError):
             return False
 
     command = [str(programs.hub), "--config", str(configuration)]

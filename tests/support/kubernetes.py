@@ -19,6 +19,7 @@ rules. Needs root, and the programs of ``scripts/kubernetes``.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import ipaddress
 import json
 import os
@@ -27,7 +28,6 @@ import shutil
 import ssl
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ _BESIDE = (
     "docker-registry",
     "busybox",
 )
-_JOIN_SECONDS = 120
+_JOIN_SECONDS = 600
 
 
 def _directory() -> Path:
@@ -302,7 +302,8 @@ def _control_plane(stack: contextlib.ExitStack, directory: Path, network: Networ
     token = secrets.token_hex(16)
     (directory / "tokens.csv").write_text(f'{token},admin,1,"system:masters"\n')
     (directory / "tokens.csv").chmod(0o600)
-    store, peers, port = (f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}", free_port())
+    store, peers = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    port = free_port("0.0.0.0")
     certificate = directory / "certificates" / "apiserver.crt"
     kubeconfig = directory / "kubeconfig"
     server = {"server": f"https://localhost:{port}", "certificate-authority": str(certificate)}
@@ -377,7 +378,7 @@ def _says_ok(url: str) -> bool:
     try:
         with direct.open(url, timeout=5):
             return True
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
+    except (OSError, http.client.HTTPException):
         return False
 
 
@@ -419,7 +420,10 @@ def _forward(stack: contextlib.ExitStack, services: str, network: Network, port:
 
 
 def _sweep() -> None:
-    """Remove bridges and rules of clusters whose process was killed; a bridge's name has its number."""
+    """Remove bridges and rules of clusters whose process was killed; a bridge's name has its number.
+
+    Others may be sweeping, too: what cannot be removed has gone already.
+    """
     shown = subprocess.run([_tool("ip"), "-json", "link"], check=True, capture_output=True, text=True)
     for link in json.loads(shown.stdout):
         name = link["ifname"]
@@ -431,8 +435,10 @@ def _sweep() -> None:
         )
         for line in rules.stdout.splitlines():
             if line.startswith("-A ") and f"--comment {name} " in line:
-                _nat("-D", *line.split()[1:])
-        _ip("link", "delete", name)
+                with contextlib.suppress(subprocess.CalledProcessError):
+                    _nat("-D", *line.split()[1:])
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _ip("link", "delete", name)
 
 
 def _routes() -> list[str]:

@@ -11,7 +11,9 @@ The daemons need root. Whether they can be started here at all is :func:`missing
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import http.client
 import json
 import os
 import secrets
@@ -39,9 +41,10 @@ __all__ = [
     "server_process",
 ]
 
-_START_SECONDS = 60
-_STOP_SECONDS = 30
+_START_SECONDS = 600
+_STOP_SECONDS = 120
 _SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin")  # not on every user's PATH
+_LONGEST_PLACE = 30
 
 
 class ServerError(Exception):
@@ -81,7 +84,8 @@ def docker_daemon(*, programs: Sequence[Path] = ()) -> Iterator[str]:
         command += ["--ip-forward=false", "--log-level", "warn"]
 
         def ready() -> bool:
-            return _answers_on(directory / "docker.sock")
+            # It listens long before it answers.
+            return _says_ok_on(directory / "docker.sock", "/_ping")
 
         with server_process(command, directory, ready, programs):
             yield host
@@ -127,14 +131,18 @@ def docker_registry(
         url = f"{'https' if tls else 'http'}://{host}:{port}/v2/"
         anybody = ssl.create_default_context()
         anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        direct = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=anybody)
+        )
 
         def ready() -> bool:
             try:
-                with urllib.request.urlopen(url, timeout=5, context=anybody):
+                with direct.open(url, timeout=5):
                     return True
-            except urllib.error.HTTPError:
+            except urllib.error.HTTPError as error:
+                error.close()
                 return True  # it wants a password
-            except (urllib.error.URLError, ConnectionError):
+            except (OSError, http.client.HTTPException):
                 return False
 
         with server_process(["docker-registry", "serve", str(file)], directory, ready, log=access_log):
@@ -160,7 +168,9 @@ def containerd() -> Iterator[Path]:
 @contextlib.contextmanager
 def scratch_directory() -> Iterator[Path]:
     """An empty directory with a short path (a socket's is limited to 108 bytes), unmounted and removed."""
-    directory = Path(tempfile.mkdtemp(prefix="envbuild-"))
+    usual = tempfile.gettempdir()
+    place = usual if len(usual) <= _LONGEST_PLACE else "/tmp"
+    directory = Path(tempfile.mkdtemp(prefix="envbuild-", dir=place))
     try:
         yield directory
     finally:
@@ -235,12 +245,29 @@ def _answers_on(address: Path) -> bool:
         return True
 
 
+def _says_ok_on(address: Path, path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        try:
+            connection.connect(str(address))
+            connection.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            return connection.recv(1000).split()[1:2] == [b"200"]
+        except OSError:
+            return False
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port of ``host`` that nobody listens on, chosen by the kernel."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of ``host`` that nobody listens on, chosen by the kernel.
+
+    The kernel gives it to nobody else as long as this process lives: a socket is bound to it, which does not
+    listen. That does not keep a server from it that sets ``SO_REUSEADDR``, as they all do.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((host, 0))
+    atexit.register(holder.close)
+    port: int = holder.getsockname()[1]
+    return port
 
 
 def _unmount_below(directory: Path) -> None:

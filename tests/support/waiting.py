@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 def wait_until(
     look: Callable[[], _T],
     *,
-    seconds: float = 120,
+    seconds: float = 600,
     pause: float = 0.05,
     otherwise: Callable[[], object] = str,
 ) -> _T:
