@@ -104,6 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         self.server.requests.append((self.path, self.headers.get("Authorization")))
+        # Before any answer: with something unread the connection would be reset, and the answer lost.
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         expected = self.server.login
         if expected is not None and self.headers.get("Authorization") != expected:
             self.send_response(401)
@@ -115,7 +117,6 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.dumb:
             self._give_file(path)
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         done = subprocess.run(
             ["git", "-c", "safe.directory=*", "http-backend"],
             env=GIT_ENVIRONMENT

@@ -26,6 +26,8 @@ from urllib.parse import urlsplit
 
 __all__ = ["Host", "Proxy"]
 
+_IDLE_SECONDS = 600
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -111,15 +113,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.close_connection = True
             pair = {self.connection: other, other: self.connection}
-            while True:
-                ready, _, _ = select.select(list(pair), [], [], 60)
+            speaking = list(pair)
+            while speaking:  # both: closing with something unread would take away what the other side has not
+                ready, _, _ = select.select(speaking, [], [], _IDLE_SECONDS)
                 if not ready:
                     return
                 for one in ready:
                     data = one.recv(1 << 16)
-                    if not data:
-                        return
-                    pair[one].sendall(data)
+                    if data:
+                        pair[one].sendall(data)
+                    else:
+                        speaking.remove(one)
+                        pair[one].shutdown(socket.SHUT_WR)
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -146,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             request.add_header("Range", self.headers["Range"])
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with direct.open(request, timeout=60) as answer:
+            with direct.open(request, timeout=_IDLE_SECONDS) as answer:
                 self.send_response(answer.status)
                 for header in ("Content-Length", "Content-Type", "Content-Range"):
                     if header in answer.headers:
@@ -157,6 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
                     shutil.copyfileobj(answer, self.wfile)
                 self.close_connection = True
         except urllib.error.HTTPError as error:
+            error.close()
             self._refuse(error.code, {})
 
     def _pass_on(self, address: str) -> None:
@@ -164,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         headers = {name: value for name, value in self.headers.items() if not name.startswith("Proxy-")}
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        with contextlib.closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(address, timeout=_IDLE_SECONDS)) as connection:
             connection.request(self.command, target, body or None, headers)
             answer = connection.getresponse()
             self.send_response(answer.status)
@@ -182,6 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _refuse(self, status: int, headers: Mapping[str, str]) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)

@@ -97,7 +97,7 @@ def serve(settings: Settings) -> http.server.ThreadingHTTPServer:
                 f"{settings.hub}/user", headers={"Authorization": f"token {token}"}
             )
             try:
-                with urllib.request.urlopen(request, timeout=5) as answer:
+                with urllib.request.urlopen(request, timeout=300) as answer:
                     return bool(json.loads(answer.read())["name"] == os.environ["JUPYTERHUB_USER"])
             except urllib.error.HTTPError as error:
                 error.close()

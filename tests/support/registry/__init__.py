@@ -146,13 +146,13 @@ class FakeRegistry:
     def blobs(self) -> dict[str, bytes]:
         """The blobs of all repositories by digest."""
         held = list(self.contents.repositories.values())
-        return {digest: data for one in held for digest, data in one.blobs.items()}
+        return {digest: data for one in held for digest, data in list(one.blobs.items())}
 
     @property
     def manifests(self) -> dict[str, HeldManifest]:
         """The manifests and indexes of all repositories by digest."""
         held = list(self.contents.repositories.values())
-        return {digest: manifest for one in held for digest, manifest in one.manifests.items()}
+        return {digest: manifest for one in held for digest, manifest in list(one.manifests.items())}
 
     def put_blob(self, repository: str, data: bytes) -> str:
         """Hold a blob; returns its digest."""

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 __all__ = ["Dropped", "Exchange", "Listener", "Reply", "Request"]
 
-_IDLE_SECONDS = 20
+_IDLE_SECONDS = 600
 _PIECE = 1 << 14
 
 
@@ -221,6 +221,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.connections.discard(self.connection)
         with contextlib.suppress(OSError):
             super().finish()
+        if self.server.tls is not None:  # the server closes only what it has accepted, which is another one
+            with contextlib.suppress(OSError):
+                self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
