@@ -18,6 +18,7 @@ _FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # it is small in containers
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -44,6 +45,8 @@ def chromium(profile: Path, *, patience: float = 120) -> Iterator[WebDriver]:
     service = webdriver.ChromeService(executable_path=str(shutil.which("chromedriver")))
     driver = webdriver.Chrome(options=options, service=service)
     try:
+        # Its answers, too, come when a page has loaded.
+        driver.command_executor.client_config.timeout = 600
         driver.set_script_timeout(patience)
         yield driver
     finally:

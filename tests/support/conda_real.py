@@ -116,8 +116,11 @@ def real_channel(cache: Path, wheels: Sequence[str] = _WHEELS) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         made_channel = make_channel(Path(scratch) / "channel", packages.values())
         directory.parent.mkdir(exist_ok=True)
-        if not directory.exists():
+        try:
             made_channel.rename(directory)
+        except OSError:
+            if not directory.is_dir():  # or else somebody else was quicker
+                raise
     directory.chmod(0o755)
     return directory
 

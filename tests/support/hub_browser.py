@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from selenium.common.exceptions import TimeoutException
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -19,7 +19,7 @@ __all__ = ["LAB_ARGUMENT", "HubUser"]
 # The only thing that is not as usual in servers: the page's JavaScript may be talked to.
 LAB_ARGUMENT = "--LabApp.expose_app_in_browser=True"
 
-_PATIENCE_SECONDS = 300
+_PATIENCE_SECONDS = 600
 _READY = """
     const panel = window.jupyterapp && window.jupyterapp.shell.currentWidget;
     return Boolean(panel && panel.content && panel.content.widgets && panel.sessionContext.isReady);
@@ -44,7 +44,8 @@ class HubUser:
 
     def log_in(self) -> None:
         """With any password; next comes the form for starting a server, if there is a choice."""
-        self.browser.get(f"{self.hub.url}/hub/login?next={quote('/hub/spawn', safe='')}")
+        self._open(f"{self.hub.url}/hub/login?next={quote('/hub/spawn', safe='')}")
+        self._until(lambda page: page.find_elements(By.ID, "login_submit"))
         self.browser.find_element(By.NAME, "username").send_keys(self.name)
         self.browser.find_element(By.NAME, "password").send_keys("any")
         self.browser.find_element(By.ID, "login_submit").click()
@@ -77,7 +78,7 @@ class HubUser:
 
     def run_notebook(self, path: str) -> list[str]:
         """Open a notebook, run all of it, and return the text under each code cell; no dialog may come."""
-        self.browser.get(f"{self.hub.url}/user/{self.name}/lab/tree/{path}")
+        self._open(f"{self.hub.url}/user/{self.name}/lab/tree/{path}")
         self._until(lambda page: page.execute_script(_READY))
         assert [] == self.browser.execute_script(_DIALOGS)
         self.browser.execute_script(_RUN_ALL)
@@ -89,6 +90,14 @@ class HubUser:
         """The title of the kernel of the open notebook."""
         return str(self.browser.execute_script(f"return {_SESSION}.kernelDisplayName;"))
 
+    def _open(self, url: str) -> None:
+        try:
+            self.browser.get(url)
+        except WebDriverException as error:
+            if "ERR_NETWORK_CHANGED" not in str(error):
+                raise
+            # The address is that of the page which says so, and loaded anew by who waits.
+
     def _until(self, condition: Any) -> None:
         """Wait; what Chromium gave up because a container's interface came or went is loaded anew."""
 
@@ -98,8 +107,10 @@ class HubUser:
                 return False
             return condition(page)
 
+        # A page that is just being left cannot be asked.
+        wait = WebDriverWait(self.browser, _PATIENCE_SECONDS, ignored_exceptions=[WebDriverException])
         try:
-            WebDriverWait(self.browser, _PATIENCE_SECONDS).until(reached)
+            wait.until(reached)
         except TimeoutException as error:
             raise AssertionError(f"{self.browser.current_url}\n{self.page_text()[:2000]}") from error
 
