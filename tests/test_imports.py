@@ -166,7 +166,7 @@ def _loaded(
         [sys.executable, "-c", program, json.dumps(lines)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=True,
         env={**os.environ, **(environment or {})},
     )

@@ -47,7 +47,7 @@ def run(tmp_path: Path, hook: str, backend: str = "backend", paths: tuple[str, .
         cwd=tree,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     if done.returncode != 0:
         return done.stdout + done.stderr

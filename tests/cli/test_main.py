@@ -154,14 +154,19 @@ _WAITING = (
 )
 
 
-def _start_waiting(tmp_path: Path, **options: Any) -> subprocess.Popen[bytes]:
-    """``envbuild cache list`` that does not end by itself and has just begun."""
+def _start_waiting(tmp_path: Path, *ignored: signal.Signals) -> subprocess.Popen[bytes]:
+    """``envbuild cache list`` that does not end by itself and has just begun, with these signals ignored."""
+
+    def prepare() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
     process = subprocess.Popen(
         [sys.executable, "-c", _WAITING],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "ENVBUILD_CACHE_DIR": str(tmp_path)},
-        **options,
+        preexec_fn=prepare,
     )
     assert process.stdout is not None
     assert b"ready" == process.stdout.read(5)
@@ -174,20 +179,20 @@ def test_signals_end_it_cleanly(number: signal.Signals, tmp_path: Path) -> None:
     process = _start_waiting(tmp_path)
 
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
 
     assert (b" cleaned", b"error: interrupted\n", 130) == (out, err, process.returncode)
 
 
 def test_nohup_is_respected(tmp_path: Path) -> None:
-    process = _start_waiting(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process = _start_waiting(tmp_path, signal.SIGHUP)
 
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.5)
 
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
@@ -199,7 +204,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
             stdout=writer,
             stderr=subprocess.PIPE,
             env={**os.environ, "ENVBUILD_CACHE_DIR": str(tmp_path)},
-            timeout=30,
+            timeout=300,
         )
     finally:
         os.close(writer)

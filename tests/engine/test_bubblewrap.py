@@ -120,7 +120,7 @@ def test_terminate_is_polite_first(shell: Shell) -> None:
     script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
     with shell.engine.start(shell.image, shell.command(script)) as running:
         wait_until(lambda: shell.output.read_text() == "ready\n")
-        running.terminate()
+        running.terminate(grace=300)
         assert (running.wait(), shell.output.read_text()) == (3, "ready\nbye\n")
 
 
@@ -176,7 +176,7 @@ def test_no_descriptor_is_left_open(shell: Shell) -> None:
     shell("true")
     before = _descriptors()
     shell("true")
-    assert _descriptors() == before
+    assert set(_descriptors()) <= set(before)  # servers of earlier tests may close theirs meanwhile
 
 
 def test_a_container_dies_with_an_envbuild_that_is_killed(
@@ -207,10 +207,13 @@ def test_a_container_dies_with_an_envbuild_that_is_killed(
     wait_until((shell.repository / "alive").exists)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(0.2)
-    (shell.repository / "alive").unlink()
-    time.sleep(0.3)
-    assert not (shell.repository / "alive").exists()
+
+    def ended() -> bool:
+        (shell.repository / "alive").unlink(missing_ok=True)
+        time.sleep(0.5)
+        return not (shell.repository / "alive").exists()
+
+    wait_until(ended)
 
 
 def _copy(source: Path, target: Path) -> None:

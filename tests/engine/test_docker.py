@@ -184,7 +184,7 @@ def test_terminate_is_polite_and_nothing_is_left(
         while output.read_text() != "ready\n":
             assert running.poll() is None
             time.sleep(0.02)
-        running.terminate()
+        running.terminate(grace=300)
         assert running.wait() == 3
     assert output.read_text() == "ready\nbye\n"
     assert client.containers.list(all=True) == []
@@ -240,7 +240,7 @@ def test_standard_input_is_passed_on(
 def test_the_container_of_a_killed_envbuild_is_removed_by_the_next(
     installed: Installed, engine: Docker, shared_store: Store, image: Image, client: docker.DockerClient
 ) -> None:
-    _kill_when_started(installed, shared_store, image, 'Command(("sh", "-c", "echo started; sleep 60"))')
+    _kill_when_started(installed, shared_store, image, 'Command(("sh", "-c", "echo started; sleep 600"))')
     assert len(client.containers.list()) == 1
     engine.prepare(image, reporter=Silent())
     assert client.containers.list(all=True) == []
@@ -320,7 +320,7 @@ def _in_a_process(
         input=_pickled(image).decode() + text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,16 @@ from envbuild.engine import Podman
 from envbuild.engine.podman_service import PodmanService
 from envbuild.errors import MachineError
 from envbuild.store import Store
+from tests.support.servers import scratch_directory
 from tests.support.waiting import wait_until
 
 _LISTENS = """
 import os, socket, sys, time
+open(os.environ["PID_FILE"], "w").write(str(os.getpid()))  # before anybody can know that it listens
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[-1].removeprefix("unix://"))
 listener.listen()
-open(os.environ["PID_FILE"], "w").write(str(os.getpid()))
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -45,30 +47,39 @@ def _runs(process: int) -> bool:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    runtime = tmp_path / "r"
-    runtime.mkdir()
+def runtime() -> Iterator[Path]:
+    """A directory for sockets, whose names must not be long."""
+    with scratch_directory() as made:
+        yield made
+
+
+@pytest.fixture
+def environment(tmp_path: Path, runtime: Path) -> dict[str, str]:
     return {**os.environ, "XDG_RUNTIME_DIR": str(runtime), "PID_FILE": str(tmp_path / "pid")}
 
 
-def test_the_service_ends_when_it_is_closed(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_the_service_ends_when_it_is_closed(
+    tmp_path: Path, runtime: Path, environment: dict[str, str]
+) -> None:
     service = PodmanService(_program(tmp_path, _LISTENS), environment)
     socket = Path(service.address.removeprefix("unix://"))
     assert socket.is_socket()
-    assert (tmp_path / "r", 0o700) == (socket.parents[1], socket.parent.stat().st_mode & 0o777)
+    assert (runtime, 0o700) == (socket.parents[1], socket.parent.stat().st_mode & 0o777)
     service.close()
     wait_until(lambda: not _runs(int((tmp_path / "pid").read_text())))
-    assert [] == list((tmp_path / "r").iterdir())
+    assert [] == list(runtime.iterdir())
 
 
-def test_the_service_of_a_killed_process_ends_too(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_the_service_of_a_killed_process_ends_too(
+    tmp_path: Path, runtime: Path, environment: dict[str, str]
+) -> None:
     program = textwrap.dedent(
         f"""
         import os, time
         from envbuild.engine.podman_service import PodmanService
         service = PodmanService({_program(tmp_path, _LISTENS)!r}, {environment!r})
         print("started", flush=True)
-        time.sleep(60)
+        time.sleep(600)
         """
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
@@ -76,15 +87,14 @@ def test_the_service_of_a_killed_process_ends_too(tmp_path: Path, environment: d
         assert b"started\n" == process.stdout.readline()
         process.send_signal(signal.SIGKILL)
     wait_until(lambda: not _runs(int((tmp_path / "pid").read_text())))
-    runtime = tmp_path / "r"
     wait_until(lambda: not list(runtime.iterdir()), otherwise=lambda: list(runtime.iterdir()))
 
 
-def test_a_service_that_fails_says_why(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_service_that_fails_says_why(tmp_path: Path, runtime: Path, environment: dict[str, str]) -> None:
     program = _program(tmp_path, "import sys; print('one'); sys.exit('Error: no space left')")
     with pytest.raises(MachineError, match="does not start: Error: no space left"):
         PodmanService(program, environment)
-    assert [] == list((tmp_path / "r").iterdir())
+    assert [] == list(runtime.iterdir())
 
 
 def test_without_podman_the_reason_says_what_to_do(store: Store, tmp_path: Path) -> None:

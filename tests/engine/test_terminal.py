@@ -41,7 +41,7 @@ def test_bytes_go_to_and_fro_and_the_users_terminal_is_restored() -> None:
         os.write(ours, b"hello\r")
         said = b""
         while not (b"end" in said and said.endswith(b"\n")):
-            assert select.select([ours], [], [], 20)[0], f"nothing more came after {said!r}"
+            assert select.select([ours], [], [], 300)[0], f"nothing more came after {said!r}"
             said += os.read(ours, 1000)
         assert b"got hello" in said
         assert b"[(77, 33)] True" in said

@@ -20,7 +20,7 @@ def test_everything_is_done_in_order() -> None:
 
 def test_some_at_once() -> None:
     """Each waits for the other."""
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=300)
     batch = Batch(lambda number: meeting.wait() >= 0, 4, jobs=2)
     batch.run()
     assert [0, 1, 2, 3] == sorted(batch.outcomes)
@@ -67,6 +67,10 @@ def test_an_interrupt_waits_for_those_that_run() -> None:
         return batch.stopped
 
     batch = Batch(work, 2)
-    with pytest.raises(KeyboardInterrupt):
-        batch.run()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            batch.run()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert {0: "interrupted"} == batch.outcomes

@@ -241,7 +241,7 @@ class TestReadingAhead:
             env={"PATH": path, "REPO_DIR": str(repo), "HOME": "/tmp"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
             check=True,
         )
         return done.stdout, done.stderr
@@ -249,7 +249,7 @@ class TestReadingAhead:
     def read(self, repo: Path, last: str) -> list[str]:
         """What was read when ``last`` was; it is waited for."""
         told = repo / "read.part"
-        for _ in range(600):
+        for _ in range(12_000):
             words = told.read_text().splitlines() if told.exists() else []
             if last in words:
                 return words

@@ -243,7 +243,7 @@ def test_a_registry_that_takes_its_time_is_not_waited_for(
     laptop: Machine, registry: FakeRegistry, built: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "LOOKUP_SECONDS", 0.05)
-    registry.fail(faults.silent(1), kind="get-manifest", times=None)
+    registry.fail(faults.silent(60), kind="get-manifest", times=None)
 
     assert {} == laptop.layers.find([built.layers[0].key])
     (warning,) = laptop.reporter.warnings

@@ -18,7 +18,7 @@ def test_results_are_in_the_order_of_the_items() -> None:
     barrier = threading.Barrier(3)
 
     def work(item: int, going: Going) -> int:
-        barrier.wait(20)
+        barrier.wait(300)
         return item * 2
 
     assert [2, 4, 6] == in_parallel(work, [1, 2, 3], jobs=3, abort=never)
@@ -31,12 +31,12 @@ def test_a_failure_ends_the_others() -> None:
 
     def work(item: str, going: Going) -> None:
         if item == "fails":
-            assert started.wait(20)
+            assert started.wait(300)
             failed.set()
             raise ValueError("no")
         if item == "runs":
             started.set()
-            assert failed.wait(20)
+            assert failed.wait(300)
             while True:
                 try:
                     going.check()
@@ -58,5 +58,5 @@ def test_an_interrupt_wakes_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("envbuild.registry.parallel.as_completed", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
-        in_parallel(lambda item, going: woken.wait(20), [1], jobs=1, abort=woken.set)
+        in_parallel(lambda item, going: woken.wait(300), [1], jobs=1, abort=woken.set)
     assert woken.is_set()

@@ -364,11 +364,12 @@ def test_a_name_that_turns_out_to_be_internal_gets_no_request(name: str) -> None
 
 def test_closing_wakes_up_who_waits() -> None:
     with fake_registry() as registry:
-        arrived = threading.Event()
+        arrived, over = threading.Event(), threading.Event()
 
         def wait(registry: object, exchange: object) -> object:
             arrived.set()
-            return faults.silent(20)(registry, exchange)  # type: ignore[arg-type]
+            over.wait(600)
+            return faults.dropped()(registry, exchange)  # type: ignore[arg-type]
 
         registry.fail(wait, kind="tags")  # type: ignore[arg-type]
         made = Registries({}, retries=Retries())
@@ -382,9 +383,10 @@ def test_closing_wakes_up_who_waits() -> None:
 
         thread = threading.Thread(target=ask)
         thread.start()
-        assert arrived.wait(20)
+        assert arrived.wait(300)
         made.close()
-        thread.join(5)
+        thread.join(300)
+        over.set()
         registry.heal()
 
         assert not thread.is_alive()

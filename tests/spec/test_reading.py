@@ -234,7 +234,7 @@ from envbuild.source import open_repo
 from envbuild.spec import read_spec
 read_spec(open_repo("."))
 """
-        subprocess.run([sys.executable, "-P", "-c", program], cwd=repo.root, check=True, timeout=60)
+        subprocess.run([sys.executable, "-P", "-c", program], cwd=repo.root, check=True, timeout=600)
 
         assert not canary.exists()
 

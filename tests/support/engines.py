@@ -50,7 +50,7 @@ class FakeRunning:
     def terminate(self, grace: float = 5) -> None:
         self.terminated += 1
         self.process.terminate()
-        self.process.wait(grace)
+        self.process.wait()
 
     def __enter__(self) -> Self:
         return self

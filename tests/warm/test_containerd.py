@@ -12,6 +12,7 @@ import pytest
 from envbuild.errors import MachineError
 from envbuild.warm.containerd import Containerd
 from envbuild.warm.engines import KeptImage
+from tests.support.servers import scratch_directory
 
 _A, _B, _ID = (f"sha256:{digit * 64}" for digit in "abc")
 _OURS = f"registry.example.org/lab/a@{_A}"
@@ -34,11 +35,11 @@ exit 1
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(tmp_path / "s"))
+def address() -> Iterator[str]:
+    with scratch_directory() as directory, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(directory / "s"))
         listening.listen()
-        yield str(tmp_path / "s")
+        yield str(directory / "s")
 
 
 @pytest.fixture
