@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.client
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -467,6 +468,9 @@ def test_bodies_and_headers_lie(registry: FakeRegistry) -> None:
     assert "gzip" == got(faults.compressed()).headers["Content-Encoding"]
     assert "chunked" == got(faults.chunked()).headers["Transfer-Encoding"]
     assert DATA == got(faults.slow()).body
+    released = threading.Event()
+    threading.Timer(0.01, released.set).start()
+    assert (DATA, True) == (got(faults.paused(released)).body, released.is_set())
     assert "5" == got(faults.too_busy(5)).headers["Retry-After"]
     assert "GMT" in got(faults.too_busy(as_date=True)).headers["Retry-After"]
     assert f"http://x.example{target}" == got(faults.redirected("http://x.example{path}")).headers["Location"]

@@ -16,6 +16,7 @@ from envbuild.cluster.connection import connect
 from envbuild.errors import RemoteError
 from tests.support.kubernetes import KubernetesCluster
 from tests.support.programs import output_of
+from tests.support.small_images import push_small_image
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
@@ -66,9 +67,9 @@ def test_applying_twice_is_applying_once(cluster: Cluster, kubernetes: Kubernete
 
     assert ["created ConfigMap", "created DaemonSet"] == _actions(apply(cluster, objects, dry_run=True))
     assert ["created ConfigMap", "created DaemonSet"] == _actions(apply(cluster, objects, prune=prune))
-    versions = [each["metadata"]["resourceVersion"] for each in cluster.list("v1", "ConfigMap")]
+    version = cluster.get("v1", "ConfigMap", "settings")["metadata"]["resourceVersion"]
     assert ["unchanged ConfigMap", "unchanged DaemonSet"] == _actions(apply(cluster, objects, prune=prune))
-    assert versions == [each["metadata"]["resourceVersion"] for each in cluster.list("v1", "ConfigMap")]
+    assert version == cluster.get("v1", "ConfigMap", "settings")["metadata"]["resourceVersion"]
 
     changes = apply(cluster, [_settings(b="2"), _sleepers(image, hostNetwork=True)], prune=prune)
 
@@ -102,10 +103,20 @@ def test_fields_that_somebody_else_has_set(
 def test_nothing_is_made_when_one_object_is_refused(cluster: Cluster, kubernetes: KubernetesCluster) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
     cluster.create({**quota, "spec": {"hard": {"count/daemonsets.apps": "0"}}})
-    wait_until(lambda: cluster.get("v1", "ResourceQuota", "none").get("status", {}).get("hard"))
+    sleepers = _sleepers(f"{kubernetes.registry}/pause:1")
+
+    def refused() -> bool:
+        """Whether the API server has heard of the quota, which it counts after it was made."""
+        try:
+            cluster.apply(sleepers, "tests", dry_run=True)
+        except RemoteError as error:
+            return error.code == "cluster-refused"
+        return False
+
+    wait_until(refused)
 
     with pytest.raises(RemoteError) as raised:
-        apply(cluster, [_settings(a="1"), _sleepers(f"{kubernetes.registry}/pause:1")])
+        apply(cluster, [_settings(a="1"), sleepers])
 
     assert "cluster-refused" == raised.value.code
     assert "exceeded quota: none" in (raised.value.detail or "")
@@ -176,9 +187,9 @@ def test_a_node_that_dies_is_seen_and_comes_back(cluster: Cluster, kubernetes: K
     """The tests' own nodes: each has a store of its own, and killing one kills its pods and nothing else."""
     if not kubernetes.nodes:
         pytest.skip("the nodes of this cluster are left alone")
-    image = f"{kubernetes.registry}/busybox:1"
+    image = f"{kubernetes.registry}/sleepers:1"  # nobody else's
+    push_small_image(image, ["sleep", "2147483647"])
     sleepers = _sleepers(image)
-    sleepers["spec"]["template"]["spec"]["containers"][0]["command"] = ["sleep", "3600"]
     sleepers["spec"]["template"]["spec"]["nodeSelector"] = {"pool": "pool1"}
     assert [] == [name for name, node in kubernetes.nodes.items() if image in node.images()]
     apply(cluster, [sleepers])
@@ -187,7 +198,7 @@ def test_a_node_that_dies_is_seen_and_comes_back(cluster: Cluster, kubernetes: K
         pods = cluster.list("v1", "Pod", labels="app=sleepers")
         return sum(pod["status"]["phase"] == "Running" for pod in pods)
 
-    wait_until(lambda: running() == 2, seconds=120)
+    wait_until(lambda: running() == 2, seconds=600)
 
     assert ["node1", "node3"] == [name for name, node in kubernetes.nodes.items() if image in node.images()]
     assert [True, True] == [bool(kubernetes.nodes[name].processes()) for name in ("node1", "node3")]

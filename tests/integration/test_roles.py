@@ -22,6 +22,7 @@ from tests.support.kubernetes import KubernetesCluster
 from tests.support.programs import Envbuild
 from tests.support.reporters import Messages
 from tests.support.small_images import push_small_image
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
 
@@ -75,6 +76,10 @@ def installed(kubernetes: KubernetesCluster) -> Iterator[None]:
     """All manifests applied, as an administrator does."""
     cluster = _connected(kubernetes.kubeconfig, "default")
     created = apply(cluster, _manifests())
+    for (namespace, name), (here, everywhere) in _ACCOUNTS.items():
+        account = _connected(kubernetes.account(namespace, name), namespace)
+        # The API server hears of rules after it has taken them.
+        wait_until(lambda: here | everywhere <= _rules(account, namespace))  # noqa: B023
     yield
     for change in reversed(created):
         if change.action == "created" and change.kind != "ServiceAccount":
@@ -172,7 +177,7 @@ def test_nodes_are_warmed_by_one_account_and_seen_by_another(
     fleet = tmp_path / "fleet.toml"
     apply_fleet = ("warm", "apply", fleet, "--plain-http", kubernetes.registry)
 
-    done = warm.run(*apply_fleet, "--wait", "--timeout", "3")
+    done = warm.run(*apply_fleet, "--wait", "--timeout", "10")
     assert 0 == done.returncode, done.stderr
     seen = status.run("warm", "status", fleet)
     assert 0 == seen.returncode, seen.stderr

@@ -348,9 +348,6 @@ def _control_plane(stack: contextlib.ExitStack, directory: Path, network: Networ
         "--allow-privileged=true",
         # Pods may ask for a /proc of their own, as they may from 1.33 on without saying so here.
         "--feature-gates=ProcMountType=true",
-        # What happens after minutes elsewhere happens after seconds here.
-        "--default-not-ready-toleration-seconds=10",
-        "--default-unreachable-toleration-seconds=10",
         ready=lambda: _says_ok(f"https://localhost:{port}/readyz"),
     )
     _forward(stack, services, network, port)
@@ -362,7 +359,7 @@ def _control_plane(stack: contextlib.ExitStack, directory: Path, network: Networ
         "--port=0",
         "--secure-port=0",
         "--node-monitor-period=2s",
-        "--node-monitor-grace-period=12s",
+        "--node-monitor-grace-period=30s",  # a machine with much to do can hold up a kubelet for seconds
         "--leader-elect=false",
     )
     run("kube-scheduler", f"--kubeconfig={kubeconfig}", "--port=0", "--secure-port=0", "--leader-elect=false")

@@ -155,6 +155,7 @@ def start(
         "nodeStatusUpdateFrequency": "2s",
         "nodeStatusReportFrequency": "10s",
         "nodeLeaseDurationSeconds": 10,
+        "imageGCHighThresholdPercent": 100,  # never: this machine's disk may be fuller than a kubelet likes
         "evictionHard": {"imagefs.available": "1%", "nodefs.available": "1%", "memory.available": "50Mi"},
         **(kubelet or {}),
     }

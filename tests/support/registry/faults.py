@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -37,6 +38,7 @@ __all__ = [
     "header",
     "longer",
     "mount_refused",
+    "paused",
     "phantom",
     "redirected",
     "session_lost",
@@ -244,6 +246,24 @@ def slow(pause: float = 0.01, pieces: int = 5) -> Fault:
         assert isinstance(reply.body, bytes)
         time.sleep(pause)
         return replace(reply, pause=pause, pieces=len(reply.body) // pieces + 1)
+
+    return fault
+
+
+def paused(released: threading.Event) -> Fault:
+    """The answer's body stops in the middle until somebody sets ``released``."""
+
+    def fault(registry: FakeRegistry, exchange: Exchange) -> Reply:
+        whole = exchange.handle()
+        assert isinstance(whole.body, bytes)
+        body = whole.body
+
+        def pieces() -> Iterator[bytes]:
+            yield body[: len(body) // 2]
+            released.wait()
+            yield body[len(body) // 2 :]
+
+        return replace(whole, body=pieces())
 
     return fault
 
