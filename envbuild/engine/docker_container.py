@@ -24,6 +24,7 @@ __all__ = ["Confinement", "Container", "Daemon", "docker_errors", "docker_failed
 _EXPORT_CHUNK = 1 << 20
 _KILLED = 137
 _LOOK_SECONDS = 0.1
+_REST_SECONDS = 60  # for output that is still on its way when its container has gone
 # For a process that ends with ours: our end of the container's standard input is closed by our end, whatever
 # that was, and then all is killed. Who waits for that is no child of the process, and no signal but that one
 # ends it.
@@ -98,6 +99,7 @@ class Container:
         self._api = client.api
         self._daemon = daemon
         self._code: int | None = None
+        self._output: threading.Thread | None = None
         self._is_step = confinement is not None
         self._killed_before = killed_for_memory()
         self._resources = ExitStack()
@@ -186,7 +188,7 @@ class Container:
 
         self._output = threading.Thread(target=carry_output, name="output", daemon=True)
         self._output.start()
-        self._resources.callback(self._output.join, 2)
+        self._resources.callback(self._output.join, _REST_SECONDS)
         if command.stdin:
             threading.Thread(target=carry_input, name="input", daemon=True).start()
 
@@ -203,7 +205,7 @@ class Container:
             with self.errors():
                 state = self._state()
                 if _has_ended(state):
-                    self._code = int(state["ExitCode"])
+                    self._end(int(state["ExitCode"]))
         return self._code
 
     def wait(self) -> int:
@@ -212,8 +214,15 @@ class Container:
             with self.errors():
                 while not self._daemon.waits_idly and not _has_ended(self._state()):
                     time.sleep(_LOOK_SECONDS)
-                self._code = int(self._api.wait(self._id, timeout=None)["StatusCode"])
+                self._end(int(self._api.wait(self._id, timeout=None)["StatusCode"]))
+        assert self._code is not None
         return self._code
+
+    def _end(self, code: int) -> None:
+        """Who is told that it has ended finds all that it said."""
+        if self._output is not None:
+            self._output.join(_REST_SECONDS)
+        self._code = code
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = self._api.inspect_container(self._id)["State"]

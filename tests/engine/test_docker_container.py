@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import socket
+import struct
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,3 +69,26 @@ def test_who_cannot_wait_idly_is_asked_when_it_is_over(daemon: Daemon, asked: li
         assert [7, 7] == [running.wait(), running.wait()]
 
     assert asked == api.asked
+
+
+def test_who_waits_finds_all_that_was_said(tmp_path: Path) -> None:
+    """The container's last words may come after its end is known."""
+    ours, theirs = socket.socketpair()
+
+    class Late(_Api):
+        def attach_socket(self, *_: Any) -> Any:
+            stream = ours.makefile("rb", buffering=0)
+            stream._response = SimpleNamespace(close=stream.close)  # type: ignore[attr-defined]
+            return stream
+
+        def wait(self, _: str, timeout: float | None) -> dict[str, int]:
+            def say() -> None:
+                theirs.sendall(struct.pack(">BxxxL", 1, 5) + b"words")
+                theirs.close()
+
+            threading.Timer(0.1, say).start()
+            return super().wait(_, timeout)
+
+    command = Command(("true",), output=tmp_path / "output")
+    with ours, Container(SimpleNamespace(api=Late()), "image", command, daemon=Daemon()) as running:
+        assert (7, b"words") == (running.wait(), (tmp_path / "output").read_bytes())
