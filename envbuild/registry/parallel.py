@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 from envbuild.progress import Stage
@@ -69,8 +69,9 @@ def in_parallel(
     """
     going = Going()
     with ThreadPoolExecutor(max(min(jobs, len(items)), 1), thread_name_prefix="blobs") as pool:
-        futures = [pool.submit(work, item, going) for item in items]
+        futures: list[Future[_Result]] = []
         try:
+            futures.extend(pool.submit(work, item, going) for item in items)
             for future in as_completed(futures):
                 future.result()
         except BaseException as error:
