@@ -6,6 +6,7 @@ import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -322,11 +323,15 @@ def test_nothing_of_an_earlier_run_is_kept(run: Run, repository: Path) -> None:
 
 @pytest.mark.slow
 def test_what_ran_until_the_time_was_over_is_kept_and_the_rest_is_not_begun(
-    run: Run, repository: Path
+    run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(repository / "a.ipynb", "'before'", "import time\nwhile True: time.sleep(1)")
+    """Hours pass at once when the second cell runs, however long it takes until then."""
+    over = repository / "over"
+    clock = SimpleNamespace(monotonic=lambda: 3600.0 if over.exists() else 0.0)
+    monkeypatch.setattr("envbuild.notebook.batch.time", clock)
+    write(repository / "a.ipynb", "'before'", "import time\nopen('over', 'w')\nwhile True: time.sleep(1)")
     write(repository / "b.ipynb", "1")
-    first, second = run("a.ipynb", "b.ipynb", total_timeout=8)
+    first, second = run("a.ipynb", "b.ipynb", total_timeout=60)
     assert first.error is not None
     assert second.error is not None
     assert ("total-timeout", "total-timeout") == (first.error.code, second.error.code)
@@ -343,7 +348,7 @@ def test_notebooks_run_at_once_each_in_a_container_of_its_own(run: Run, reposito
     write(repository / "a.ipynb", wait.format("one", "two"))
     write(repository / "b.ipynb", wait.format("two", "one"))
     engine = FakeEngine(_runner)
-    results = run("a.ipynb", "b.ipynb", jobs=2, timeout=60, engine=engine)
+    results = run("a.ipynb", "b.ipynb", jobs=2, timeout=600, engine=engine)
     assert [None, None] == [result.error for result in results]
     assert 2 == len(engine.commands)
 

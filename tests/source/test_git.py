@@ -15,6 +15,7 @@ from envbuild.source.git_address import git_address
 from envbuild.store import Store
 from tests.support.git import Upstream, serve_git
 from tests.support.reporters import Messages
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.slow  # real git, again and again
 
@@ -411,9 +412,8 @@ def test_a_submodule_over_http_cannot_be_a_file(client: Client, upstream: Upstre
 
 def test_servers_that_are_not_there(client: Client, tmp_path: Path) -> None:
     with serve_git(tmp_path) as server:
-        port = server.server_port
-        missing = refusal(client(), f"http://127.0.0.1:{port}/nothing.git")
-    gone = refusal(client(), f"http://127.0.0.1:{port}/nothing.git")
+        missing = refusal(client(), f"http://127.0.0.1:{server.server_port}/nothing.git")
+    gone = refusal(client(), f"http://127.0.0.1:{free_port()}/nothing.git")
     nowhere = refusal(client(), "https://repositories.invalid/a/b")
 
     assert ("no-such-repository", 4) == (missing.code, missing.exit_code)
