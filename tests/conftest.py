@@ -6,6 +6,7 @@ import functools
 import gc
 import logging
 import os
+import signal
 import ssl
 import sys
 from collections.abc import Generator, Iterator
@@ -14,6 +15,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from envbuild.certificates import trusting_context
+
+# Ignored in what a script starts with `&`, it would be in what the tests start and interrupt, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine may be busy: how long an example takes is no property of the code. A plain run tries a few
 # examples, others every time; scripts/test asks for the thorough profile. In CI they are as many, and the

@@ -19,8 +19,8 @@ from envbuild.errors import MachineError
 
 __all__ = ["PodmanService"]
 
-_START_SECONDS = 30.0
-_STOP_SECONDS = 20.0
+_START_SECONDS = 120.0
+_STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 # $1 is the directory, the rest the command. The service's own input must not keep ours open. Without rights,
 # podman is two processes, of which the first may end without telling the second: both are told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
@@ -21,6 +22,9 @@ from envbuild.base.mirrors import find_mirrors
 from tests.support.git import Upstream, serve_git
 from tests.support.kubernetes import KubernetesCluster
 from tests.support.programs import Envbuild
+from tests.support.servers import ServerError
+from tests.support.small_images import push_small_image
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.network]
 
@@ -93,7 +97,7 @@ def builds(envbuild: Envbuild, kubernetes: KubernetesCluster, scratch: Path) -> 
         _install(kubernetes, namespace)
         settings = {
             **shared,
-            "KUBECONFIG": str(kubernetes.account(namespace, "envbuild-submitter")),
+            "KUBECONFIG": str(_submitter(kubernetes, namespace)),
             "ENVBUILD_BUILDER_IMAGE": builder,
         }
         yield Builds(kubernetes, namespace, replace(envbuild, environment=settings), known, digest)
@@ -110,15 +114,36 @@ def _install(cluster: KubernetesCluster, namespace: str) -> None:
             cluster.kubectl("apply", "-f", "-", text=text)
 
 
+def _submitter(cluster: KubernetesCluster, namespace: str) -> Path:
+    """The account, as soon as the API server has heard of its role."""
+    kubeconfig = cluster.account(namespace, "envbuild-submitter")
+
+    def may() -> bool:
+        with contextlib.suppress(ServerError):
+            return bool(cluster.kubectl("auth", "can-i", "create", "jobs.batch", kubeconfig=kubeconfig))
+        return False
+
+    wait_until(may)
+    return kubeconfig
+
+
 def _error(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
     return done.returncode, json.loads(done.stdout)["error"]
 
 
-def test_a_directory_twice_at_once_is_one_job_and_the_image_of_home(builds: Builds) -> None:
-    arguments = builds.arguments(builds.known, "twice")
+def test_a_directory_twice_at_once_is_one_job_and_the_image_of_home(builds: Builds, tmp_path: Path) -> None:
+    label = f"envbuild.dev/{secrets.token_hex(4)}"
+    template = tmp_path / "pod.yaml"
+    template.write_text(json.dumps({"spec": {"nodeSelector": {label: "true"}}}))
+    arguments = [*builds.arguments(builds.known, "twice"), "--pod-template", template]
 
     running = [builds.program.start(*arguments) for _ in range(2)]
+    # No node takes the pod before both have the Job: it would end before the slower one sees it.
+    for process in running:
+        next(line for line in process.stderr or () if " Job " in line)
+    builds.cluster.kubectl("label", "nodes", "--all", f"{label}=true")
     ended = [(process.communicate(), process.returncode) for process in running]
+    builds.cluster.kubectl("label", "nodes", "--all", f"{label}-")
     again = builds.program.document(*arguments)
 
     documents = [json.loads(output) for (output, _), _ in ended]
@@ -265,7 +290,13 @@ def test_a_covered_proc_is_told(builds: Builds, tmp_path: Path) -> None:
 
 
 def test_interrupted(builds: Builds) -> None:
-    process = builds.program.start(*builds.arguments(builds.known, "interrupted"))
+    """While a build runs that would not end by itself."""
+    builder = f"{builds.cluster.registry}/endless"
+    digest = push_small_image(
+        f"{builder}:1", ["sh"], files={"bin/envbuild": b"#!/bin/sh\nexec sleep 2147483647\n"}
+    )
+    arguments = (*builds.arguments(builds.known, "interrupted"), "--builder-image", f"{builder}@{digest}")
+    process = builds.program.start(*arguments)
     assert process.stderr is not None
     said = next(line for line in process.stderr if line.startswith("submitted: Job "))
     name = said.split()[2]

@@ -25,7 +25,7 @@ from tests.support.programs import Envbuild, output_of, skip_for
 pytestmark = [pytest.mark.network, pytest.mark.docker]
 
 _OPTIONS = ("--engine", "podman", "--locked")
-_LAST_SECONDS = 20  # processes that were told to end need not be gone at once
+_LAST_SECONDS = 300  # processes that were told to end need not be gone at once
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_shell_gets_a_terminal_and_standard_input(
     def wait_for(text: bytes) -> None:
         nonlocal seen
         while text not in seen:
-            assert select.select([ours], [], [], 120)[0], seen
+            assert select.select([ours], [], [], 600)[0], seen
             seen += os.read(ours, 1 << 16)
 
     os.write(ours, b"echo $((40 + 2))@; tty\n")
@@ -137,7 +137,7 @@ def test_a_shell_gets_a_terminal_and_standard_input(
     wait_for(b"^C")  # which throws away what was typed before
     os.write(ours, b"echo $((50 + 1))@; exit 5\n")
     wait_for(b"51@")
-    assert 5 == process.wait(60)
+    assert 5 == process.wait(600)
     os.close(ours)
     assert ([], []) == _left(rootless)
 
@@ -149,11 +149,11 @@ def test_the_server_answers_and_ctrl_c_ends_it(user: Envbuild, rootless: Podman,
     url = process.stdout.readline().strip()
     assert url.startswith("http://127.0.0.1:"), process.communicate()
     address, _, token = url.partition("/lab?token=")
-    with urllib.request.urlopen(f"{address}/api/contents?token={token}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{address}/api/contents?token={token}", timeout=600) as answer:
         names = {entry["name"] for entry in json.load(answer)["content"]}
     assert "analysis.ipynb" in names
     os.killpg(process.pid, signal.SIGINT)
-    _, messages = process.communicate(timeout=60)
+    _, messages = process.communicate(timeout=600)
     assert 0 == process.returncode, messages
     assert ([], []) == _left(rootless)
 

@@ -17,7 +17,7 @@ _ENGINE = ("--engine", "bubblewrap")
 # Waits until nothing is read ahead any more, and nothing of that is left.
 _LOOK = """
 sleep 0.5
-for i in $(seq 600); do
+for i in $(seq 6000); do
     left=$(cat /proc/[0-9]*/stat 2> /dev/null | grep -e '(xargs)' -e ') Z ')
     [ -n "$left" ] || break
     sleep 0.1

@@ -22,6 +22,7 @@ from tests.support.images import make_image
 from tests.support.podman import Podman, podman, podman_missing
 from tests.support.programs import Envbuild, output_of, require, skip_for
 from tests.support.servers import docker_registry
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
@@ -46,13 +47,22 @@ class Studio:
         self.envbuild.document("push", name, f"{self.registry}/{name}")
         return f"{self.registry}/{name}"
 
-    def sent_by(self, pull: Pull, reference: str) -> dict[str, int]:
-        """Digest -> bytes of the blobs that the registry sends while ``pull`` fetches ``reference``."""
+    def sent_by(self, pull: Pull, reference: str, *awaited: str) -> dict[str, int]:
+        """Digest -> bytes of the blobs that the registry sends while ``pull`` fetches ``reference``.
+
+        What it has sent it writes down when the client may have it already: the digests ``awaited`` are
+        waited for.
+        """
         before = len(_SENT.findall(self.log.read_text()))
         pull(reference)
-        found = _SENT.findall(self.log.read_text())[before:]
-        assert len(found) == len({digest for digest, _ in found}), found  # nothing twice
-        return {digest: int(size) for digest, size in found}
+
+        def found() -> list[tuple[str, str]]:
+            return _SENT.findall(self.log.read_text())[before:]
+
+        wait_until(lambda: {*awaited} <= {digest for digest, _ in found()}, otherwise=found)
+        sent = found()
+        assert len(sent) == len({digest for digest, _ in sent}), sent  # nothing twice
+        return {digest: int(size) for digest, size in sent}
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +146,12 @@ def test_after_a_change_only_what_is_new_travels(
     pull = tool(request)
     name = f"bump/{request.node.callspec.id}"
     images = [_image(studio.store, name, version, compression=compression) for version in (1, 2)]
-    first, second = (
-        studio.sent_by(pull, studio.push(f"{name}:{version}", image))
-        for version, image in enumerate(images, start=1)
-    )
-    whole = [(layer.digest, layer.size) for layer in images[0].layers]
-    assert dict([*whole, (images[0].config.digest, images[0].config.size)]) == first
-    new = images[1].layers[_CHANGED:] if above else images[1].layers[_CHANGED : _CHANGED + 1]
-    layers = [(layer.digest, layer.size) for layer in new]
-    assert dict([*layers, (images[1].config.digest, images[1].config.size)]) == second
+    last = None if above else _CHANGED + 1
+    new = (images[0].layers, images[1].layers[_CHANGED:last])
+    for version, (image, layers) in enumerate(zip(images, new, strict=True), start=1):
+        expected = {blob.digest: blob.size for blob in (*layers, image.config)}
+        reference = studio.push(f"{name}:{version}", image)
+        assert expected == studio.sent_by(pull, reference, *expected)
 
 
 def _docker_arm64(request: pytest.FixtureRequest, reference: str) -> None:
@@ -198,10 +205,9 @@ def test_of_an_index_the_image_of_the_wanted_platform_is_pulled(
     assert {platform: image.manifest.digest for platform, image in images.items()} == {
         f"linux/{entry['platform']['architecture']}": entry["digest"] for entry in raw["manifests"]
     }
-    sent = studio.sent_by(lambda reference: tool(request, reference), reference)
-    foreign = images["linux/amd64"].layers[0].digest
+    foreign, own = (images[platform].layers[0].digest for platform in ("linux/amd64", "linux/arm64"))
+    sent = studio.sent_by(lambda reference: tool(request, reference), reference, own)
     assert foreign not in sent
-    assert images["linux/arm64"].layers[0].digest in sent
 
 
 def test_a_docker_that_knows_no_zstd_says_so_in_its_way_and_takes_the_image_from_us(

@@ -124,7 +124,7 @@ def left(docker_host: str) -> list[str]:
 def test_our_image_passes_all(docker: Envbuild, ours: str, docker_host: str, scratch: Path) -> None:
     junit = scratch / "contract.xml"
 
-    document = docker.document("verify-image", ours, "--junit", junit)
+    document = docker.document("verify-image", ours, "--junit", junit, "--timeout", "600")
 
     assert [] == [test for test in document["tests"] if test["state"] != "passed"]
     assert 15 == len(document["tests"])
@@ -189,14 +189,17 @@ def test_a_server_that_never_answers_and_talks_without_end(
     assert [] == left(docker_host)
 
 
-def test_interrupted_it_leaves_nothing(docker: Envbuild, ours: str, docker_host: str) -> None:
-    process = docker.start("verify-image", ours, "--only", "jupyter-lab")
+def test_interrupted_it_leaves_nothing(
+    docker: Envbuild, make: Callable[[str, str], str], docker_host: str
+) -> None:
+    image = make("contract/silent:1", f"FROM {SMALL}\n" + shell_entry("exec sleep 2147483647"))
+    process = docker.start("verify-image", image, "--only", "jupyter-lab", "--timeout", "3600")
     while not left(docker_host):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
 
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert 130 == process.returncode
     assert [] == left(docker_host)
 
