@@ -7,9 +7,11 @@ import http.client
 import os
 import secrets
 import socket
+import sys
 import time
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from envbuild.engine.model import Command, Engine, Mount, Running
@@ -60,51 +62,60 @@ def up(
         MachineError: the port cannot be used, or the engine fails.
         RepoError: the server ends by itself with an error; the last lines of its log are in ``detail``.
     """
-    chosen = _usable_port(port)
-    token = secrets.token_hex(24)
-    engine.prepare(image, reporter=reporter)
-    _warn_about_owner(repository, engine, reporter)
-    replaced = bool(arguments) and not arguments[0].startswith("-")
-    with store.temporary_directory() as scratch:
-        log = None if show_log else scratch / "server.log"
-        command = Command(
-            tuple(arguments) if replaced else jupyterlab(engine.listen_address, chosen, arguments),
-            env={
-                "HOST": engine.listen_address,
-                "PORT": str(chosen),
-                "JUPYTER_PORT": str(chosen),
-                "JUPYTER_TOKEN": token,
-            },
-            mounts=(Mount(repository, f"/{recipe.REPO_DIR}", writable=True),),
-            owner=repository.stat().st_uid,
-            ports=(chosen,),
-            output=log,
-        )
-        with engine.start(image, command) as running:
-            with reporter.stage("start", unit="server"):
-                _wait_until_answering(chosen, token, running, log, any_answer=replaced)
-            url = f"http://{_HOST}:{chosen}/{'' if replaced else 'lab'}?token={token}"
-            try:
-                ready(url)
-                if browser:
-                    _open_browser(url)
-                code = running.wait()
-            except KeyboardInterrupt:
-                return
-            if code != 0:
-                raise _failed(code, log)
+    with _usable_port(port) as chosen:
+        token = secrets.token_hex(24)
+        engine.prepare(image, reporter=reporter)
+        _warn_about_owner(repository, engine, reporter)
+        replaced = bool(arguments) and not arguments[0].startswith("-")
+        with store.temporary_directory() as scratch:
+            log = None if show_log else scratch / "server.log"
+            command = Command(
+                tuple(arguments) if replaced else jupyterlab(engine.listen_address, chosen, arguments),
+                env={
+                    "HOST": engine.listen_address,
+                    "PORT": str(chosen),
+                    "JUPYTER_PORT": str(chosen),
+                    "JUPYTER_TOKEN": token,
+                },
+                mounts=(Mount(repository, f"/{recipe.REPO_DIR}", writable=True),),
+                owner=repository.stat().st_uid,
+                ports=(chosen,),
+                output=log,
+            )
+            with engine.start(image, command) as running:
+                with reporter.stage("start", unit="server"):
+                    _wait_until_answering(chosen, token, running, log, any_answer=replaced)
+                url = f"http://{_HOST}:{chosen}/{'' if replaced else 'lab'}?token={token}"
+                try:
+                    ready(url)
+                    if browser:
+                        _open_browser(url)
+                    code = running.wait()
+                except KeyboardInterrupt:
+                    return
+                if code != 0:
+                    raise _failed(code, log)
 
 
-def _usable_port(wanted: int | None) -> int:
-    """``wanted`` when it can be listened on; without one, the first of the usual ports or any other."""
-    if wanted is None:
-        for candidate in _USUAL_PORTS:
-            if _refusal(candidate) is None:
-                return candidate
-        return free_port()
-    refusal = _refusal(wanted)
-    if refusal is None:
-        return wanted
+@contextmanager
+def _usable_port(wanted: int | None) -> Iterator[int]:
+    """``wanted`` when it can be listened on; without one, the first of the usual ports or any other.
+
+    While the block runs, no other envbuild on this machine takes it: the server is not there at once.
+    """
+    refusal: OSError | None = None
+    for candidate in _USUAL_PORTS if wanted is None else (wanted,):
+        try:
+            claim = _claim(candidate)
+        except OSError as error:
+            refusal = error
+            continue
+        with claim:
+            yield candidate
+        return
+    if wanted is None or refusal is None:
+        yield free_port()
+        return
     reason = (
         "is already in use" if refusal.errno == errno.EADDRINUSE else f"cannot be used: {refusal.strerror}"
     )
@@ -115,19 +126,25 @@ def _usable_port(wanted: int | None) -> int:
     )
 
 
+def _claim(port: int) -> socket.socket:
+    """What keeps ``port`` for us as long as it is open; raises when it is somebody's."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        if sys.platform == "linux":
+            # An abstract name is known wherever the port is, and goes with its process.
+            claim.bind(f"\0envbuild-port-{port}")
+        socket.create_server((_HOST, port)).close()
+    except OSError:
+        claim.close()
+        raise
+    return claim
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on, chosen by the kernel."""
     with socket.create_server((_HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
-
-
-def _refusal(port: int) -> OSError | None:
-    try:
-        socket.create_server((_HOST, port)).close()
-    except OSError as error:
-        return error
-    return None
 
 
 def _warn_about_owner(repository: Path, engine: Engine, reporter: Reporter) -> None:

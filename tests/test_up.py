@@ -17,7 +17,7 @@ from envbuild.errors import MachineError, RepoError
 from envbuild.progress import Silent
 from envbuild.store import Store
 from envbuild.up import up
-from tests.support.engines import EMPTY_IMAGE, FakeEngine
+from tests.support.engines import EMPTY_IMAGE, FakeEngine, FakeRunning
 from tests.support.servers import free_port
 
 pytestmark = pytest.mark.slow  # real servers
@@ -147,6 +147,24 @@ def test_without_a_wanted_port_another_than_those_taken_is_used(
         engine = _server()
         _up(engine, store)
     assert engine.commands[0].ports not in ((), (taken,))
+
+
+def test_two_that_start_at_once_take_different_ports(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of the first does not listen yet when the second looks."""
+    usual = (free_port(), free_port())
+    monkeypatch.setattr(up_module, "_USUAL_PORTS", usual)
+    first, second = _server(), _server()
+    start = first.start
+
+    def start_later(*arguments: Any) -> FakeRunning:
+        _up(second, store)
+        return start(*arguments)
+
+    monkeypatch.setattr(first, "start", start_later)
+    _up(first, store)
+    assert [(usual[1],), (usual[0],)] == [engine.commands[0].ports for engine in (second, first)]
+    with pytest.raises(MachineError), up_module._usable_port(usual[0]), up_module._usable_port(usual[0]):
+        pass
 
 
 def test_a_server_that_dies_at_once_is_an_error_with_its_last_words(store: Store) -> None:
