@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -50,7 +50,7 @@ def compressing(machine: Machine, compression: str) -> Builder:
 
 
 @pytest.fixture(scope="session")
-def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     """Made once: blobs have the names of their content, so tests cannot disturb each other."""
     directory = tmp_path_factory.mktemp("laboratory")
     repository = directory / "repository"
@@ -64,6 +64,10 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]
         made.give_all(lock, NUMPY, PANDAS)
         return made
 
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        use_this_python(monkeypatch)
-        yield Laboratory(lock, Repo(repository), machine)
+    return Laboratory(lock, Repo(repository), machine)
+
+
+@pytest.fixture(autouse=True)
+def _this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has to be fetched to compile bytecode; only here, and not for tests that come later."""
+    use_this_python(monkeypatch)

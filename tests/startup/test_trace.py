@@ -16,6 +16,7 @@ from envbuild.startup.trace import checked, trace_start, write_trace
 from envbuild.store import Store
 from tests.support import small_jupyter
 from tests.support.engines import EMPTY_IMAGE, FakeEngine
+from tests.support.servers import free_port
 
 SERVER = """
 import runpy, sys
@@ -23,6 +24,12 @@ open({record!r}, "a").write({noted!r})
 sys.argv = {argv!r}
 runpy.run_path({server!r}, run_name="__main__")
 """
+
+
+@pytest.fixture(autouse=True)
+def _kept_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs beside these tests does not get the server's port before the server does."""
+    monkeypatch.setattr("envbuild.startup.trace.free_port", free_port)
 
 
 def trace(tmp_path: Path, noted: str, *, program: str = SERVER) -> tuple[tuple[str, ...], Command]:
