@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import urllib.parse
 import urllib.request
@@ -193,6 +194,15 @@ def test_a_server_that_is_shut_down_from_its_own_menu_is_no_error(store: Store) 
 def test_a_server_that_crashes_later_is_an_error(store: Store) -> None:
     with pytest.raises(RepoError, match="exit code 3"):
         _up(_server(last=4, code=3), store, ready=_ask)
+
+
+def test_a_server_that_crashes_because_the_cache_is_deleted_is_an_error_too(store: Store) -> None:
+    def ready(url: str) -> None:
+        shutil.rmtree(store.root)  # and its log with it
+        _ask(url)
+
+    with pytest.raises(RepoError, match="exit code 3"):
+        _up(_server(last=4, code=3), store, ready=ready)
 
 
 def _ask(url: str) -> None:

@@ -40,12 +40,14 @@ class Watched:
     """``engine``, with an observer around every command; see :class:`~envbuild.engine.model.Engine`.
 
     Parameters:
-        directory: an empty one for the observers' reports.
+        store: holds what images are unpacked to; told at once why there will be no more to tell.
+        directory: an empty one of it, for the observers' reports.
         opened: closes them.
     """
 
-    def __init__(self, engine: Engine, directory: Path, opened: ExitStack) -> None:
+    def __init__(self, engine: Engine, store: Store, directory: Path, opened: ExitStack) -> None:
         self._engine = engine
+        self._store = store
         self._directory = directory
         self._opened = opened
         self._reports: list[_Report] = []
@@ -105,6 +107,10 @@ class Watched:
         """While the block runs, call ``tell`` with all changes whenever there are others than before.
 
         ``tell`` is called from a thread, and once more at the end from this one if something was left untold.
+
+        Raises:
+            EnvbuildError: at the end, what ``tell`` raises; or something seems to have changed, and the cache
+                was deleted.
         """
         told: tuple[Change, ...] = ()
         ended = threading.Event()
@@ -112,6 +118,9 @@ class Watched:
         def look() -> None:
             nonlocal told
             changes = self.changes()
+            # What images are unpacked to goes with the cache: packages are missing that nobody uninstalled.
+            if changes and not (self._store.is_there and self._directory.is_dir()):
+                raise self._store.deleted()
             if changes != told:
                 tell(changes)
                 told = changes
@@ -120,7 +129,8 @@ class Watched:
             while not ended.wait(_POLL_SECONDS):
                 try:
                     look()
-                except EnvbuildError:  # comes again at the end, where it can be raised
+                except EnvbuildError as error:  # comes again at the end, where it can be raised
+                    self._store.warn(error.message)
                     return
 
         thread = threading.Thread(target=follow, name="envbuild-drift", daemon=True)
@@ -137,7 +147,7 @@ class Watched:
 def watched(engine: Engine, store: Store) -> Iterator[Watched]:
     """``engine`` with observers, whose reports are gone after the block."""
     with store.temporary_directory() as directory, ExitStack() as opened:
-        yield Watched(engine, directory, opened)
+        yield Watched(engine, store, directory, opened)
 
 
 class _Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -25,8 +26,11 @@ def plain_text(text: str) -> str:
 
 
 def last_lines(log: Path) -> str:
-    """The last lines of a program's log, as plain text."""
-    with log.open("rb") as stream:
-        stream.seek(max(0, log.stat().st_size - _LOG_BYTES))
-        lines = stream.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
+    """The last lines of a program's log, as plain text; none when somebody has deleted it."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOG_BYTES))
+            lines = stream.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return ""
     return plain_text("\n".join(lines[-_LOG_LINES:]))

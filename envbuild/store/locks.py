@@ -44,12 +44,19 @@ def wait_for(handle: int, *, shared: bool = False, patience: float = _PATIENCE) 
 
 
 def is_alone(handle: int, path: Path) -> bool:
-    """Take the lock if nobody else has it, and tell whether that is so; never where locks only pretend."""
+    """Take the lock if nobody else has it, and tell whether that is so; never where locks only pretend.
+
+    Nor when ``path`` is gone or another file by now: somebody has deleted the cache, and others may have made
+    it anew and use it.
+    """
     if not _try(handle):
         return False
-    other = open_lock(path)
     try:
-        return _try(other) is False
+        other = open_lock(path)
+    except FileNotFoundError:
+        return False
+    try:
+        return os.path.samestat(os.fstat(handle), os.fstat(other)) and _try(other) is False
     finally:
         os.close(other)
 

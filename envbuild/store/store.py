@@ -162,10 +162,26 @@ class Store:
         """Write a file of the cache: readers see the old one or the new one.
 
         Raises:
-            MachineError: the disk is full, or the cache cannot be written.
+            MachineError: the disk is full, or the cache cannot be written, or was deleted.
         """
         with disk_errors(self.root):
-            write_atomic(path, data, scratch=self.tmp)
+            try:
+                write_atomic(path, data, scratch=self.tmp)
+            except FileNotFoundError as error:
+                raise self.deleted() from error
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the directories that :meth:`prepare` has made are still there."""
+        return all(directory.is_dir() for directory in self.directories)
+
+    def deleted(self) -> MachineError:
+        """The error for a cache that somebody deletes while it is in use."""
+        return MachineError(
+            f"the cache directory {self.root} was deleted while it was in use",
+            code="cache-deleted",
+            remedy="run the same command again: what is needed will be made anew",
+        )
 
     def case_collision(self, name: str) -> MachineError | None:
         """Why ``name`` is there already, on a disk where names differ by more than case; None on others."""

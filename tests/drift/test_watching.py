@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -109,3 +110,46 @@ def test_an_error_while_telling_is_raised_at_the_end(store: Store) -> None:
 
     with watched(writing(repr(LINE)), store) as watching, pytest.raises(MachineError), watching.telling(tell):
         watching.start(EMPTY_IMAGE, Command(("x",))).wait()
+
+
+@pytest.mark.parametrize("gone", ["trees-v2", "tmp"])
+def test_what_seems_to_change_when_the_cache_is_deleted_is_not_told(tmp_path: Path, gone: str) -> None:
+    """What images are unpacked to goes with it: packages that nobody has uninstalled are missing."""
+    warned: list[str] = []
+    over = threading.Event()
+
+    def warn(message: str) -> None:
+        warned.append(message)
+        over.set()
+
+    store = Store(tmp_path / "cache", warn)
+    store.prepare()
+    told: list[tuple[Change, ...]] = []
+    with (
+        watched(writing("''"), store) as watching,
+        pytest.raises(MachineError) as caught,
+        watching.telling(told.append),
+    ):
+        watching.start(EMPTY_IMAGE, Command(("x",))).wait()
+        (path,) = store.tmp.glob("*/0")
+        with path.open("a") as report:
+            shutil.rmtree(store.root / gone)
+            report.write(LINE)
+        assert over.wait(30)
+
+    assert ("cache-deleted", [caught.value.message], []) == (caught.value.code, warned, told)
+
+
+def test_that_the_cache_was_deleted_is_told_after_what_was_told_because_of_it(store: Store) -> None:
+    """It takes seconds, in any order."""
+    told = threading.Event()
+    with (
+        watched(writing(repr(LINE)), store) as watching,
+        pytest.raises(MachineError) as caught,
+        watching.telling(lambda changes: told.set()),
+    ):
+        watching.start(EMPTY_IMAGE, Command(("x",))).wait()
+        assert told.wait(30)
+        shutil.rmtree(store.root)
+
+    assert "cache-deleted" == caught.value.code

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
+from envbuild.errors import MachineError
 from envbuild.store import Store, locks
 from envbuild.store.disk import MACHINE
 from envbuild.store.prune import in_use, prune
@@ -108,3 +110,31 @@ def test_sharing_lets_others_share(store: Store) -> None:
     )
     os.close(one)
     os.close(two)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_whoever_uses_a_cache_that_is_deleted_ends_as_usual(store: Store, anew: bool) -> None:
+    """What others have made anew in its place is theirs."""
+    theirs = store.tmp / f"{MACHINE}of another process"
+
+    with in_use(store):
+        shutil.rmtree(store.root)
+        if anew:
+            store.prepare()
+            theirs.write_bytes(b"half")
+            handle = locks.open_lock(store.locks / "in-use")
+            assert locks.wait_for(handle, shared=True)
+
+    assert anew is theirs.exists()
+    if anew:
+        os.close(handle)
+
+
+def test_what_cannot_be_kept_in_a_deleted_cache_is_an_error_with_a_remedy(store: Store) -> None:
+    store.put_record(store.actions / "a", 1)
+    shutil.rmtree(store.root)
+
+    with pytest.raises(MachineError) as caught:
+        store.put_record(store.actions / "a", 2)
+
+    assert ("cache-deleted", False) == (caught.value.code, store.is_there)
