@@ -184,6 +184,53 @@ def test_signals_end_it_cleanly(number: signal.Signals, tmp_path: Path) -> None:
     assert (b" cleaned", b"error: interrupted\n", 130) == (out, err, process.returncode)
 
 
+# Whatever is imported while the command line is: with an exception that is lost, as in a weak reference's
+# callback, and without.
+_INTERRUPTED_IMPORT = """\
+import importlib.abc, os, signal, sys
+
+class Interrupting(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(1000):
+                    pass
+            except {ignored}:
+                sys.stderr.write("Exception ignored")
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv[1:] = ["cache", "path"]
+from envbuild.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["envbuild.cli.main", "click"])
+@pytest.mark.parametrize("ignored", ["()", "KeyboardInterrupt"])
+def test_an_interrupt_while_python_imports_is_as_quiet(module: str, ignored: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_IMPORT.format(module=module, ignored=ignored)],
+        capture_output=True,
+        check=False,
+    )
+
+    assert (130, b"", b"") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_who_ignores_interrupts_is_not_interrupted(tmp_path: Path) -> None:
+    """As a shell has it for what runs in the background."""
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_IMPORT.format(module="click", ignored="()")],
+        capture_output=True,
+        env={**os.environ, "ENVBUILD_CACHE_DIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        check=False,
+    )
+
+    assert (0, f"{tmp_path}\n") == (done.returncode, done.stdout.decode())
+
+
 def test_nohup_is_respected(tmp_path: Path) -> None:
     process = _start_waiting(tmp_path, signal.SIGHUP)
 
