@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.chrome.webdriver import WebDriver
 
+from tests.support import deaf
 from tests.support.programs import require
+from tests.support.servers import free_port
 
 __all__ = ["chromium"]
 
@@ -28,6 +31,16 @@ _FLAGS = (
 )
 
 
+class _Service(webdriver.ChromeService):
+    """chromedriver, and the browser with it, without news about network interfaces."""
+
+    def __init__(self) -> None:
+        super().__init__(executable_path=sys.executable, port=free_port())
+
+    def command_line_args(self) -> list[str]:
+        return [str(deaf.__file__), str(shutil.which("chromedriver")), *super().command_line_args()]
+
+
 @contextmanager
 def chromium(profile: Path, *, patience: float = 120) -> Iterator[WebDriver]:
     """A fresh browser; the test is skipped where there is none.
@@ -42,8 +55,7 @@ def chromium(profile: Path, *, patience: float = 120) -> Iterator[WebDriver]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     for flag in (*_FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
-    service = webdriver.ChromeService(executable_path=str(shutil.which("chromedriver")))
-    driver = webdriver.Chrome(options=options, service=service)
+    driver = webdriver.Chrome(options=options, service=_Service())
     try:
         # Its answers, too, come when a page has loaded.
         driver.command_executor.client_config.timeout = 600

@@ -44,7 +44,7 @@ class HubUser:
 
     def log_in(self) -> None:
         """With any password; next comes the form for starting a server, if there is a choice."""
-        self._open(f"{self.hub.url}/hub/login?next={quote('/hub/spawn', safe='')}")
+        self.browser.get(f"{self.hub.url}/hub/login?next={quote('/hub/spawn', safe='')}")
         self._until(lambda page: page.find_elements(By.ID, "login_submit"))
         self.browser.find_element(By.NAME, "username").send_keys(self.name)
         self.browser.find_element(By.NAME, "password").send_keys("any")
@@ -78,7 +78,7 @@ class HubUser:
 
     def run_notebook(self, path: str) -> list[str]:
         """Open a notebook, run all of it, and return the text under each code cell; no dialog may come."""
-        self._open(f"{self.hub.url}/user/{self.name}/lab/tree/{path}")
+        self.browser.get(f"{self.hub.url}/user/{self.name}/lab/tree/{path}")
         self._until(lambda page: page.execute_script(_READY))
         assert [] == self.browser.execute_script(_DIALOGS)
         self.browser.execute_script(_RUN_ALL)
@@ -90,27 +90,11 @@ class HubUser:
         """The title of the kernel of the open notebook."""
         return str(self.browser.execute_script(f"return {_SESSION}.kernelDisplayName;"))
 
-    def _open(self, url: str) -> None:
-        try:
-            self.browser.get(url)
-        except WebDriverException as error:
-            if "ERR_NETWORK_CHANGED" not in str(error):
-                raise
-            # The address is that of the page which says so, and loaded anew by who waits.
-
     def _until(self, condition: Any) -> None:
-        """Wait; what Chromium gave up because a container's interface came or went is loaded anew."""
-
-        def reached(page: WebDriver) -> Any:
-            if "ERR_NETWORK_CHANGED" in page.page_source:
-                page.refresh()
-                return False
-            return condition(page)
-
         # A page that is just being left cannot be asked.
         wait = WebDriverWait(self.browser, _PATIENCE_SECONDS, ignored_exceptions=[WebDriverException])
         try:
-            wait.until(reached)
+            wait.until(condition)
         except TimeoutException as error:
             raise AssertionError(f"{self.browser.current_url}\n{self.page_text()[:2000]}") from error
 
