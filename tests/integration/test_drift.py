@@ -21,12 +21,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from tests.support.programs import Envbuild, output_of
 
 pytestmark = pytest.mark.network
 
+PATIENCE_SECONDS = 600
 PIP = "pip install -q --disable-pip-version-check --no-deps"
 
 
@@ -150,7 +152,7 @@ def test_a_server_tells_what_is_installed_in_its_kernels_while_it_runs(
         removal = said(lambda line: "pandas" in line)
         process.send_signal(signal.SIGINT)
         end = said(lambda line: "is gone with it" in line)
-        process.wait(60)
+        process.wait()
         rest = process.stdout.read() if process.stdout else ""
     assert "lasts until the session ends; to keep it, add `pyjokes>=0.8.3` to requirements.txt" in warning
     assert [one["name"] for one in kept["changes"]] == ["pyjokes"]
@@ -198,7 +200,7 @@ def started(
         lines.put(None)
 
     def said(wanted: Callable[[str], bool]) -> str:
-        while (line := lines.get(timeout=100)) is not None:
+        while (line := lines.get(timeout=PATIENCE_SECONDS)) is not None:
             if wanted(line):
                 return line
         raise AssertionError("it has ended")
@@ -215,7 +217,7 @@ def started(
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait()
         reader.join()
         process.stdout.close()
         process.stderr.close()
@@ -229,7 +231,13 @@ async def execute(url: str, code: str) -> None:
     )
     with urllib.request.urlopen(request) as answer:
         kernel = json.loads(answer.read())["id"]
-    socket = await websocket_connect(f"ws://{parts.netloc}/api/kernels/{kernel}/channels?{parts.query}")
+    # The server accepts when it has heard from the kernel, which has to start first.
+    channels = HTTPRequest(
+        f"ws://{parts.netloc}/api/kernels/{kernel}/channels?{parts.query}",
+        connect_timeout=PATIENCE_SECONDS,
+        request_timeout=PATIENCE_SECONDS,
+    )
+    socket = await websocket_connect(channels)
     header = {
         "msg_id": uuid.uuid4().hex,
         "msg_type": "execute_request",

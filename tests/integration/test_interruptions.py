@@ -40,6 +40,11 @@ def _wait_for_no_process_of(cache: Path) -> None:
     wait_until(lambda: not _processes_of(cache), otherwise=lambda: _processes_of(cache))
 
 
+def _blobs(cache: Path) -> list[Path]:
+    """What a build has finished: when there are some, it is in the middle of its work."""
+    return list(cache.glob("store-v1/blobs/sha256/*"))
+
+
 def _leftovers(cache: Path) -> list[Path]:
     return sorted((cache / "tmp").iterdir())
 
@@ -61,9 +66,10 @@ def test_interrupted_build_cleans_up(built: Built, downloads_only: Callable[[str
     """Ctrl-C: exit code 130, one line, no process, no unfinished file; the next build is right."""
     program = downloads_only("interrupted")
     process = program.start("build", built.repository, *_BUILD)
-    time.sleep(3)
+    wait_until(lambda: process.poll() is not None or len(_blobs(program.cache)) > 2)
+    assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
-    _, messages = process.communicate(timeout=30)
+    _, messages = process.communicate()
     assert 130 == process.returncode, messages
     assert "Traceback" not in messages
     _wait_for_no_process_of(program.cache)
@@ -79,7 +85,8 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
     options = f"size={request.param}m"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(tmp_path)], check=True)
     yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
+    # What still ends at this moment cannot keep it busy.
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
 def test_full_disk_is_this_machines_lack(built: Built, small_disk: Path) -> None:

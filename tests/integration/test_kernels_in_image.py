@@ -33,14 +33,14 @@ for name, text in files.items():
     (home / name).write_text(text)
 os.environ["PYTHONSTARTUP"] = str(home / "startup.py")
 from jupyter_client.manager import start_new_kernel
-manager, client = start_new_kernel(kernel_name="python3")
+manager, client = start_new_kernel(startup_timeout=600, kernel_name="python3")
 def hear(message):
     if message["msg_type"] == "stream":
         print(message["content"]["text"], end="")
     if message["msg_type"] == "error":
         print(message["content"]["ename"])
 for code in ("intruder", "import intruder", "import site; print(site.ENABLE_USER_SITE)", "1"):
-    client.execute_interactive(code, output_hook=hear, timeout=60)
+    client.execute_interactive(code, output_hook=hear, timeout=600)
 client.stop_channels()
 manager.shutdown_kernel(now=True)
 print(sorted(path.name for path in (home / ".ipython" / "profile_default").iterdir()))

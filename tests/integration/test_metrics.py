@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from tests.integration.conftest import Built
 from tests.metrics.test_operator_files import alerts, queries
 from tests.support.programs import Envbuild, require
 from tests.support.servers import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -27,19 +27,20 @@ _Value = TypeVar("_Value")
 
 def _eventually(ask: Callable[[], _Value]) -> _Value:
     """What ``ask`` returns as soon as that is true."""
-    for _ in range(300):
+
+    def look() -> _Value | None:
         try:
-            value = ask()
+            return ask()
         except OSError:
-            value = None
-        if value:
-            return value
-        time.sleep(0.2)
-    raise AssertionError("it never was")
+            return None
+
+    found = wait_until(look, pause=0.2)
+    assert found is not None
+    return found
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return str(answer.read(), "utf-8")
 
 
@@ -80,7 +81,7 @@ def prometheus(envbuild: Envbuild, built: Built, scratch: Path) -> Iterator[Call
         envbuild.document("build", built.repository, "--metrics-push", f"http://127.0.0.1:{gateway}")
         configuration = scratch / "prometheus.yml"
         configuration.write_text(
-            "global: {scrape_interval: 1s}\n"
+            "global: {scrape_interval: 5s, scrape_timeout: 5s}\n"
             "scrape_configs:\n"
             f"- {{job_name: envbuild, static_configs: [{{targets: ['{target}']}}]}}\n"
             "- job_name: push\n"
@@ -117,7 +118,7 @@ def test_prometheus_scrapes_what_runs_left(prometheus: Callable[[str], list[Any]
     (runs,) = _eventually(
         lambda: prometheus('envbuild_runs_total{verb="build", outcome="done", job="envbuild"}')
     )
-    layers = prometheus('sum by (level) (envbuild_layers_total{job="envbuild"})')
+    layers = _eventually(lambda: prometheus('sum by (level) (envbuild_layers_total{job="envbuild"})'))
 
     assert float(runs["value"][1]) >= 2
     assert {"store", "registry", "packed"} == {one["metric"]["level"] for one in layers}
@@ -151,4 +152,4 @@ def test_the_server_ends_when_told(envbuild: Envbuild) -> None:
 
         server.send_signal(signal.SIGTERM)
 
-        assert 0 == server.wait(30)
+        assert 0 == server.wait()

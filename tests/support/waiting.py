@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-__all__ = ["wait_until"]
+import psutil
+
+__all__ = ["wait_for_end", "wait_until"]
 
 _T = TypeVar("_T")
 
@@ -30,3 +32,17 @@ def wait_until(
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {otherwise()}"
         time.sleep(pause)
     return found
+
+
+def wait_for_end(processes: Sequence[psutil.Process]) -> None:
+    """Wait until all of ``processes`` have ended; one that nobody has asked for its exit code has, too."""
+    wait_until(
+        lambda: not any(map(_lives, processes)), otherwise=lambda: [one for one in processes if _lives(one)]
+    )
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
