@@ -10,6 +10,10 @@ Needs root and Docker's programs; drops this machine's page cache. The image is 
   ahead;
 * *warm*: right after another start.
 
+With `--read-iops`, `--read-megabytes` or `--read-milliseconds` all of Docker's images are on a slow disk (see
+bench/slow_disk.py): the first two are limits for the container (`docker run --device-read-iops` and
+`--device-read-bps`), the third is what each read takes longer, Docker's own ones too.
+
 What is measured ends when the server answers, when a kernel has replied to a first cell, and when another
 cell has imported pandas and matplotlib and made a figure. *Waiting for the disk* is what Linux says of all
 threads of the server and of the kernel (delay accounting, proc(5)), which a busy CPU does not change.
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import json
 import mmap
@@ -39,6 +44,7 @@ from typing import Any
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
+from bench.slow_disk import slow_disk
 from bench.workspace import PROGRAMS, output_of
 from tests.support.servers import docker_daemon, free_port
 
@@ -70,6 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How long a first start takes.")
     parser.add_argument("directory", type=Path, help="scratch; kept for the next time")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--read-iops", type=int, help="reads a second that a slow disk answers")
+    parser.add_argument("--read-megabytes", type=int, help="megabytes a second that it answers")
+    parser.add_argument("--read-milliseconds", type=float, help="what each read of it takes longer")
     chosen = parser.parse_args()
     work: Path = chosen.directory.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -77,15 +86,26 @@ def main() -> None:
         sys.exit("needs root, to drop the page cache")
     accounting = _ACCOUNTING.read_text()
     _ACCOUNTING.write_text("1")
+    iops, megabytes, milliseconds = chosen.read_iops, chosen.read_megabytes, chosen.read_milliseconds
     try:
-        with docker_daemon() as host:
-            report(work, {**os.environ, "DOCKER_HOST": host}, chosen.rounds)
+        with contextlib.ExitStack() as stack:
+            data, limits = None, list[str]()
+            if iops or megabytes or milliseconds:
+                data, device = stack.enter_context(slow_disk(work, (milliseconds or 0) / 1000))
+                limits += [f"--device-read-iops={device}:{iops}"] if iops else []
+                limits += [f"--device-read-bps={device}:{megabytes * 1_000_000}"] if megabytes else []
+            environment = {**os.environ, "DOCKER_HOST": stack.enter_context(docker_daemon(data=data))}
+            report(work, environment, chosen.rounds, limits)
     finally:
         _ACCOUNTING.write_text(accounting)
 
 
-def report(work: Path, environment: Mapping[str, str], rounds: int) -> None:
-    """Measure with the daemon that ``environment`` names, and print Markdown."""
+def report(work: Path, environment: Mapping[str, str], rounds: int, limits: Sequence[str]) -> None:
+    """Measure with the daemon that ``environment`` names, and print Markdown.
+
+    Parameters:
+        limits: options of ``docker run``.
+    """
     build_image(work, environment, _IMAGE)
     listed = build_image(work, environment, _TRACED)
     load = os.getloadavg()[0]
@@ -94,10 +114,10 @@ def report(work: Path, environment: Mapping[str, str], rounds: int) -> None:
     for number in range(rounds):
         for way in list(found)[:: -1 if number % 2 else 1]:
             if way == "warm":
-                start(environment)
+                start(environment, limits)
             else:
                 drop_page_cache()
-            found[way].append(start(environment, _TRACED if way == "cold, read ahead" else _IMAGE))
+            found[way].append(start(environment, limits, _TRACED if way == "cold, read ahead" else _IMAGE))
     loads = f"load {load:.1f} before, {os.getloadavg()[0]:.1f} after"
     megabytes = sum(read.values()) / 1e6
     print(f"{rounds} rounds in turn; {loads}.", end=" ")
@@ -138,19 +158,19 @@ def drop_page_cache() -> None:
 def files_of_a_start(environment: Mapping[str, str]) -> dict[str, int]:
     """The files of the image that a start reads, and the bytes that are read."""
     drop_page_cache()
-    start(environment)
+    start(environment, ())
     read = dict[str, int]()
     for path, size in files_in_cache(lower_directories(environment)):
         read[path] = max(read.get(path, 0), size)
     return read
 
 
-def start(environment: Mapping[str, str], image: str = _IMAGE) -> Start:
+def start(environment: Mapping[str, str], limits: Sequence[str], image: str = _IMAGE) -> Start:
     """Start a server, a kernel in it, and run two cells."""
     port, done = free_port(), Start()
     begun = time.perf_counter()
     publish = ("--publish", f"127.0.0.1:{port}:8888")
-    container = output_of(["docker", "run", "--detach", *publish, image, *_SERVER], environment)
+    container = output_of(["docker", "run", "--detach", *publish, *limits, image, *_SERVER], environment)
     try:
         while not _answers(port):
             time.sleep(0.01)

@@ -67,7 +67,7 @@ def missing(*programs: str, root: bool = False) -> str | None:
 
 
 @contextlib.contextmanager
-def docker_daemon(*, programs: Sequence[Path] = ()) -> Iterator[str]:
+def docker_daemon(*, programs: Sequence[Path] = (), data: Path | None = None) -> Iterator[str]:
     """A Docker Engine; the value is its ``DOCKER_HOST``.
 
     Published ports work on 127.0.0.1; containers reach other networks only with ``--network host``, because
@@ -75,10 +75,11 @@ def docker_daemon(*, programs: Sequence[Path] = ()) -> Iterator[str]:
 
     Parameters:
         programs: directories searched for ``dockerd``, ``containerd`` and ``runc`` before PATH.
+        data: where it keeps images and containers; by default a scratch directory.
     """
     with scratch_directory() as directory, _bridge() as bridge:
         host = f"unix://{directory}/docker.sock"
-        command = ["dockerd", "--host", host, "--data-root", str(directory / "data")]
+        command = ["dockerd", "--host", host, "--data-root", str(data or directory / "data")]
         command += ["--exec-root", str(directory / "run"), "--pidfile", str(directory / "docker.pid")]
         command += ["--bridge", bridge, "--iptables=false", "--ip6tables=false", "--ip-masq=false"]
         command += ["--ip-forward=false", "--log-level", "warn"]
