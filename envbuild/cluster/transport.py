@@ -110,8 +110,9 @@ class Transport:
 
         Tried again as long as that may help.
 
-        A create is not idempotent: it is only sent again when the server says that it has not begun (429), or
-        when no connection was made.
+        A create is not idempotent: it is only sent again when the server says that it has not begun (429, or
+        a conflict, which is over a quota that somebody else used at the same moment), or when no connection
+        was made.
         """
         renewed = False
         failures = 0
@@ -135,7 +136,9 @@ class Transport:
                     if self.client is client:
                         self.client = self._renew()
                     continue
-                again = answer.status == 429 or (answer.status in TRANSIENT and method != "POST")
+                again = answer.status == 429 or (
+                    trouble.code == "cluster-conflict" if method == "POST" else answer.status in TRANSIENT
+                )
             failures += 1
             if not again or failures == _ATTEMPTS or (pause or 0.0) > _LONGEST_PAUSE:
                 raise trouble

@@ -19,6 +19,10 @@ _CONFIG: Final = frozenset({"CreateContainerConfigError"})
 _START: Final = frozenset({"CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun"})
 # As containerd, CRI-O and the kubelet say it.
 _UNPREPARED: Final = re.compile(r"seccomp.*profile|user namespaces", re.IGNORECASE)
+# The control plane's own trouble, also with a quota that two pods want at once: it tries again by itself.
+_PASSING: Final = re.compile(
+    r"object has been modified|retry after|timed? ?out|deadline exceeded", re.IGNORECASE
+)
 _LONGEST: Final = 2000
 # Another try of these may go well: the node is to blame, or what the build talked to.
 _LOST_CODES: Final = frozenset({4, 143})
@@ -34,12 +38,18 @@ def container_state(pod: Object) -> tuple[str, Object]:
     return "waiting", {}
 
 
-def not_created(events: Iterable[Object]) -> RemoteError | None:
-    """Why the Job has no pod, from its events; None when nothing keeps it from having one."""
+def not_created(events: Iterable[Object], *, patient: bool = False) -> RemoteError | None:
+    """Why the Job has no pod, from its events; None when nothing keeps it from having one.
+
+    Parameters:
+        patient: pass over what may go well when the cluster tries it again, as it does.
+    """
     for event in events:
         if event.get("reason") != "FailedCreate":
             continue
         said = str(event.get("message", ""))
+        if patient and _PASSING.search(said):
+            continue
         detail = redact(said)[:_LONGEST]
         lowered = said.lower()
         if "exceeded quota" in lowered or "must specify" in lowered or "limitrange" in lowered:

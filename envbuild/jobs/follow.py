@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Follower", "Outcome", "finished", "newest_pod", "result"]
 
 _PAUSE_SECONDS: Final = 1.0
-# How long a cluster that grows may take to bring a node for the pod.
+# How long a cluster that grows may take to bring a node for the pod, and one in trouble to make the pod.
 _PATIENCE_SECONDS: Final = 300.0
 _LOG_TRIES: Final = 5
 _SLOW_SECONDS: Final = 5.0
@@ -65,7 +65,7 @@ class Follower:
     """Follows the Job ``name`` in ``namespace``.
 
     Parameters:
-        patience: how long a pod may find no node, in seconds.
+        patience: how long a pod may find no node, or the cluster fail to make it, in seconds.
         wait: pauses that many seconds.
     """
 
@@ -137,7 +137,8 @@ class Follower:
         self._show_log(pod, stage, running=kind == "running")
 
     def _expect_pod(self, job: Object) -> None:
-        problem = not_created(self._events("Job", job))
+        patient = self._waited(f"pod of {job['metadata']['uid']}") <= self._patience
+        problem = not_created(self._events("Job", job), patient=patient)
         if problem is not None:
             raise problem
 

@@ -30,6 +30,26 @@ def test_a_pod_that_may_not_be(message: str, code: str) -> None:
     assert (code, message) == (problem.code, problem.detail)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        'Operation cannot be fulfilled on resourcequotas "builds": the object has been modified; please apply'
+        " your changes to the latest version and try again",
+        "Internal error occurred: resource quota evaluation timed out",
+        "Timeout: request did not complete within requested timeout 34s",
+        "etcdserver: request timed out",
+        "context deadline exceeded",
+    ],
+)
+def test_what_the_cluster_tries_again_is_waited_for(message: str) -> None:
+    events = [{"reason": "FailedCreate", "message": f"Error creating: {message}"}]
+
+    assert not_created(events, patient=True) is None
+    problem = not_created(events)
+    assert problem is not None
+    assert "job-not-created" == problem.code
+
+
 def test_nothing_keeps_it_from_being() -> None:
     assert not_created([{"reason": "SuccessfulCreate", "message": "made"}]) is None
 

@@ -104,6 +104,31 @@ def test_unschedulable_is_said_at_once_and_given_up_in_the_end(
     assert ["no node takes the pod yet: 0/3 nodes"] == messages.warnings
 
 
+def test_a_pod_that_the_cluster_fails_to_make_is_given_up_in_the_end(
+    cluster: Cluster, server: ApiServer, request_: Request
+) -> None:
+    said = 'Error creating: Operation cannot be fulfilled on resourcequotas "q": the object has been modified'
+    server.objects[f"{JOBS}/{request_.name}"] = job(request_)
+    event = {"metadata": {"name": "event-1"}, "reason": "FailedCreate", "message": said}
+    server.objects[f"{PODS.replace('pods', 'events')}/event-1"] = event
+    messages, waits, times = Messages(), list[float](), iter((0.0, 10.0, 11.0))
+    follower = Follower(
+        cluster,
+        "envs",
+        request_.name,
+        Transcript(messages),
+        messages,
+        patience=10,
+        wait=waits.append,
+        clock=lambda: next(times),
+    )
+
+    with pytest.raises(RemoteError) as caught:
+        follower.follow()
+
+    assert ("job-not-created", said, 2) == (caught.value.code, caught.value.detail, len(waits))
+
+
 def test_pods_of_an_earlier_job_do_not_count(cluster: Cluster, server: ApiServer, request_: Request) -> None:
     server.objects[f"{JOBS}/{request_.name}"] = job(request_, condition="Failed", uid="job-2")
     server.objects[f"{PODS}/pod-1"] = pod(terminated(1), of="job-1")
