@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from envbuild.lock.model import Artifact
 from envbuild.store import Store
 from tests.support.index import Index, IndexedFile, make_wheel
 from tests.support.reporters import Counting
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -292,11 +293,18 @@ def test_a_proxy_that_is_none_is_named_without_its_password(monkeypatch: pytest.
 
 
 def test_an_error_in_the_block_stops_what_is_waiting(index: Index, store: Store) -> None:
-    artifacts = [listed(index, f"demo-{number}")[1] for number in range(20)]
-    with pytest.raises(KeyError), Fetcher(store, at(index.base), jobs=1) as fetcher:
-        futures = [fetcher.submit(artifact) for artifact in artifacts]
+    """Of what is being looked for, the first is found when another has been cancelled."""
+    artifacts = [replace(listed(index, f"demo-{number}")[1], path="") for number in range(20)]
+    futures: list[Future[Path]] = []
+
+    def locate(artifact: Artifact) -> str | None:
+        wait_until(lambda: any(future.cancelled() for future in futures))
+        return None
+
+    with pytest.raises(KeyError), Fetcher(store, Sources({}), locate=locate, jobs=1) as fetcher:
+        futures += [fetcher.submit(artifact) for artifact in artifacts]
         raise KeyError("unrelated")
-    assert any(future.cancelled() for future in futures)
+    assert all(future.cancelled() for future in futures[1:])
     assert list(store.tmp.iterdir()) == []
 
 

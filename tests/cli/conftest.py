@@ -16,6 +16,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
         monkeypatch.delenv(variable)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("ENVBUILD_CACHE_DIR", str(tmp_path / "cache"))
+    # A stage that takes long is told about, and on a busy machine any may.
+    monkeypatch.setattr("envbuild.cli.stages.RunningStage.seconds", property(lambda stage: 0.0))
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
