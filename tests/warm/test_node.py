@@ -165,7 +165,7 @@ def test_an_image_that_is_here_needs_no_registry(
 
 def test_images_are_asked_for_together(push: Callable[..., Reference], registry: FakeRegistry) -> None:
     """The registry answers only once it was asked for both."""
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=300)
 
     def answered(registry: FakeRegistry, exchange: Exchange) -> Reply:
         together.wait()
