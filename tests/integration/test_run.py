@@ -45,7 +45,9 @@ def troubled(quickstart: Path, scratch: Path) -> Path:
     repository = scratch / "troubled" / quickstart.name  # the name is locked, too
     shutil.copytree(quickstart, repository)
     _write(repository / "failing.ipynb", "one = 1", "one / (one - 1)", "print('never')")
-    _write(repository / "hungry.ipynb", "print('before')", "import numpy\nnumpy.ones(1 << 31)")
+    # Not more than a machine has, and until somebody has seen it.
+    hungry = "import numpy, time\nkept = numpy.ones(1 << 28)\ntime.sleep(3600)"
+    _write(repository / "hungry.ipynb", "print('before')", hungry)
     return repository
 
 
