@@ -52,6 +52,10 @@ class Watch:
         self._arguments = (str(self.prefix), [str(self.root)], environment)
 
     def start(self) -> Observer:
+        """Begin. What was installed before is old: two changes in a row may have the same time."""
+        for directory in (self.site, self.prefix / "conda-meta"):
+            if directory.exists():
+                os.utime(directory, (1, 1))
         handle = os.open(self.report, os.O_WRONLY | os.O_APPEND)
         made = Observer(handle, *self._arguments)
         made.begin()
