@@ -27,12 +27,14 @@ _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)", re.DOTALL)
 _UNREACHABLE = re.compile(
     r"(?:could not resolve host|temporary failure (?:in name resolution|resolving)"
     r"|unable to resolve host address|no such host|network is unreachable|name or service not known"
-    r"|could not connect to server"
-    r"|failed to connect to|connection timed out|i/o timeout|connection refused|couldn't connect to)"
+    r"|could not connect to server|server misbehaving|request canceled while waiting for connection"
+    r"|failed to connect to|connection timed out|i/o timeout|connection refused|couldn't connect to"
+    r"|tls handshake timeout)"
     r"[:\s]*[‘'\"]?([A-Za-z0-9.-]+\.[A-Za-z]{2,})?",
     re.IGNORECASE,
 )
 _LOOKED_UP = re.compile(r"lookup ([A-Za-z0-9.-]+)")
+_ASKED = re.compile(r"Get \"?https?://([A-Za-z0-9.-]+)")
 _NEEDS_BUILDKIT = re.compile(
     r"requires BuildKit|unknown instruction: \S*|Unknown flag: (?:mount|link|parents)", re.I
 )
@@ -121,7 +123,8 @@ def _failure(said: str, step: str, lines: list[str], file: str) -> EnvbuildError
             remedy="envbuild builds with Docker's own builder: write the step without what BuildKit adds",
         )
     if match := _UNREACHABLE.search(output):
-        host = match[1] or (found[1] if (found := _LOOKED_UP.search(output)) else "a server it needs")
+        named = _LOOKED_UP.search(output) or _ASKED.search(output)
+        host = match[1] or (named[1] if named else "a server it needs")
         return RemoteError(
             f"{place}: {host} cannot be reached",
             code="build-unreachable",

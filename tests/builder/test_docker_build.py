@@ -87,6 +87,23 @@ STEP = {"stream": "Step 2/3 : RUN make it\n"}
             "conda.example.org cannot be reached",
         ),
         (
+            [{"error": "dial tcp: lookup registry.example.org on 192.0.2.1:53: server misbehaving"}],
+            RemoteError,
+            "build-unreachable",
+            "registry.example.org cannot be reached",
+        ),
+        (
+            [
+                {
+                    "error": 'Get "https://registry.example.org/v2/": net/http: request canceled while '
+                    "waiting for connection (Client.Timeout exceeded while awaiting headers)"
+                }
+            ],
+            RemoteError,
+            "build-unreachable",
+            "registry.example.org cannot be reached",
+        ),
+        (
             [{"error": "dial tcp: lookup registry.example.org: no such host"}],
             RemoteError,
             "build-unreachable",
