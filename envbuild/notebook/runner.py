@@ -34,6 +34,10 @@ from nbformat.v4 import new_code_cell
 
 _LONGEST_TEXT = 100_000
 _LOOK_SECONDS = 0.05
+# A kernel that dies meanwhile is noticed. nbclient's 60 are not enough for a large one on a busy machine.
+_START_SECONDS = 1800
+# For output that is still on its way when a cell has ended: what comes later is lost without a word.
+_OUTPUT_SECONDS = 60
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PARAMETERS, _INJECTED, _SKIP = "parameters", "injected-parameters", "skip-execution"
 # "Cell In[3], line 7" since IPython 8.5; "Input In [3], in <cell line: 7>()" before.
@@ -133,6 +137,8 @@ class _Execution:
             timeout_func=lambda cell: request["timeout"],  # the other way takes whole seconds only
             kernel_name=kernel,
             resources={"metadata": {"path": request["directory"]}},
+            startup_timeout=_START_SECONDS,
+            iopub_timeout=_OUTPUT_SECONDS,
             record_timing=False,  # the same run gives the same file
             skip_cells_with_tag=_SKIP,
             on_cell_start=self._started,

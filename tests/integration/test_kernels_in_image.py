@@ -126,6 +126,7 @@ def test_r_takes_nothing_from_home_and_the_repositorys_own(envbuild: Envbuild, t
         "mkdir -p ~/R/x86_64-pc-linux-gnu-library/4.5"
         " && echo 'intruder <- 1' > ~/.Rprofile && echo 'R_LIBS_USER=~/R' > ~/.Renviron"
         " && jupyter nbconvert --to notebook --execute --stdout home.ipynb"
+        " --ExecutePreprocessor.startup_timeout=600"
     )
 
     done = envbuild.run("run", repository, "--", "sh", "-c", script)

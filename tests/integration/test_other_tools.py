@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.programs import Envbuild, output_of, require
 
 pytestmark = pytest.mark.network
 
-_NOTEBOOK = ("jupyter", "execute", "analysis.ipynb")
+_NOTEBOOK = ("jupyter", "execute", "--startup_timeout=600", "analysis.ipynb")
 
 
 def _copy(layout: Path, registry: str, name: str) -> str:
@@ -61,7 +62,7 @@ def test_docker_runs_as_any_user_of_the_group(built_gzip: Built, registry: str, 
     docker = {"DOCKER_HOST": docker_host}
     image = _copy(built_gzip.layout, registry, "docker")
     run = ("docker", "run", "--rm", "--user", "12345:100", "--tmpfs", "/home/jovyan:mode=0777")
-    output_of(*run, image, "sh", "-c", "touch new && jupyter execute analysis.ipynb", environment=docker)
+    output_of(*run, image, "sh", "-c", f"touch new && {' '.join(_NOTEBOOK)}", environment=docker)
 
 
 @pytest.mark.docker
@@ -83,4 +84,4 @@ def test_containerd_pulls_and_runs_the_zstd_image(
     image = _copy(built.layout, registry, "containerd")
     ctr = ("ctr", "--address", containerd_socket)
     output_of(*ctr, "images", "pull", "--plain-http", image)
-    output_of(*ctr, "run", "--rm", "--net-host", image, "notebook", *_NOTEBOOK)
+    output_of(*ctr, "run", "--rm", "--net-host", image, f"notebook-{secrets.token_hex(4)}", *_NOTEBOOK)
