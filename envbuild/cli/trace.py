@@ -30,9 +30,9 @@ def trace(session: Session, source: str, locked: bool) -> None:
     """Start a server and a kernel once, import there what the notebooks of SOURCE import, and write the files
     that were read to envbuild.trace, which belongs in the repository.
 
-    Images built with that file read these files ahead when they start, which is for nodes with slow disks.
-    Nothing depends on the list: remove the file to turn it off, and trace again after larger changes of the
-    lock.
+    Images built with that file read these files ahead when they start, which is for nodes on whose disks each
+    read takes a millisecond or more, such as network volumes. Nothing depends on the list: remove the file to
+    turn it off, and trace again after larger changes of the lock.
     """
     from envbuild.cli.running import environment_image
     from envbuild.errors import RepoError
