@@ -103,27 +103,17 @@ def _usable_port(wanted: int | None) -> Iterator[int]:
 
     While the block runs, no other envbuild on this machine takes it: the server is not there at once.
     """
-    refusal: OSError | None = None
     for candidate in _USUAL_PORTS if wanted is None else (wanted,):
         try:
             claim = _claim(candidate)
         except OSError as error:
-            refusal = error
+            if wanted is not None:
+                raise _unusable(wanted, error) from error
             continue
         with claim:
             yield candidate
         return
-    if wanted is None or refusal is None:
-        yield free_port()
-        return
-    reason = (
-        "is already in use" if refusal.errno == errno.EADDRINUSE else f"cannot be used: {refusal.strerror}"
-    )
-    raise MachineError(
-        f"port {wanted} of {_HOST} {reason}",
-        code="port-unusable",
-        remedy="choose another port, or leave out --port to get a free one",
-    )
+    yield free_port()
 
 
 def _claim(port: int) -> socket.socket:
@@ -138,6 +128,17 @@ def _claim(port: int) -> socket.socket:
         claim.close()
         raise
     return claim
+
+
+def _unusable(port: int, refusal: OSError) -> MachineError:
+    reason = (
+        "is already in use" if refusal.errno == errno.EADDRINUSE else f"cannot be used: {refusal.strerror}"
+    )
+    return MachineError(
+        f"port {port} of {_HOST} {reason}",
+        code="port-unusable",
+        remedy="choose another port, or leave out --port to get a free one",
+    )
 
 
 def free_port() -> int:

@@ -19,7 +19,7 @@ from envbuild.cli.options import LOG_FORMAT, LOG_FORMATS
 from envbuild.errors import EnvbuildError, UsageError
 from envbuild.observation import Observation, find_build_id, new_build_id
 
-__all__ = ["INTERNAL_ERROR", "INTERRUPTED", "VERBS", "cli", "run"]
+__all__ = ["VERBS", "cli", "run"]
 
 # In the order of `envbuild --help`: a verb's module in this package has a command of the same name, both with
 # underscores for hyphens.
@@ -52,8 +52,8 @@ VERBS = (
     "doctor",
 )
 
-INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h: a bug in envbuild, never the user's doing
-INTERRUPTED = 130
+_INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h: a bug in envbuild, never the user's doing
+_INTERRUPTED = 130
 _BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 
 
@@ -135,7 +135,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
         interrupted = _Interrupted()
         console.document(interrupted.to_json())
         console.interrupted(f"error: {interrupted}")
-        return INTERRUPTED
+        return _INTERRUPTED
     except click.ClickException as error:
         console.error(_usage_error(error))
         return UsageError.exit_code
@@ -150,7 +150,7 @@ def _run(arguments: Sequence[str], console: Console) -> int:
         unexpected = _InternalError(error)
         unexpected.__cause__ = error
         console.error(unexpected)
-        return INTERNAL_ERROR
+        return _INTERNAL_ERROR
 
 
 def _log_format(options: Sequence[str]) -> str:
@@ -165,14 +165,14 @@ def _log_format(options: Sequence[str]) -> str:
 
 
 class _Interrupted(EnvbuildError):
-    exit_code = INTERRUPTED
+    exit_code = _INTERRUPTED
 
     def __init__(self) -> None:
         super().__init__("interrupted", code="interrupted")
 
 
 class _InternalError(EnvbuildError):
-    exit_code = INTERNAL_ERROR
+    exit_code = _INTERNAL_ERROR
 
     def __init__(self, error: Exception) -> None:
         lines = str(error).splitlines()

@@ -21,8 +21,6 @@ from tests.support.programs import Envbuild, install, require, version_of
 from tests.support.servers import containerd, docker_daemon, docker_registry, scratch_directory
 
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the servers, as Ctrl-C does
-# What a shell starts in the background ignores Ctrl-C, and so would all that tests start and interrupt.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
 

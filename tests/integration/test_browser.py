@@ -57,7 +57,7 @@ def server(envbuild: Envbuild, repository: Path) -> Iterator[tuple[subprocess.Po
     yield process, url
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
-    process.communicate()
+    process.communicate(timeout=_PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_notebook_opens_and_runs_in_a_browser(
     ]
 
     os.killpg(process.pid, signal.SIGINT)
-    _, messages = process.communicate()
+    _, messages = process.communicate(timeout=_PATIENCE_SECONDS)
     assert 0 == process.returncode, messages
     assert [] == sorted((envbuild.cache / "tmp").iterdir())
     assert str(envbuild.cache) not in Path("/proc/self/mountinfo").read_text()

@@ -152,7 +152,7 @@ def test_a_server_tells_what_is_installed_in_its_kernels_while_it_runs(
         removal = said(lambda line: "pandas" in line)
         process.send_signal(signal.SIGINT)
         end = said(lambda line: "is gone with it" in line)
-        process.wait()
+        process.wait(PATIENCE_SECONDS)
         rest = process.stdout.read() if process.stdout else ""
     assert "lasts until the session ends; to keep it, add `pyjokes>=0.8.3` to requirements.txt" in warning
     assert [one["name"] for one in kept["changes"]] == ["pyjokes"]
@@ -217,7 +217,7 @@ def started(
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.wait()
+        process.wait(PATIENCE_SECONDS)
         reader.join()
         process.stdout.close()
         process.stderr.close()

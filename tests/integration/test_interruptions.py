@@ -69,7 +69,7 @@ def test_interrupted_build_cleans_up(built: Built, downloads_only: Callable[[str
     wait_until(lambda: process.poll() is not None or len(_blobs(program.cache)) > 2)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
-    _, messages = process.communicate()
+    _, messages = process.communicate(timeout=600)
     assert 130 == process.returncode, messages
     assert "Traceback" not in messages
     _wait_for_no_process_of(program.cache)

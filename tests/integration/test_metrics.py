@@ -152,4 +152,4 @@ def test_the_server_ends_when_told(envbuild: Envbuild) -> None:
 
         server.send_signal(signal.SIGTERM)
 
-        assert 0 == server.wait()
+        assert 0 == server.wait(600)
